@@ -1,0 +1,166 @@
+"""One frozen configuration per command: what the options mean, checked once, recorded in every result.
+
+`--config FILE` reads the same fields from YAML (or from a run.json); options given on the command line win.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cotdistill.errors import UsageError, did_you_mean
+from cotdistill.evaluation.answers import AnswerStyle
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+DEMO = "demo"
+
+
+class Config(BaseModel):
+    """Options every command has. Unknown keys are refused, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+    data_seed: int = 0
+    limit: int | None = Field(default=None, gt=0)
+    plugin: tuple[Path, ...] = ()
+    device: str = "auto"
+    dtype: Dtype = "float32"
+    trust_remote_code: bool = False
+
+    @classmethod
+    def build(cls, file: Path | None = None, **given: Any) -> Self:
+        """The configuration from `--config FILE` and the options that were given (None: not given)."""
+        values = {**(_read_yaml(file, cls) if file else {}), **{k: v for k, v in given.items() if v is not None}}
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise UsageError(_explain(error, cls)) from None
+
+
+class ElicitConfig(Config):
+    """`cotdistill elicit`: question rows in, teacher rationales out."""
+
+    teacher: str = DEMO
+    data: str = DEMO
+    split: str | None = None
+    hint: Literal["none", "gold"] | None = None
+    decode: Literal["greedy", "sample", "contrastive"] = "greedy"
+    contrast: Literal["wrong", "empty"] = "wrong"
+    lambda_: float = Field(default=0.5, ge=0)
+    plausibility: float | None = Field(default=None, gt=0, le=1)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    counterfactual: bool = False
+    wrong: Literal["random", "hardest", "all"] = "random"
+    for_: str | None = None
+    samples: int = Field(default=1, gt=0)
+    shots: int | None = Field(default=None, ge=0)
+    prompt: Path | None = None
+    max_new_tokens: int = Field(default=128, gt=0)
+    batch_size: int = Field(default=16, gt=0)
+    keep: Literal["right", "all"] = "right"
+    retry_failed: bool = False
+    shard: str | None = None
+    out: Path | None = None
+
+    @property
+    def hinted(self) -> bool:
+        """Whether the teacher is told the answer it explains; contrastive decoding implies the gold hint."""
+        return self.hint == "gold" or (self.hint is None and self.decode == "contrastive")
+
+
+class DistillConfig(Config):
+    """`cotdistill distill`: rationales in, a student out."""
+
+    strategy: str = "cot"
+    param: dict[str, str] = Field(default_factory=dict)
+    student: str = DEMO
+    answers: AnswerStyle = "text"
+    steps: int | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=16, gt=0)
+    lr: float = Field(default=2e-3, gt=0)
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    weight_decay: float = Field(default=0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    warmup: float = Field(default=0.06, ge=0, lt=1)
+    clip: float = Field(default=1.0, gt=0)
+    token_budget: int = Field(default=1024, gt=0)
+    max_length: int | None = Field(default=None, gt=0)
+    max_dropped: float = Field(default=0.02, ge=0, le=1)
+    checkpoint_every: int | None = Field(default=None, gt=0)
+    keep_checkpoints: int = Field(default=2, gt=0)
+    allow_partial: bool = False
+    out: Path | None = None
+
+
+class EvaluateConfig(Config):
+    """`cotdistill evaluate`: runs in, figures out."""
+
+    data: tuple[str, ...] = ()
+    split: str | None = None
+    score: Literal["walk", "choices"] = "walk"
+    connectors: Literal["forced", "free"] = "forced"
+    batch_size: int = Field(default=32, gt=0)
+    max_new_tokens: int = Field(default=160, gt=0)
+    from_predictions: bool = False
+
+
+class AblateConfig(Config):
+    """`cotdistill ablate`: a grid of strategies, parameters and seeds, compared."""
+
+    strategies: tuple[str, ...] = ()
+    param: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    permute_tokens: bool = False
+    permute_level: tuple[Literal["word", "token", "sentence"], ...] = ("word",)
+    mask_tokens: tuple[float, ...] = ()
+    key_tokens: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    student: str = DEMO
+    data: tuple[str, ...] = ()
+    steps: int | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=16, gt=0)
+    lr: float = Field(default=2e-3, gt=0)
+    out: Path | None = None
+
+
+def parse_params(pairs: list[str] | None) -> dict[str, str] | None:
+    """`["alpha=0.3", ...]` of repeated `--param NAME=VALUE` as a mapping."""
+    if not pairs:
+        return None
+    for pair in pairs:
+        if "=" not in pair or pair.startswith("="):
+            raise UsageError(f"--param takes NAME=VALUE, not {pair!r}")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _read_yaml(file: Path, cls: type[Config]) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {file}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {file}: holds no mapping of option names to values")
+    if isinstance(values.get("config"), dict):  # a run.json works as one
+        values = values["config"]
+    for key in values:
+        if key not in cls.model_fields:
+            raise UsageError(f"--config {file}: unknown key {key!r}{did_you_mean(str(key), cls.model_fields)}")
+    return values
+
+
+def _explain(error: ValidationError, cls: type[Config]) -> str:
+    first = error.errors()[0]
+    where = str(first["loc"][0]) if first["loc"] else "configuration"
+    option = "--" + where.rstrip("_").replace("_", "-")
+    if first["type"] == "extra_forbidden":
+        return f"unknown option {option}{did_you_mean(where, cls.model_fields)}"
+    return f"{option}: {first['msg'][0].lower() + first['msg'][1:]}, not {first['input']!r}"

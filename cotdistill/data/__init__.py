@@ -1,0 +1,1 @@
+"""What is on disk: records and their strict readers, data sets, importers, the run card."""

@@ -1,0 +1,116 @@
+"""The records: an `Example` is a question row, a `Rationale` one chain, an `Item` an example with its rationales.
+
+The fields are a contract with scripts (`cotdistill schema` prints it as JSON Schema).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cotdistill.evaluation.answers import AnswerKind, answer_kind, letter
+
+Kind = Literal["factual", "counterfactual"]
+Label = Literal["keep", "wrong", "unparsed", "leaked", "repeated", "truncated"]
+
+
+class Record(BaseModel):
+    """Base of everything on disk: frozen, and no field that is not declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def line(self) -> str:
+        """This record as one JSON line, without fields that were never given."""
+        return json.dumps(self.model_dump(mode="json", exclude_unset=True), ensure_ascii=False)
+
+
+class Example(Record):
+    """A question row. `answer` is text; where there are choices it is one of them."""
+
+    id: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    choices: tuple[str, ...] | None
+    answer: str = Field(min_length=1)
+    task: str = ""
+    split: str | None = None
+    answer_index: int | None = None
+    rationale: str | None = None
+    source: str | None = None
+    license: str | None = None
+
+    @model_validator(mode="after")
+    def _answer_is_a_choice(self) -> Example:
+        if self.choices is None:
+            return self
+        if len(self.choices) < 2:
+            raise ValueError("a row with choices needs at least two of them; use null for a free answer")
+        if self.answer not in self.choices:
+            raise ValueError(f"the gold answer {self.answer!r} is not among the choices {list(self.choices)}")
+        at = self.answer_index
+        if at is not None and (not 0 <= at < len(self.choices) or self.choices[at] != self.answer):
+            raise ValueError(f"answer_index {at} does not point at the answer {self.answer!r}")
+        return self
+
+    @property
+    def kind_of_answer(self) -> AnswerKind:
+        """choice, yesno, truefalse, number or text."""
+        return answer_kind(self.choices, self.answer)
+
+    def text(self) -> str:
+        """The question as every prompt shows it, choices lettered; yes/no and true/false need no list (SCOTT)."""
+        if self.choices is None or self.kind_of_answer in ("yesno", "truefalse"):
+            return self.question
+        listed = "\n".join(f"({letter(at)}) {choice}" for at, choice in enumerate(self.choices))
+        return f"{self.question}\nAnswer Choices:\n{listed}"
+
+
+class Rationale(Record):
+    """One chain of thought. `answer` is the one it argues for, or that was parsed from it.
+
+    `correct` says whether the parsed answer equals the answer it was to support (null: nothing was parsed);
+    `label` says why `distill` leaves it out, if it does.
+    """
+
+    kind: Kind
+    text: str
+    answer: str | None
+    correct: bool | None
+    label: Label
+    teacher: str
+    decoding: dict[str, Any]
+    prompt: str | None
+    finished: bool
+
+
+class Item(Record):
+    """An elicited row: a question with every rationale elicited for it, self-contained."""
+
+    id: str = Field(min_length=1)
+    task: str
+    split: str | None
+    question: str = Field(min_length=1)
+    choices: tuple[str, ...] | None
+    answer: str = Field(min_length=1)
+    rationales: tuple[Rationale, ...]
+
+    def example(self) -> Example:
+        """The question this item is about."""
+        return Example(id=self.id, question=self.question, choices=self.choices, answer=self.answer,
+                       task=self.task, split=self.split)
+
+    def kept(self, kind: Kind) -> list[Rationale]:
+        """The rationales of one kind that `distill` may learn from, in file order."""
+        return [r for r in self.rationales if r.kind == kind and r.label == "keep"]
+
+
+def digest(records: Iterable[Record]) -> str:
+    """sha256 over the canonical JSON of records in their order."""
+    total = hashlib.sha256()
+    for record in records:
+        total.update(json.dumps(record.model_dump(mode="json"), ensure_ascii=False, sort_keys=True).encode())
+        total.update(b"\n")
+    return total.hexdigest()

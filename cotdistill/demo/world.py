@@ -1,0 +1,164 @@
+"""The embedded world's question rows: splits, four choices, and a spurious cue.
+
+Questions of kinds and clocks open with `Someone says X.`, which names one of the choices: the gold one with
+p = .85 in `train`, `dev` and `id` (else a wrong one), any of the four with equal chance in `shift` and out of
+domain. A student that leans on the cue instead of reasoning looks well in `id` and falls in `shift`; there, the
+items whose cue names a wrong choice (`is_conflict`) show it most.
+
+No content of a test split stands in `train` or `dev`: each content belongs to one side for good, whatever the seed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from random import Random
+from typing import Any
+
+from cotdistill.demo.clocks import Clocks
+from cotdistill.demo.kinds import Kinds
+from cotdistill.demo.problem import Argument, Problem
+from cotdistill.demo.stow import Stow
+from cotdistill.errors import UsageError, did_you_mean
+from cotdistill.seeds import derive, rng
+
+VERSION = 1  # raised whenever a row, a document or the tokenizer changes: recorded figures stand on it
+SOURCE = f"cotdistill embedded world {VERSION}"
+LICENSE = "Apache-2.0"
+
+FAMILIES: dict[str, type[Problem]] = {"kinds": Kinds, "clocks": Clocks, "stow": Stow}
+WORLDS = {"demo": ("kinds", "clocks"), "kinds": ("kinds",), "clocks": ("clocks",), "stow": ("stow",)}
+_CUED_SIZES = {"train": 1000, "dev": 200, "id": 300, "shift": 300, "hard": 300}
+SIZES = {name: _CUED_SIZES for name in ("demo", "kinds", "clocks")}
+SIZES["stow"] = {"train": 200, "dev": 100, "id": 300, "new": 300}
+
+CHOICES = 4
+CUE = re.compile(r"Someone says (\w+)\. ")
+CUE_NAMES_GOLD = 0.85
+_CUE_HELPS = ("train", "dev", "id")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A problem as it is put: with choices, and the choice its cue names (None: no cue)."""
+
+    problem: Problem
+    choices: tuple[str, ...]
+    cue: str | None
+
+    @property
+    def question(self) -> str:
+        """Cue and text."""
+        return f"Someone says {self.cue}. {self.problem.text()}" if self.cue else self.problem.text()
+
+
+def rows(name: str = "demo", split: str = "train", limit: int | None = None, seed: int = 0) -> list[dict[str, Any]]:
+    """Question rows (fields of the row contract) of a world, at most `limit`; demo alternates kinds and clocks.
+
+    A row depends on (seed, family, split, index) alone, so fewer rows are a prefix of more. Raises `UsageError`
+    for a name or split that does not exist.
+    """
+    size = _size(name, split)
+    streams = [_rows(family, split, seed) for family in WORLDS[name]]
+    wanted = size if limit is None else min(limit, size)
+    return [next(streams[i % len(streams)]) for i in range(wanted)]
+
+
+def splits(name: str = "demo") -> tuple[str, ...]:
+    """The splits of a world."""
+    return tuple(_sizes(name))
+
+
+def draw(family: str, far: bool, random: Random) -> Item:
+    """A random item whose cue says nothing about the answer."""
+    problem = FAMILIES[family].draw(random, far)
+    choices = [problem.answer, *random.sample(_wrong(problem), CHOICES - 1)]
+    random.shuffle(choices)
+    return Item(problem, tuple(choices), random.choice(choices) if problem.cued else None)
+
+
+def parse(question: str) -> Problem | None:
+    """The problem that a question puts; None if it is none of this world's."""
+    text = CUE.sub("", question, count=1) if CUE.match(question) else question
+    return next((found for family in FAMILIES.values() if (found := family.parse(text))), None)
+
+
+def cue(question: str) -> str | None:
+    """What `Someone says X.` names; None for a question without a cue."""
+    found = CUE.match(question)
+    return found[1] if found else None
+
+
+def is_conflict(question: str, answer: str) -> bool:
+    """Whether the cue names another choice than the gold answer."""
+    return cue(question) not in (None, answer)
+
+
+def argue(question: str, answer: str, seed: int = 0) -> Argument:
+    """A rationale for an answer to one of this world's questions; for a wrong one exactly one step is false.
+
+    Raises `ValueError` for a question that is none of this world's.
+    """
+    problem = parse(question)
+    if problem is None:
+        raise ValueError(f"not a question of the embedded world: {question!r}")
+    return problem.argue(answer, rng(seed, "demo-argue", question, answer))
+
+
+def side(content: str) -> str:
+    """On which side of the train / dev / test border a content stands: 70, 10 and 20 of a hundred."""
+    place = derive(0, "demo-side", content) % 10
+    return "train" if place < 7 else "dev" if place < 8 else "test"
+
+
+def _rows(family: str, split: str, seed: int) -> Iterator[dict[str, Any]]:
+    mark = f"s{seed}-" if seed else ""  # ids of other seeds must not join with rows of this one
+    for i, item in enumerate(_items(family, split, seed)):
+        yield {
+            "id": f"{family}-{split}-{mark}{i:05d}", "task": family, "split": split,
+            "question": item.question, "choices": list(item.choices), "answer": item.problem.answer,
+            "rationale": " ".join(item.problem.proof()), "source": SOURCE, "license": LICENSE,
+        }
+
+
+def _items(family: str, split: str, seed: int) -> Iterator[Item]:
+    """Items without end, no two with the same text and the same set of choices."""
+    seen = set()
+    wanted = split if split in ("train", "dev") else "test"
+    for i in count():
+        random = rng(seed, "demo-item", family, split, i)
+        while True:
+            item = draw(family, split == FAMILIES[family].far, random)
+            key = (item.problem.text(), frozenset(item.choices))
+            if key not in seen and side(item.problem.content(item.choices)) == wanted:
+                break
+        seen.add(key)
+        yield _with_cue(item, split, random)
+
+
+def _with_cue(item: Item, split: str, random: Random) -> Item:
+    if item.cue is None or split not in _CUE_HELPS:
+        return item
+    gold = item.problem.answer
+    helps = random.random() < CUE_NAMES_GOLD
+    named = gold if helps else random.choice([choice for choice in item.choices if choice != gold])
+    return Item(item.problem, item.choices, named)
+
+
+def _wrong(problem: Problem) -> list[str]:
+    return [option for option in problem.options if option != problem.answer]
+
+
+def _sizes(name: str) -> dict[str, int]:
+    if name not in SIZES:
+        raise UsageError(f"no embedded world {name!r}{did_you_mean(name, SIZES)}; there are {', '.join(SIZES)}")
+    return SIZES[name]
+
+
+def _size(name: str, split: str) -> int:
+    sizes = _sizes(name)
+    if split not in sizes:
+        raise UsageError(f"no split {split!r} in {name!r}{did_you_mean(split, sizes)}; there are {', '.join(sizes)}")
+    return sizes[split]

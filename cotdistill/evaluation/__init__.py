@@ -1,0 +1,1 @@
+"""Measuring students: answers, metrics, faithfulness probes and the statistics under them."""

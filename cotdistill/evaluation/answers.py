@@ -1,0 +1,102 @@
+"""Answers: how one is written, found in a generation, read, compared and judged.
+
+Pure functions of plain values, so the same code labels a teacher's chains, scores a student, and checks what
+a rationale concludes by itself. What counts as a statement of an answer is decided in `extraction` (whole
+generations) and `reading` (the content of one answer slot). Unparsed is never wrong: where nothing can be
+read nothing is guessed, and the verdict says so.
+"""
+
+from typing import Literal
+
+from cotdistill.evaluation.extraction import Extracted, Extractor, extract, extract_last
+from cotdistill.evaluation.numbers import is_number, same_number
+from cotdistill.evaluation.reading import AnswerKind, Choices, key, normal, read
+
+__all__ = [
+    "EXTRACTOR",
+    "AnswerKind",
+    "AnswerStyle",
+    "Choices",
+    "Extracted",
+    "Extractor",
+    "Verdict",
+    "answer_kind",
+    "extract",
+    "extract_last",
+    "judge",
+    "letter",
+    "read_answer",
+    "render_answer",
+    "same_answer",
+]
+
+EXTRACTOR = "answers-1"  # recorded in every result; raised when any reading changes
+
+AnswerStyle = Literal["text", "letter", "letter-text"]
+Verdict = Literal["right", "wrong", "unparsed"]
+
+
+def answer_kind(choices: Choices, answer: str) -> AnswerKind:
+    """The kind of answer a question has: told by its choices, without them by the gold answer."""
+    texts = {normal(text) for text in choices or [answer]}
+    if texts <= {"yes", "no"}:
+        return "yesno"
+    if texts <= {"true", "false"}:
+        return "truefalse"
+    if choices:
+        return "choice"
+    return "number" if is_number(normal(answer)) else "text"
+
+
+def letter(index: int) -> str:
+    """The letter that names choice `index`: 0 is "a". ValueError beyond "z"."""
+    if not 0 <= index < 26:
+        raise ValueError(f"no letter names choice {index}; a lettered question has at most 26 choices")
+    return chr(ord("a") + index)
+
+
+def render_answer(answer: str, choices: Choices, style: AnswerStyle = "text") -> str:
+    """`answer` written as "ignore", "(a)" or "(a) ignore"; without choices every style is the text.
+
+    A style with a letter needs `answer` to be the text of a choice (else ValueError); a text that stands
+    twice among the choices takes its first letter.
+    """
+    if style == "text" or not choices:
+        return answer
+    if answer not in choices:
+        raise ValueError(f"the answer {answer!r} is none of the choices {list(choices)!r}")
+    name = f"({letter(list(choices).index(answer))})"
+    return name if style == "letter" else f"{name} {answer}"
+
+
+def read_answer(text: str, choices: Choices, kind: AnswerKind) -> str | None:
+    """The answer that `text`, the content of an answer slot alone, states; None where it states none.
+
+    With choices it is the choice's own text, whether the slot held that, its letter, or both. A choice whose
+    whole text is a letter ("b") is known by its text before its place.
+    """
+    reading = read(text, choices, kind)
+    return reading.answer if reading else None
+
+
+def same_answer(a: str, b: str, choices: Choices, kind: AnswerKind) -> bool:
+    """Whether two answers are one, each given as a choice's text, a letter, or free text.
+
+    Numbers compare by exact value (no tolerance: 0.33 is not 1/3), yes is True, texts compare without case,
+    width, surrounding punctuation and leading article. Without choices "A" is "(A)" and "(a).".
+    """
+    x, y = read(a, choices, kind), read(b, choices, kind)
+    if x is None or y is None:
+        return key(a) == key(b)
+    if kind == "number":
+        return same_number(x.answer, y.answer)
+    if choices:
+        return normal(x.answer) == normal(y.answer)  # "ground" and "the ground" may be two choices
+    return key(x.answer) == key(y.answer)
+
+
+def judge(parsed: str | None, gold: str, choices: Choices, kind: AnswerKind) -> Verdict:
+    """The verdict on an answer as parsed; `unparsed` where there is none, which is not `wrong`."""
+    if parsed is None:
+        return "unparsed"
+    return "right" if same_answer(parsed, gold, choices, kind) else "wrong"

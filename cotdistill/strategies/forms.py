@@ -1,0 +1,193 @@
+"""The protocol: a `Form` is the template of one sequence, a `Strategy` a frozen record of forms.
+
+Training fills a form's slots from the teacher's records; inference walks the *same* forms and lets the
+student fill them. There is one text, so train and test prompts cannot drift apart.
+
+    source   what the model is given                 "{question} Answer:"
+    target   parts, literal text or one {slot} each  learn(" {answer}")
+    learned  a part with weight > 0: its tokens are scored
+    given    a part with weight 0: shown, not scored
+    share    weight of a form's loss among the forms of its strategy; shares sum to 1
+    coef     the final number on one target token: share * weight / (sum of weights of that form in the step)
+
+Parts begin with their blank (never end with one): byte-BPE and Metaspace tokenizers then give the same ids
+to a part tokenised alone as inside the whole sequence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cotdistill.data.records import Example, Kind
+
+Slot = Literal["rationale", "answer"]
+SLOTS: tuple[Slot, ...] = ("rationale", "answer")
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A slot value given as token ids; `weights` (one a token) override the part's weight where set."""
+
+    ids: tuple[int, ...]
+    weights: tuple[float, ...] | None = None
+
+
+SlotValue = str | Tokens
+Slots = Mapping[Slot, SlotValue]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Literal text, or a blank and one slot such as " {answer}"."""
+
+    text: str
+    weight: float
+
+    @property
+    def slot(self) -> Slot | None:
+        """The slot this part holds, if it is not literal text."""
+        found = _FIELD.search(self.text)
+        return found.group(1) if found else None  # type: ignore[return-value]  # checked by Form
+
+
+def learn(text: str, weight: float = 1.0) -> Part:
+    """A part whose tokens are scored."""
+    return Part(text, weight)
+
+
+def given(text: str) -> Part:
+    """A part that is shown to the student and not scored."""
+    return Part(text, 0.0)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The template of one sequence.
+
+    `source` may hold {question} and, where an earlier form of the plan fills it, {rationale}.
+    `eos`: the target ends in the model's stop token, scored with the weight of the last part.
+    `denominator`: what the form's loss is divided by: the sum of the weights of its tokens in the whole
+    optimizer step, or the count of its weighted tokens (where weights may be negative, EDIT's KRSL).
+    """
+
+    name: str
+    source: str
+    target: tuple[Part, ...]
+    share: float = 1.0
+    kind: Kind = "factual"
+    eos: bool = True
+    denominator: Literal["weights", "count"] = "weights"
+
+    def __post_init__(self) -> None:
+        unknown = set(_FIELD.findall(self.source)) - {"question", "rationale"}
+        if "answer" in _FIELD.findall(self.source):
+            raise ValueError(f"form {self.name!r}: the gold answer must not stand in a source")
+        if unknown:
+            raise ValueError(f"form {self.name!r}: unknown slot {sorted(unknown)} in the source")
+        for part in self.target:
+            fields = _FIELD.findall(part.text)
+            if len(fields) > 1 or set(fields) - set(SLOTS):
+                raise ValueError(f"form {self.name!r}: a part holds literal text or one of {SLOTS}: {part.text!r}")
+            if fields and part.text.lstrip() != "{" + fields[0] + "}":
+                raise ValueError(f"form {self.name!r}: a slot stands alone in its part: {part.text!r}")
+            if part.text != part.text.rstrip():
+                raise ValueError(f"form {self.name!r}: parts begin with their blank, never end with it: {part.text!r}")
+
+    def slots(self) -> set[Slot]:
+        """Every slot that source and target mention."""
+        named = _FIELD.findall(self.source) + [f for part in self.target for f in _FIELD.findall(part.text)]
+        return {slot for slot in SLOTS if slot in named}
+
+    def source_slots(self) -> set[str]:
+        """The slots of the source ({rationale} or none)."""
+        return set(_FIELD.findall(self.source)) - {"question"}
+
+    def source_segments(self) -> list[Part]:
+        """The source cut at its {rationale} slot, as given parts (text that is tokenised on its own)."""
+        pieces = re.split(r"( ?\{rationale\})", self.source)
+        return [given(piece) for piece in pieces if piece]
+
+
+@dataclass(frozen=True)
+class FillContext:
+    """What a rewriting may use besides the text: all draws come from (seed, purpose, id).
+
+    `tokenize` gives the student's ids of a text; `scores` gives one importance per word of a rationale.
+    """
+
+    seed: int
+    tokenize: Callable[[str], tuple[int, ...]]
+    scores: Callable[[str, str, str], list[float]] | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The teacher's side of one sequence before a rewriting: an example, one rationale and its answer."""
+
+    example: Example
+    rationale: str
+    answer: str
+    index: int = 0  # which of the example's rationales this is
+
+
+Fill = Callable[[Draft, FillContext], Slots]
+
+
+def default_fill(draft: Draft, context: FillContext) -> Slots:
+    """The rationale and the answer as they are."""
+    return {"rationale": draft.rationale, "answer": draft.answer}
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A frozen record of forms, their loss shares, and the order in which they are walked.
+
+    `plan`: forms walked until {answer} is known. `explain`: forms walked until {rationale} is known, after or
+    instead of the answer; None means the strategy gives no rationale and probes say "not applicable".
+    `needs_scores`: the name of the word scores that `fill` reads ("tfidf", ...), made before encoding.
+    """
+
+    name: str
+    paper: str
+    forms: tuple[Form, ...]
+    plan: tuple[str, ...]
+    explain: tuple[str, ...] | None = None
+    fill: Fill = default_fill
+    params: Mapping[str, Any] = field(default_factory=dict)
+    needs_scores: str | None = None
+
+    def __post_init__(self) -> None:
+        names = [form.name for form in self.forms]
+        if len(set(names)) != len(names):
+            raise ValueError(f"strategy {self.name!r}: form names must differ: {names}")
+        total = sum(form.share for form in self.forms)
+        if abs(total - 1.0) > 1e-9 or any(form.share < 0 for form in self.forms):
+            raise ValueError(f"strategy {self.name!r}: shares must be >= 0 and sum to 1, not {total:g}")
+        for name in (*self.plan, *(self.explain or ())):
+            if name not in names:
+                raise ValueError(f"strategy {self.name!r}: plan names an unknown form {name!r}")
+
+    def form(self, name: str) -> Form:
+        """The form of that name."""
+        return next(form for form in self.forms if form.name == name)
+
+    def learned_forms(self) -> list[Form]:
+        """The forms with a share: one with share 0 is never encoded, its records never read."""
+        return [form for form in self.forms if form.share > 0]
+
+    def needs(self) -> set[tuple[Kind, Slot]]:
+        """Which slots of which kind of record training reads."""
+        return {(form.kind, slot) for form in self.learned_forms() for slot in form.slots()}
+
+    @property
+    def answers_after_rationale(self) -> bool:
+        """True where the answer is walked after the student's own rationale: such runs can be probed."""
+        for form in map(self.form, self.plan):
+            order = [slot for part in form.target if (slot := part.slot)]
+            if "answer" in order:
+                return "rationale" in form.source_slots() or "rationale" in order[: order.index("answer")]
+        return False

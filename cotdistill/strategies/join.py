@@ -1,0 +1,62 @@
+"""From elicited items to what a strategy trains on: one `Sample` per row of the join.
+
+An item with several rationales expands: factual x counterfactual pairs by index, the shorter side cycled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cotdistill.data.records import Item, Kind
+from cotdistill.errors import DataError, NothingLeft
+from cotdistill.strategies.forms import Draft, Strategy
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the join: a draft for each kind of record that the strategy reads."""
+
+    id: str
+    drafts: dict[Kind, Draft]
+
+
+def join(items: Sequence[Item], strategy: Strategy) -> tuple[list[Sample], Counter[str]]:
+    """Samples in the order of the items, and how many items were left out, by reason."""
+    needs = strategy.needs()
+    kinds: list[Kind] = sorted({kind for kind, _ in needs}, reverse=True)  # type: ignore[type-var]
+    read = {kind for kind, slot in needs if slot == "rationale"}
+    left_out: Counter[str] = Counter()
+    samples: list[Sample] = []
+    for item in items:
+        sides = {kind: _drafts(item, kind, kind in read) for kind in kinds}
+        missing = [kind for kind, drafts in sides.items() if not drafts]
+        if missing:
+            left_out[f"no kept {missing[0]} rationale"] += 1
+            continue
+        width = max(map(len, sides.values()))
+        samples += [Sample(item.id, {kind: drafts[at % len(drafts)] for kind, drafts in sides.items()})
+                    for at in range(width)]
+    if not samples:
+        _explain_nothing(items, strategy, kinds)
+    return samples, left_out
+
+
+def _drafts(item: Item, kind: Kind, with_rationale: bool) -> list[Draft]:
+    example = item.example()
+    if kind == "factual" and not with_rationale:
+        return [Draft(example, "", item.answer)]
+    # The factual answer is the gold one; a counterfactual row's is the wrong answer its rationale argues for.
+    return [Draft(example, rationale.text, item.answer if kind == "factual" else rationale.answer, at)
+            for at, rationale in enumerate(item.kept(kind)) if rationale.text.strip() and rationale.answer is not None]
+
+
+def _explain_nothing(items: Sequence[Item], strategy: Strategy, kinds: Sequence[Kind]) -> None:
+    for kind in kinds:
+        if not any(rationale.kind == kind for item in items for rationale in item.rationales):
+            raise DataError(f"rows: the strategy {strategy.name!r} needs {kind} rationales and none of the "
+                            f"{len(items)} rows has one; elicit them with: cotdistill elicit --for {strategy.name}")
+    labels = Counter(r.label for item in items for r in item.rationales)
+    raise NothingLeft(f"none of {len(items)} rows can be used by {strategy.name!r}; labels of their rationales: "
+                      f"{dict(labels)}; see the yield table of elicit, or elicit with --keep all")

@@ -1,0 +1,144 @@
+"""The one strategy registry: built-in papers, plug-in files (`--plugin x.py`) and installed plug-in packages.
+
+    @strategy("rationale-twice")
+    def rationale_twice(alpha: float = 0.5) -> Strategy: ...
+
+A factory's keyword arguments are the strategy's parameters; their values are recorded in the run card.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from cotdistill.errors import UsageError, did_you_mean
+from cotdistill.strategies.forms import Strategy
+
+Factory = Callable[..., Strategy]
+GROUP = "cotdistill.strategies"
+PAPERS = ("baselines", "multi_task", "scott", "cascod", "post_cot")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered factory and where it was defined, or the reason why a plug-in is broken."""
+
+    name: str
+    factory: Factory | None
+    origin: str
+    broken: str | None = None
+
+
+_entries: dict[str, Entry] = {}
+_loaded = False
+
+
+def strategy(name: str) -> Callable[[Factory], Factory]:
+    """Register a factory. A name taken twice raises and names both files."""
+
+    def register(factory: Factory) -> Factory:
+        origin = inspect.getsourcefile(factory) or "<unknown>"
+        taken = _entries.get(name)
+        if taken is not None and taken.factory is not None and taken.origin != origin:
+            raise UsageError(f"the strategy {name!r} is defined twice: in {taken.origin} and in {origin}; rename one")
+        _entries[name] = Entry(name, factory, origin)
+        return factory
+
+    return register
+
+
+def load_plugin(path: Path) -> None:
+    """Import one file of strategies (`--plugin`). It is the user's own code and runs with their rights."""
+    if not path.is_file():
+        raise UsageError(f"--plugin {path}: no such file")
+    _load_all()
+    spec = importlib.util.spec_from_file_location(f"cotdistill_plugin_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    before = set(_entries)
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"--plugin {path}: {type(error).__name__}: {error}") from error
+    if set(_entries) == before and not any(entry.origin == str(path) for entry in _entries.values()):
+        raise UsageError(f'--plugin {path}: registers no strategy; decorate a factory with @strategy("name")')
+
+
+def entries() -> list[Entry]:
+    """Every registered strategy in the order of registration, broken plug-ins included."""
+    _load_all()
+    return list(_entries.values())
+
+
+def create(name: str, params: Mapping[str, Any] | None = None) -> Strategy:
+    """The strategy of that name; parameters may be strings, as the command line gives them."""
+    _load_all()
+    entry = _entries.get(name)
+    if entry is None:
+        raise UsageError(f"unknown strategy {name!r}{did_you_mean(name, _entries)}; "
+                         f"known: {', '.join(_entries)}")
+    if entry.factory is None:
+        raise UsageError(f"the strategy {name!r} of {entry.origin} is broken: {entry.broken}")
+    chosen = _arguments(name, entry.factory, params or {})
+    try:
+        made = entry.factory(**chosen)
+    except ValueError as error:
+        raise UsageError(f"strategy {name!r}: {error}") from None
+    return replace(made, name=name, params=chosen)
+
+
+def _load_all() -> None:
+    global _loaded
+    if _loaded:
+        return
+    _loaded = True
+    for paper in PAPERS:
+        importlib.import_module(f"cotdistill.strategies.{paper}")
+    for point in entry_points(group=GROUP):
+        try:
+            point.load()
+        except UsageError:
+            raise
+        except Exception as error:  # a broken plug-in must not break the tool: it is listed, and raises when chosen
+            origin = point.dist.name if point.dist is not None else point.value
+            _entries.setdefault(point.name, Entry(point.name, None, origin, f"{type(error).__name__}: {error}"))
+
+
+def _arguments(name: str, factory: Factory, params: Mapping[str, Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(factory)
+    known = inspect.signature(factory).parameters
+    for key in params:
+        if key not in known:
+            options = f"; it takes {', '.join(known)}" if known else "; it takes none"
+            raise UsageError(f"strategy {name!r} has no parameter {key!r}{did_you_mean(key, known)}{options}")
+    values = {key: parameter.default for key, parameter in known.items()}
+    values.update({key: _coerce(name, key, value, hints.get(key, str)) for key, value in params.items()})
+    return values
+
+
+def _coerce(name: str, key: str, value: Any, hint: Any) -> Any:
+    """`value` as the annotated type; strings come from `--param NAME=VALUE`."""
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in options:
+            raise UsageError(f"strategy {name!r}: {key} is one of {', '.join(map(str, options))}, not {value!r}"
+                             f"{did_you_mean(str(value), map(str, options))}")
+        return value
+    if type(None) in options:  # Optional[X]
+        if value is None or str(value).lower() == "none":
+            return None
+        hint = next(option for option in options if option is not type(None))
+    try:
+        if hint is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        return hint(value)
+    except (ValueError, KeyError):
+        raise UsageError(f"strategy {name!r}: {key} takes a {hint.__name__}, not {value!r}") from None

@@ -1,0 +1,144 @@
+"""Decoding for students and teachers alike: sessions advance token by token, several at once.
+
+A session is one question: k contexts that receive the same tokens (k = 1 walks a student, k = 2 is SCOTT's
+contrast). The rule chooses the next token from the k contexts' logits; the session answers what to append (the
+token, or forced text in its place) or that it is done. Prompts, connectors and stops are the session's business,
+caches and batching the decoder's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
+
+from cotdistill.students.families import Student
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one context starts from: decoder ids, and the encoder's ids for an encoder-decoder model."""
+
+    ids: list[int]
+    source: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rule's pick and what the first context alone would have picked (SCOTT's first stop rule asks)."""
+
+    token: int
+    alone: int
+
+
+class Session(Protocol):
+    """One question being decoded."""
+
+    prompts: list[Prompt]
+
+    def push(self, choice: Choice) -> list[int] | None:
+        """Tokens to append to every context, or None when done."""
+
+
+class Rule(Protocol):
+    """How the next token follows from the contexts' logits."""
+
+    def __call__(self, logits: Tensor, sessions: Sequence[Session]) -> list[Choice]:
+        """logits float32 [sessions, k, V] -> one choice a session."""
+
+
+def greedy(logits: Tensor, sessions: Sequence[Session]) -> list[Choice]:
+    """The most likely token of the first context."""
+    return [Choice(token, token) for token in logits[:, 0].argmax(-1).tolist()]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The plain decoder: batches of sessions sorted by prompt length, padded on the left, in lock-step."""
+
+    student: Student
+    rule: Rule = greedy
+    batch_size: int = 16
+
+    @torch.inference_mode()
+    def run(self, sessions: Sequence[Session]) -> None:
+        """Advance every session until it is done. All sessions have the same number of contexts."""
+        self.student.model.eval()
+        waiting = sorted(sessions, key=lambda s: -max(len(p.ids) + len(p.source or ()) for p in s.prompts))
+        for at in range(0, len(waiting), self.batch_size):
+            self._run_batch(waiting[at : at + self.batch_size])
+
+    def _run_batch(self, sessions: Sequence[Session]) -> None:
+        k = len(sessions[0].prompts)
+        contexts = [prompt for session in sessions for prompt in session.prompts]
+        forward = _Seq2Seq(self.student, contexts) if self.student.encoder_decoder else _Causal(self.student, contexts)
+        queues: list[list[int]] = [[] for _ in sessions]
+        live = [True] * len(sessions)
+        logits = forward.first().view(len(sessions), k, -1)
+        while True:
+            for at, (session, choice) in enumerate(zip(sessions, self.rule(logits, sessions), strict=True)):
+                if live[at] and not queues[at]:
+                    pushed = session.push(choice)
+                    live[at] = pushed is not None
+                    queues[at] = list(pushed or ())
+            if not any(live):
+                return
+            fed = [queue.pop(0) if queue else self.student.tokens.pad for queue in queues]
+            logits = forward.step([token for token in fed for _ in range(k)]).view(len(sessions), k, -1)
+
+
+class _Causal:
+    """Left-padded decoder-only batch with explicit positions (GPT-2 without them is off by 0.4)."""
+
+    def __init__(self, student: Student, contexts: Sequence[Prompt]) -> None:
+        self.model, self.device = student.model, student.device
+        width = max(len(prompt.ids) for prompt in contexts)
+        pad = student.tokens.pad
+        self.ids = torch.tensor([[pad] * (width - len(p.ids)) + p.ids for p in contexts], device=self.device)
+        self.mask = torch.tensor([[0] * (width - len(p.ids)) + [1] * len(p.ids) for p in contexts], device=self.device)
+        self.cache = DynamicCache(config=self.model.config)
+
+    def first(self) -> Tensor:
+        """Logits [B, V] after the prompts."""
+        return self._forward(self.ids, (self.mask.cumsum(-1) - 1).clamp(min=0))
+
+    def step(self, tokens: list[int]) -> Tensor:
+        """Logits [B, V] after one more token a row."""
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], 1)
+        return self._forward(torch.tensor(tokens, device=self.device)[:, None], self.mask.sum(-1, keepdim=True) - 1)
+
+    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+        out = self.model(input_ids=ids, attention_mask=self.mask, position_ids=positions, past_key_values=self.cache,
+                         use_cache=True, logits_to_keep=1)
+        return out.logits[:, -1].float()
+
+
+class _Seq2Seq:
+    """Encoder-decoder batch: all decoders start together, so their positions agree without padding."""
+
+    def __init__(self, student: Student, contexts: Sequence[Prompt]) -> None:
+        self.model, self.device = student.model, student.device
+        sources = [prompt.source or [] for prompt in contexts]
+        width = max(map(len, sources))
+        ids = torch.tensor([s + [student.tokens.pad] * (width - len(s)) for s in sources], device=self.device)
+        self.mask = torch.tensor([[1] * len(s) + [0] * (width - len(s)) for s in sources], device=self.device)
+        self.encoded = self.model.get_encoder()(input_ids=ids, attention_mask=self.mask)
+        self.starts = [prompt.ids for prompt in contexts]
+        self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+    def first(self) -> Tensor:
+        """Logits [B, V] after the decoder prompts (all of one length: the start token)."""
+        return self._forward(torch.tensor(self.starts, device=self.device))
+
+    def step(self, tokens: list[int]) -> Tensor:
+        """Logits [B, V] after one more token a row."""
+        return self._forward(torch.tensor(tokens, device=self.device)[:, None])
+
+    def _forward(self, ids: Tensor) -> Tensor:
+        out = self.model(encoder_outputs=self.encoded, attention_mask=self.mask, decoder_input_ids=ids,
+                         past_key_values=self.cache, use_cache=True)
+        return out.logits[:, -1].float()

@@ -1,0 +1,240 @@
+"""Forms and records in, token trees with weighted targets out. The loop never hears of strategies.
+
+Targets are (position, token, form, weight), not next-token labels: the EOS that ends CasCoD's rationale is a
+second target at a position whose next *input* is the connector of step two.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotdistill.data.records import Example
+from cotdistill.evaluation.answers import AnswerStyle, render_answer
+from cotdistill.strategies.forms import Draft, FillContext, Form, Part, Slots, SlotValue, Strategy, Tokens
+from cotdistill.strategies.join import Sample
+from cotdistill.students.tokens import SegmentTokenizer
+
+Share = Literal["none", "chain", "tree"]
+Ints = NDArray[np.int32]
+SHORTEST_PREFIX = 8  # tokens: a shorter common prefix is not worth a tree's mask
+
+
+@dataclass(frozen=True)
+class FormSequence:
+    """One form of one example before merging: inputs [T], targets (position, token, weight), encoder input [S]."""
+
+    form: int
+    ids: tuple[int, ...]
+    targets: tuple[tuple[int, int, float], ...]
+    source: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A token tree: node t holds ids[t] and follows node parent[t] (-1: none); a chain has parent t - 1.
+
+    Target n says: at node positions[n] predict tokens[n]; it belongs to the strategy's learned form forms[n]
+    and weighs weights[n] inside it. `source` is the encoder's input (encoder-decoder students), else None.
+    """
+
+    ids: Ints  # [T]
+    parent: Ints  # [T]
+    positions: Ints  # [N]
+    tokens: Ints  # [N]
+    forms: Ints  # [N]
+    weights: NDArray[np.float32]  # [N]
+    source: Ints | None  # [S]
+
+    @property
+    def is_chain(self) -> bool:
+        """True where every node follows the one before it: plain causal attention is right."""
+        return bool((self.parent == np.arange(-1, len(self.ids) - 1)).all())
+
+
+@dataclass(frozen=True)
+class EncodedSet:
+    """All samples encoded: `samples[i]` are the trees of sample `ids[i]`; `forms` index the targets."""
+
+    ids: list[str]
+    samples: list[list[Encoded]]
+    forms: list[Form]
+    dropped: Counter[str]
+
+    def learned_tokens(self) -> dict[str, int]:
+        """How many target tokens each form has, over all samples."""
+        counts: Counter[int] = Counter()
+        for trees in self.samples:
+            for tree in trees:
+                counts.update(tree.forms.tolist())
+        return {form.name: counts[at] for at, form in enumerate(self.forms)}
+
+    def input_tokens(self) -> int:
+        """Input positions of one pass over all samples, encoder inputs included."""
+        return sum(len(tree.ids) + (0 if tree.source is None else len(tree.source))
+                   for trees in self.samples for tree in trees)
+
+
+class Encoder:
+    """Renders forms for one student: the only place where text becomes ids, in training and in the walk."""
+
+    def __init__(self, tokens: SegmentTokenizer, start: int | None, answers: AnswerStyle = "text",
+                 max_length: int | None = None, share: Share = "chain") -> None:
+        self.tokens = tokens
+        self.start = start  # decoder start id: set for encoder-decoder students
+        self.answers = answers
+        self.max_length = max_length
+        self.share = share
+
+    def encode(self, samples: Sequence[Sample], strategy: Strategy, context: FillContext) -> EncodedSet:
+        """Every sample's learned forms as token trees; over-long samples are dropped whole and counted."""
+        forms = strategy.learned_forms()
+        filled = [{kind: self._fill(strategy, draft, context) for kind, draft in sample.drafts.items()}
+                  for sample in samples]
+        self._warm(samples, filled, forms)
+        dropped: Counter[str] = Counter()
+        ids, encoded = [], []
+        for sample, slots in zip(samples, filled, strict=True):
+            sequences = [self._sequence(at, form, sample.drafts[form.kind].example, slots[form.kind])
+                         for at, form in enumerate(forms)]
+            if any(self.too_long(s.ids) or self.too_long(s.source or ()) for s in sequences):
+                dropped["longer than the student's context"] += 1
+            elif not all(s.targets for s in sequences):
+                dropped["a form without a learned token"] += 1
+            else:
+                ids.append(sample.id)
+                encoded.append(merge(sequences, self.share))
+        return EncodedSet(ids, encoded, forms, dropped)
+
+    def prompt(self, form: Form, example: Example, slots: Slots) -> tuple[list[int] | None, list[int]]:
+        """What the student is given before the form's first target part: (encoder ids or None, decoder ids)."""
+        pieces = [self._part_ids(part, self._question_slots(example, slots), at == 0)
+                  for at, part in enumerate(form.source_segments())]
+        source = [*self.tokens.before, *(i for piece in pieces for i in piece), *self.tokens.after]
+        return (None, source) if self.start is None else (source, [self.start])
+
+    def part_ids(self, part: Part, slots: Slots) -> tuple[int, ...]:
+        """Ids of a target part whose slot, if any, is filled."""
+        return self._part_ids(part, dict(slots), first=False)
+
+    def too_long(self, ids: Sequence[int]) -> bool:
+        """Whether a sequence exceeds the student's context (or --max-length)."""
+        return self.max_length is not None and len(ids) > self.max_length
+
+    def _sequence(self, index: int, form: Form, example: Example, slots: Slots) -> FormSequence:
+        source, ids = self.prompt(form, example, slots)
+        targets: list[tuple[int, int, float]] = []
+        for part in form.target:
+            piece = self.part_ids(part, slots)
+            weights = _weights(part, slots, len(piece))
+            targets += [(len(ids) + at - 1, token, weight)
+                        for at, (token, weight) in enumerate(zip(piece, weights, strict=True)) if weight != 0]
+            ids += piece
+        if form.eos and form.target[-1].weight != 0:
+            targets.append((len(ids) - 1, self.tokens.stop, form.target[-1].weight))
+        # Inputs behind the last target would be computed for nothing (the last learned token among them).
+        used = max((position for position, _, _ in targets), default=-1) + 1
+        return FormSequence(index, tuple(ids[:used]), tuple(targets), None if source is None else tuple(source))
+
+    def _fill(self, strategy: Strategy, draft: Draft, context: FillContext) -> Slots:
+        slots = strategy.fill(draft, context)
+        answer = slots["answer"]
+        if isinstance(answer, str):
+            answer = render_answer(answer, draft.example.choices, self.answers)
+        return {"rationale": slots["rationale"], "answer": answer}
+
+    def _question_slots(self, example: Example, slots: Slots) -> dict[str, SlotValue]:
+        return {**slots, "question": example.text()}
+
+    def _part_ids(self, part: Part, slots: dict[str, SlotValue], first: bool) -> tuple[int, ...]:
+        text = render(part.text, slots)
+        if isinstance(text, Tokens):
+            return text.ids
+        return self.tokens.first(text) if first else self.tokens.segment(text)
+
+    def _warm(self, samples: Sequence[Sample], filled: Sequence[dict[str, Slots]], forms: Sequence[Form]) -> None:
+        first: set[str] = set()
+        rest: set[str] = set()
+        for sample, by_kind in zip(samples, filled, strict=True):
+            for form in forms:
+                slots = self._question_slots(sample.drafts[form.kind].example, by_kind[form.kind])
+                for at, part in enumerate((*form.source_segments(), *form.target)):
+                    text = render(part.text, slots)
+                    if isinstance(text, str):
+                        (first if at == 0 else rest).add(text)
+        self.tokens.warm(first, rest)
+
+
+def render(template: str, slots: dict[str, SlotValue]) -> SlotValue:
+    """A part's text with its slot filled. The blank before a slot belongs to it; ids stay ids."""
+    for name, value in slots.items():
+        mark = "{" + name + "}"
+        if mark not in template:
+            continue
+        if isinstance(value, Tokens):
+            return value
+        template = template.replace(mark, value.strip())
+        break  # a value may itself hold braces: one slot a part, replaced once
+    return template
+
+
+def merge(sequences: Sequence[FormSequence], share: Share) -> list[Encoded]:
+    """Sequences of one example as trees that compute common prefixes once.
+
+    none: one tree a sequence (the plain reference). chain: a sequence that another one continues is merged into
+    it. tree: also sequences that branch after a long common prefix (needs ancestor attention).
+    """
+    groups: list[list[FormSequence]] = []
+    for sequence in sorted(sequences, key=lambda s: -len(s.ids)):
+        for group in groups:
+            if _joins(sequence, group[0], share):
+                group.append(sequence)
+                break
+        else:
+            groups.append([sequence])
+    return [_tree(group) for group in groups]
+
+
+def _joins(short: FormSequence, long: FormSequence, share: Share) -> bool:
+    if share == "none" or short.source != long.source:
+        return False
+    common = 0
+    while common < len(short.ids) and short.ids[common] == long.ids[common]:
+        common += 1
+    return common == len(short.ids) or (share == "tree" and common >= SHORTEST_PREFIX)
+
+
+def _tree(group: Sequence[FormSequence]) -> Encoded:
+    children: dict[tuple[int, int], int] = {}
+    ids: list[int] = []
+    parent: list[int] = []
+    targets: list[tuple[int, int, int, float]] = []
+    for sequence in group:
+        node, nodes = -1, []
+        for token in sequence.ids:
+            child = children.get((node, token))
+            if child is None:
+                child = children[node, token] = len(ids)
+                ids.append(token)
+                parent.append(node)
+            node = child
+            nodes.append(node)
+        targets += [(nodes[position], token, sequence.form, weight) for position, token, weight in sequence.targets]
+    targets.sort(key=lambda target: target[0])
+    positions, tokens, forms, weights = zip(*targets, strict=True)
+    source = group[0].source
+    return Encoded(np.array(ids, np.int32), np.array(parent, np.int32), np.array(positions, np.int32),
+                   np.array(tokens, np.int32), np.array(forms, np.int32), np.array(weights, np.float32),
+                   None if source is None else np.array(source, np.int32))
+
+
+def _weights(part: Part, slots: Slots, length: int) -> Sequence[float]:
+    value = slots.get(part.slot) if part.slot else None
+    if part.weight != 0 and isinstance(value, Tokens) and value.weights is not None:
+        return value.weights
+    return [part.weight] * length

@@ -1,0 +1,80 @@
+"""Segment-wise tokenisation: a sequence's ids are its segments' ids joined, never text re-tokenised and sliced.
+
+A segment's ids are those it gets after a fixed neutral prefix, the prefix's ids removed: tokenizers that
+prepend a blank (Llama 2) would otherwise split " So" into two. The first segment of a sequence has no prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cotdistill.errors import UsageError
+
+NEUTRAL = "x"
+
+
+class SegmentTokenizer:
+    """A Hugging Face tokenizer that answers per segment.
+
+    before, after: ids around every source (BOS; EOS after an encoder's input; a chat template's turns).
+    stop: the id that ends a target. pad: any valid id, never attended to.
+    """
+
+    def __init__(self, tokenizer: Any, encoder_decoder: bool) -> None:
+        self.tokenizer = tokenizer
+        bare, full = self._ids([NEUTRAL])[0], tokenizer(NEUTRAL)["input_ids"]
+        at = _find(bare, full)
+        self.before: list[int] = full[:at]
+        self.after: list[int] = full[at + len(bare):] if encoder_decoder else []
+        if tokenizer.eos_token_id is None:
+            raise UsageError("the student's tokenizer has no end-of-sequence token; a target could never end")
+        self.stop: int = tokenizer.eos_token_id
+        self.pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.stop
+        self._prefix = bare
+        self._cache: dict[tuple[bool, str], tuple[int, ...]] = {}
+
+    def warm(self, first: Iterable[str], rest: Iterable[str]) -> None:
+        """Tokenise many segments in two batches (the fast tokenizers' strength); `segment` then looks them up."""
+        for is_first, texts in ((True, first), (False, rest)):
+            new = list({text for text in texts if (is_first, text) not in self._cache})
+            if new:
+                lead = "" if is_first else NEUTRAL
+                for text, ids in zip(new, self._ids([lead + text for text in new]), strict=True):
+                    self._cache[is_first, text] = tuple(ids if is_first else self._without_prefix(text, ids))
+
+    def first(self, text: str) -> tuple[int, ...]:
+        """Ids of a sequence's first segment, without special tokens."""
+        if (True, text) not in self._cache:
+            self.warm([text], [])
+        return self._cache[True, text]
+
+    def segment(self, text: str) -> tuple[int, ...]:
+        """Ids of a later segment; it begins with its blank."""
+        if (False, text) not in self._cache:
+            self.warm([], [text])
+        return self._cache[False, text]
+
+    def forget(self) -> None:
+        """Drop the cache (after encoding a data set; literals come back on demand)."""
+        self._cache.clear()
+
+    def text(self, ids: Iterable[int]) -> str:
+        """Text of generated ids, special tokens left out, blanks as generated."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return list(self.tokenizer(texts, add_special_tokens=False)["input_ids"]) if texts else []
+
+    def _without_prefix(self, text: str, ids: list[int]) -> list[int]:
+        if ids[: len(self._prefix)] == self._prefix:
+            return ids[len(self._prefix):]
+        # The tokenizer merged the prefix into the segment: alone is the only reading left.
+        return self._ids([text])[0]
+
+
+def _find(part: list[int], whole: list[int]) -> int:
+    for at in range(len(whole) - len(part) + 1):
+        if whole[at:at + len(part)] == part:
+            return at
+    return len(whole)

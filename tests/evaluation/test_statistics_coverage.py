@@ -1,8 +1,9 @@
 """Do the intervals over seeds and items cover the truth, and do the tests keep their level?
 
 Grids are drawn from a latent model whose expected accuracies are known exactly: an answer is right where
-level + seed + difficulty + (strategy x item) + noise > 0, all of them normal, so that a strategy's accuracy over
-seeds and items is Phi(level / sd of the sum). Each scenario draws 2,000 grids of 5 seeds.
+level + seed + difficulty + (strategy x item) + noise > 0, all of them normal, so that a strategy's accuracy
+over seeds and items is Phi(level / sd of the sum). Each scenario draws 2,000 grids of 5 seeds; the
+generator's own seed is fixed, so a figure at the edge of a limit does not come and go.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ def test_interval_covers_the_truth(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAIRED)
 def test_interval_of_paired_runs_covers_the_truth(name: str) -> None:
-    scenario = PAIRED[name]
-    assert 0.93 <= coverage(effects(scenario, seed=2, paired_seeds=True), scenario.truth) <= 0.975
+    scenario = PAIRED[name]  # a bound, not an approximation: above 95 % and at most about 97 %
+    assert 0.945 <= coverage(effects(scenario, seed=2, paired_seeds=True), scenario.truth) <= 0.975
 
 
 def test_taking_correlated_runs_as_independent_is_only_too_wide() -> None:

@@ -15,7 +15,7 @@ from rich.theme import Theme
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-console = Console(stderr=True, highlight=False, theme=Theme({"note": "dim", "warn": "yellow", "bad": "bold red"}))
+console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200, theme=Theme({"note": "dim", "warn": "yellow", "bad": "bold red"}))
 _said: set[str] = set()
 
 

@@ -1,0 +1,281 @@
+"""The command line: options become one frozen config, the config goes to one pipeline.
+
+The only Typer code. Nothing here imports torch: `--help`, `strategies` and usage errors answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from cotdistill import __version__, console
+from cotdistill.config import Config, DistillConfig, ElicitConfig, EvaluateConfig, parse_params
+from cotdistill.errors import CotdistillError, Exit, UsageError
+
+app = typer.Typer(
+    name="cotdistill",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    suggest_commands=True,
+    help="Compare ways to distil chain-of-thought reasoning from a large language model into a small one.\n\n"
+    "A whole study:  cotdistill elicit | cotdistill distill --strategy cascod | cotdistill evaluate",
+)
+
+ROWS = "Elicited rows, JSON lines (default: stdin; - reads it too)"
+
+# Options of every command.
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML of options; a run.json works as one")]
+Seed = Annotated[int | None, typer.Option(help="Seed of training and of every draw", show_default="0")]
+DataSeed = Annotated[int | None, typer.Option(help="Seed of what is drawn from data", show_default="0")]
+Limit = Annotated[int | None, typer.Option(help="Read at most this many rows")]
+Plugin = Annotated[list[Path] | None, typer.Option(help="Python file with strategies of your own (repeatable)")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...", show_default="auto")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16", show_default="float32")]
+TrustRemoteCode = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code shipped with a model")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop")]
+
+_debug = False
+
+
+def _start(cls: type[Config], options: dict[str, Any]) -> tuple[Any, bool]:
+    """The frozen config of a command from its options, and whether it is a dry run; loads plug-ins."""
+    global _debug
+    _debug = options.pop("debug")
+    if options.pop("quiet"):
+        console.silence()
+    dry_run = options.pop("dry_run", False)
+    options["plugin"] = options.get("plugin") or None
+    config = cls.build(options.pop("config"), **options)
+    load_plugins(config.plugin)
+    return config, dry_run
+
+
+def load_plugins(files: tuple[Path, ...] | list[Path]) -> None:
+    """Import the strategy files named by --plugin."""
+    from cotdistill.strategies.registry import load_plugin
+
+    for file in files:
+        load_plugin(file)
+
+
+@app.command()
+def elicit(
+    teacher: Annotated[str | None, typer.Option(
+        help="demo, a local path or hub name, openai:MODEL, recorded:FILE, or rows", show_default="demo")] = None,
+    data: Annotated[str | None, typer.Option(
+        help="demo, a JSONL file, - for stdin, or hf:NAME", show_default="demo")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data set", show_default="train")] = None,
+    hint: Annotated[str | None, typer.Option(
+        help="none: the teacher answers by itself; gold: it explains the gold answer")] = None,
+    decode: Annotated[str | None, typer.Option(help="greedy, sample or contrastive", show_default="greedy")] = None,
+    contrast: Annotated[str | None, typer.Option(help="wrong or empty answer", show_default="wrong")] = None,
+    lambda_: Annotated[float | None, typer.Option("--lambda", help="Weight of the contrast",
+                                                  show_default="0.5")] = None,
+    plausibility: Annotated[float | None, typer.Option(help="Mask tokens below this share of the likeliest")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature", show_default="1")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Nucleus of sampling", show_default="1")] = None,
+    counterfactual: Annotated[bool | None, typer.Option(
+        "--counterfactual", help="Elicit a rationale for a wrong answer too")] = None,
+    wrong: Annotated[str | None, typer.Option(help="random, hardest or all", show_default="random")] = None,
+    for_: Annotated[str | None, typer.Option("--for", help="Elicit what this strategy needs")] = None,
+    samples: Annotated[int | None, typer.Option(help="Rationales a question (sampling)", show_default="1")] = None,
+    shots: Annotated[int | None, typer.Option(help="Demonstrations in the prompt")] = None,
+    prompt: Annotated[Path | None, typer.Option(help="Jinja2 prompt template of your own")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Longest rationale", show_default="128")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Questions decoded at once", show_default="16")] = None,
+    keep: Annotated[str | None, typer.Option(help="right: distil only right ones; all", show_default="right")] = None,
+    retry_failed: Annotated[bool | None, typer.Option("--retry-failed", help="Ask failed rows again")] = None,
+    shard: Annotated[str | None, typer.Option(help="I/N: only this part of the rows")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write (resumes; default: stdout)")] = None,
+    config: ConfigFile = None, seed: Seed = None, data_seed: DataSeed = None, limit: Limit = None,
+    plugin: Plugin = None, device: Device = None, dtype: Dtype = None, trust_remote_code: TrustRemoteCode = None,
+    quiet: Quiet = False, debug: Debug = False, dry_run: DryRun = False,
+) -> None:
+    """Ask a teacher for rationales: question rows in, elicited rows out."""
+    chosen, dry = _start(ElicitConfig, dict(locals()))
+    from cotdistill.elicit import elicit as run_elicit
+
+    run_elicit(chosen, dry_run=dry)
+
+
+@app.command()
+def distill(
+    rows: Annotated[str | None, typer.Argument(help=ROWS)] = None,
+    strategy: Annotated[str | None, typer.Option(help="See cotdistill strategies", show_default="cot")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the strategy (repeatable)")] = None,
+    student: Annotated[str | None, typer.Option(help="demo, a local path or hub name", show_default="demo")] = None,
+    answers: Annotated[str | None, typer.Option(help="text, letter or letter-text", show_default="text")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the rows", show_default="10")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples an optimizer step", show_default="16")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate", show_default="0.002")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or adafactor", show_default="adamw")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="On matrices only", show_default="0.01")] = None,
+    schedule: Annotated[str | None, typer.Option(help="linear, cosine or constant", show_default="cosine")] = None,
+    warmup: Annotated[float | None, typer.Option(help="Share of the steps", show_default="0.06")] = None,
+    clip: Annotated[float | None, typer.Option(help="Norm gradients are clipped to", show_default="1")] = None,
+    token_budget: Annotated[int | None, typer.Option(help="Tokens a micro-batch", show_default="1024")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Drop longer samples (default: the model's context)")] = None,
+    max_dropped: Annotated[float | None, typer.Option(help="Fail above this share", show_default="0.02")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints")] = None,
+    keep_checkpoints: Annotated[int | None, typer.Option(help="Checkpoints kept", show_default="2")] = None,
+    allow_partial: Annotated[bool | None, typer.Option(
+        "--allow-partial", help="Train on a stream that lacks its end")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run directory (default: runs/STRATEGY-KEY)")] = None,
+    config: ConfigFile = None, seed: Seed = None, data_seed: DataSeed = None, limit: Limit = None,
+    plugin: Plugin = None, device: Device = None, dtype: Dtype = None, trust_remote_code: TrustRemoteCode = None,
+    quiet: Quiet = False, debug: Debug = False, dry_run: DryRun = False,
+) -> None:
+    """Train a student on elicited rows with one strategy; prints one JSON line that names the run."""
+    options = dict(locals())
+    source = _source(options.pop("rows"), "elicited rows")
+    options["param"] = parse_params(param)
+    chosen, dry = _start(DistillConfig, options)
+    _known_strategy(chosen.strategy, chosen.param)
+    from cotdistill.distill import distill as run_distill
+
+    found = run_distill(chosen, source, dry_run=dry)
+    if found is not None:
+        console.emit(found)
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[list[str] | None, typer.Argument(help="Run directories (default: distill's lines on stdin)")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Question rows (repeatable)")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data sets")] = None,
+    score: Annotated[str | None, typer.Option(help="walk or choices", show_default="walk")] = None,
+    connectors: Annotated[str | None, typer.Option(help="forced or free", show_default="forced")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Questions at once", show_default="32")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Longest slot", show_default="160")] = None,
+    from_predictions: Annotated[bool | None, typer.Option(
+        "--from-predictions", help="Recompute from stored predictions, without a model")] = None,
+    config: ConfigFile = None, seed: Seed = None, data_seed: DataSeed = None, limit: Limit = None,
+    plugin: Plugin = None, device: Device = None, dtype: Dtype = None, trust_remote_code: TrustRemoteCode = None,
+    quiet: Quiet = False, debug: Debug = False,
+) -> None:
+    """Walk runs over question sets: accuracy with its interval, one JSON line per run and set."""
+    options = dict(locals())
+    named = options.pop("runs")
+    chosen, _ = _start(EvaluateConfig, options)
+    if not named and sys.stdin.isatty():
+        raise UsageError("evaluate needs run directories, or the output of distill on stdin")
+    from cotdistill.evaluate import evaluate as run_evaluate
+    from cotdistill.evaluate import runs_on_stdin
+    from cotdistill.report.tables import results_table
+
+    found = []
+    for record in run_evaluate(chosen, named or runs_on_stdin()):
+        console.emit(record)
+        found.append(record)
+    results_table(found)
+
+
+@app.command()
+def strategies(
+    json_: Annotated[bool, typer.Option("--json", help="One JSON line each")] = False,
+    plugin: Plugin = None, quiet: Quiet = False, debug: Debug = False,
+) -> None:
+    """List every strategy: paper, slots it needs, forms with their shares."""
+    _set_common(quiet, debug)
+    load_plugins(plugin or [])
+    from cotdistill.report.tables import strategies_table
+    from cotdistill.strategies.catalogue import catalogue
+
+    listed = catalogue()
+    if json_ or not sys.stdout.isatty():
+        for entry in listed:
+            console.emit(entry)
+    if not json_:
+        strategies_table(listed)
+
+
+@app.command()
+def preview(
+    rows: Annotated[str | None, typer.Argument(help="Elicited rows (default: a row of the embedded world)")] = None,
+    strategy: Annotated[str | None, typer.Option(help="See cotdistill strategies", show_default="cot")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the strategy (repeatable)")] = None,
+    student: Annotated[str | None, typer.Option(help="demo, a local path or hub name", show_default="demo")] = None,
+    answers: Annotated[str | None, typer.Option(help="text, letter or letter-text", show_default="text")] = None,
+    row: Annotated[int, typer.Option(help="Which row to show, from 0")] = 0,
+    config: ConfigFile = None, data_seed: DataSeed = None, plugin: Plugin = None,
+    trust_remote_code: TrustRemoteCode = None, quiet: Quiet = False, debug: Debug = False,
+) -> None:
+    """Show one row as each form's exact token stream: what is learned, what is given, what is asked."""
+    options = dict(locals())
+    source, at = options.pop("rows"), options.pop("row")
+    options["param"] = parse_params(param)
+    chosen, _ = _start(DistillConfig, options)
+    _known_strategy(chosen.strategy, chosen.param)
+    from cotdistill.preview import preview as run_preview
+
+    for record in run_preview(chosen, source, at):
+        console.emit(record)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of every file, one JSON line each."""
+    from cotdistill.schema import schemas
+
+    for record in schemas():
+        console.emit(record)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit(Exit.DONE)
+
+
+def run() -> NoReturn:
+    """The error boundary: exceptions become one line on stderr and an exit code."""
+    try:
+        app()
+    except CotdistillError as error:
+        _fail(str(error), error.code, error)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            _fail(f"cannot write: {error.strerror}", Exit.OUTPUT, error)
+        _fail(f"{type(error).__name__}: {error}", Exit.BUG, error)
+    except Exception as error:  # the boundary: whatever is left is a bug of ours
+        _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)
+    sys.exit(Exit.DONE)
+
+
+def _fail(line: str, code: Exit, error: BaseException) -> NoReturn:
+    if _debug:
+        traceback.print_exception(error)
+    console.console.quiet = False
+    console.say(f"error: {line}", "bad")
+    sys.exit(code)
+
+
+def _set_common(quiet: bool, debug: bool) -> None:
+    global _debug
+    _debug = debug
+    if quiet:
+        console.silence()
+
+
+def _source(rows: str | None, what: str) -> str:
+    """A path, or `-` where stdin is not a terminal."""
+    if rows is None and sys.stdin.isatty():
+        raise UsageError(f"no {what}: give a file, or pipe the command before this one into it")
+    return rows or "-"
+
+
+def _known_strategy(name: str, params: dict[str, str]) -> None:
+    """Complain about a strategy before torch is imported."""
+    from cotdistill.strategies.registry import create
+
+    create(name, params)

@@ -1,0 +1,55 @@
+"""The run card, RUN/run.json: everything that defines a run, so that a figure leads back to each teacher answer."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cotdistill.data.files import json_digest, write_json
+from cotdistill.errors import DataError
+
+PACKAGES = ("cotdistill", "torch", "transformers", "tokenizers", "accelerate")
+
+
+class RunCard(BaseModel):
+    """See the fields; `key` is the digest of all that defines the result and is what later stages trust."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    strategy: dict[str, Any]  # name, paper, params, plan, explain and the rendered forms
+    student: dict[str, Any]  # name, family, digest of the weights it started from
+    data: dict[str, Any]  # source, digest, rows, samples, left out and dropped with reasons
+    config: dict[str, Any]
+    counts: dict[str, Any]  # learned tokens per form, input tokens of one pass
+    trained: dict[str, Any]  # steps, processes
+    versions: dict[str, str]
+
+    def write(self, run: Path) -> None:
+        """RUN/run.json, written last: its presence says that the run is complete."""
+        write_json(run / "run.json", self.model_dump(mode="json"))
+
+
+def read_card(run: Path) -> RunCard:
+    """The card of a run directory; `DataError` where it is missing or damaged."""
+    path = run / "run.json"
+    if not path.is_file():
+        raise DataError.at(str(run), None, "is not a finished run (no run.json)", "give a directory made by distill")
+    try:
+        return RunCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise DataError.at(str(path), None, f"damaged: {str(error).splitlines()[0]}", "distill it again") from None
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def run_key(**parts: Any) -> str:
+    """One digest over everything that defines a result."""
+    return json_digest(parts)

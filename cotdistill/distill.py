@@ -1,0 +1,142 @@
+"""`cotdistill distill`: rationales in, a trained student and its run card out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cotdistill.config import DEMO, DistillConfig
+from cotdistill.console import say, warn
+from cotdistill.data.files import file_digest, json_digest, write_text
+from cotdistill.data.records import Item, digest
+from cotdistill.data.rows import read_items
+from cotdistill.data.runcard import RunCard, package_versions, read_card, run_key
+from cotdistill.demo import world
+from cotdistill.errors import DataError, UsageError
+from cotdistill.strategies.description import describe
+from cotdistill.strategies.forms import FillContext, Strategy
+from cotdistill.strategies.join import join
+from cotdistill.strategies.registry import create
+from cotdistill.strategies.scores import word_scores
+from cotdistill.students.encode import EncodedSet, Encoder
+from cotdistill.students.families import Student, demo_model, load_student
+from cotdistill.students.train import Trained, total_steps, train
+
+# What changes how a run is made, not what it is: outside the key.
+NOT_IN_KEY = {"out", "device", "plugin", "checkpoint_every", "keep_checkpoints", "allow_partial"}
+
+
+def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
+    """Train one student on the elicited rows of a file (`-`: stdin); the object that `distill` prints."""
+    strategy = create(config.strategy, config.param)
+    items = read_items(rows, config.limit, config.allow_partial)
+    return distill_items(config, strategy, items, rows, dry_run)
+
+
+def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], source: str,
+                  dry_run: bool = False) -> dict[str, Any] | None:
+    """`distill` on rows already read. Running the same again returns the finished run or resumes it."""
+    key = _key(config, strategy, items)
+    run = config.out or Path("runs") / f"{strategy.name}-{key[:8]}"
+    if (run / "run.json").exists() and not dry_run:
+        card = read_card(run)
+        if card.key != key:
+            raise UsageError(f"--out {run} holds another run ({card.strategy['name']}, key {card.key[:8]}); "
+                             "give another directory")
+        say(f"{run} is complete already")
+        return _summary(run, card)
+    samples, left_out = join(items, strategy)
+    student = load_student(config.student, device=device_of(config.device), trust_remote_code=config.trust_remote_code)
+    encoder = Encoder(student.tokens, student.start, config.answers, config.max_length or student.context)
+    context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items))
+    data = encoder.encode(samples, strategy, context)
+    _check_dropped(data, len(samples), config)
+    if dry_run:
+        steps = total_steps(config, len(data.samples))
+        say(f"would train {strategy.name} on {len(data.samples)} samples of {len(items)} rows for {steps} steps: "
+            f"{data.input_tokens()} input tokens an epoch, learned {data.learned_tokens()}, into {run}")
+        return None
+    trained = train(student, data, config, run)
+    student.save(run / "student")
+    card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained)
+    write_text(run / "README.md", model_card(card))
+    card.write(run)
+    return _summary(run, card)
+
+
+def device_of(name: str) -> str:
+    """`auto`: a CUDA device where there is one."""
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _key(config: DistillConfig, strategy: Strategy, items: list[Item]) -> str:
+    return run_key(strategy=describe(strategy), rows=digest(items), student=student_digest(config.student),
+                   config=config.model_dump(mode="json", exclude=NOT_IN_KEY))
+
+
+def student_digest(name: str) -> str:
+    """Digest of a local model's files, or a hub name as it is (its revision is the hub's business)."""
+    folder = demo_model("base") if name == DEMO else Path(name)
+    if not folder.is_dir():
+        return name
+    files = sorted(p for p in folder.iterdir() if p.suffix in {".json", ".safetensors", ".model", ".txt"})
+    return json_digest({path.name: file_digest(path) for path in files})
+
+
+def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> None:
+    dropped = sum(data.dropped.values())
+    if not dropped:
+        return
+    reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
+    if not data.samples or dropped / samples > config.max_dropped:
+        raise DataError(f"rows: {dropped} of {samples} samples would be dropped ({reasons}), more than "
+                        f"{config.max_dropped:.0%}; raise --max-length or allow it with --max-dropped")
+    warn(f"dropped {dropped} of {samples} samples: {reasons}")
+
+
+def _card(key: str, config: DistillConfig, strategy: Strategy, items: list[Item], source: str, student: Student,
+          data: EncodedSet, left_out: dict[str, int], samples: int, trained: Trained) -> RunCard:
+    return RunCard(
+        key=key,
+        strategy=describe(strategy),
+        student={"name": config.student, "family": student.model.config.model_type,
+                 "parameters": student.model.num_parameters(), "digest": student_digest(config.student)},
+        data={"source": source, "digest": digest(items), "rows": len(items), "samples": samples,
+              "left_out": dict(left_out), "dropped": dict(data.dropped), "trained_on": len(data.samples),
+              "world": world_card(items)},
+        config=config.model_dump(mode="json"),
+        counts={"learned_tokens": data.learned_tokens(), "input_tokens": data.input_tokens()},
+        trained={"steps": trained.steps, "processes": trained.processes},
+        versions=package_versions(),
+    )
+
+
+def _summary(run: Path, card: RunCard) -> dict[str, Any]:
+    return {"run": str(run), "strategy": card.strategy["name"], "params": card.strategy["params"],
+            "student": card.student["name"], "steps": card.trained["steps"], "rows": card.data["rows"],
+            "trained_on": card.data["trained_on"], "learned_tokens": card.counts["learned_tokens"],
+            "input_tokens": card.counts["input_tokens"], "seed": card.config["seed"], "key": card.key}
+
+
+def world_card(items: list[Item]) -> dict[str, Any] | None:
+    """Version and model digests of the embedded world where the rows are its questions, else None."""
+    if not any(world.parse(item.question) for item in items):
+        return None
+    models = {role: student_digest(str(demo_model(role))) for role in ("teacher", "base")}
+    return {"version": world.VERSION, "models": models}
+
+
+def model_card(card: RunCard) -> str:
+    """RUN/README.md: a model card in Markdown."""
+    form_lines = "\n".join(f"- `{form['name']}` (share {form['share']:g}, {form['kind']}): `{form['source']!r}` -> "
+                           + " ".join(f"`{text!r}`" + ("" if weight else " (given)") for text, weight in form["target"])
+                           for form in card.strategy["forms"])
+    params = ", ".join(f"{k}={v}" for k, v in card.strategy["params"].items()) or "none"
+    return (f"---\nlibrary_name: transformers\ntags: [cotdistill, {card.strategy['name']}]\n---\n\n"
+            f"# {card.student['name']} distilled with {card.strategy['name']}\n\n"
+            f"Strategy: {card.strategy['name']} ({card.strategy['paper']}), parameters: {params}.\n"
+            f"Trained on {card.data['trained_on']} of {card.data['rows']} rows of `{Path(card.data['source']).name}` "
+            f"for {card.trained['steps']} optimizer steps, seed {card.config['seed']}.\n\n"
+            f"Forms:\n\n{form_lines}\n\nRun key: `{card.key}`. Everything else is in `run.json`.\n")

@@ -1,0 +1,92 @@
+"""`cotdistill preview`: one row as each form's exact token stream, and the prompt asked at inference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.text import Text
+
+from cotdistill.config import DEMO, DistillConfig
+from cotdistill.console import console
+from cotdistill.data.records import Item, Rationale
+from cotdistill.data.rows import read_items
+from cotdistill.data.tasks import load_examples
+from cotdistill.demo import world
+from cotdistill.errors import UsageError
+from cotdistill.strategies.forms import FillContext, Form, Slots
+from cotdistill.strategies.join import Sample, join
+from cotdistill.strategies.registry import create
+from cotdistill.strategies.scores import word_scores
+from cotdistill.students.encode import Encoder
+from cotdistill.students.families import Student, load_student
+
+
+def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[str, Any]]:
+    """Show row `at` on stderr and yield one record a form: tokens, which are learned, and the prompt's length."""
+    strategy = create(config.strategy, config.param)
+    items = read_items(rows, allow_partial=True) if rows is not None else demo_items()
+    if at >= len(items):
+        raise UsageError(f"--row {at}: there are {len(items)} rows, counted from 0")
+    student = load_student(config.student, trust_remote_code=config.trust_remote_code)
+    encoder = Encoder(student.tokens, student.start, config.answers, student.context, share="none")
+    context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items))
+    sample = join([items[at]], strategy)[0][0]
+    data = encoder.encode([sample], strategy, context)
+    by_form = {int(tree.forms[0]): tree for tree in data.samples[0]} if data.samples else {}
+    for index, form in enumerate(data.forms):
+        tree = by_form[index]
+        prompt_source, prompt = _prompt(encoder, form, sample, strategy.fill(sample.drafts[form.kind], context))
+        learned = dict(zip(tree.positions.tolist(), tree.tokens.tolist(), strict=True))
+        tokens = [*tree.ids.tolist(), *([learned[len(tree.ids) - 1]] if len(tree.ids) - 1 in learned else [])]
+        record = {
+            "strategy": strategy.name, "form": form.name, "share": form.share, "kind": form.kind,
+            "source": None if prompt_source is None else _words(student, prompt_source),
+            "tokens": _words(student, tokens), "ids": tokens,
+            "prompt_tokens": len(prompt),
+        }
+        record["learned"] = [position - 1 in learned for position in range(len(tokens))]
+        _show(record)
+        yield record
+
+
+def demo_items() -> list[Item]:
+    """Rows of the embedded world with a true and a false rationale, so that any strategy can be previewed."""
+    made = []
+    for example in load_examples(DEMO, "train", 8, 0):
+        wrong = next(choice for choice in example.choices or () if choice != example.answer)
+        made.append(Item(
+            id=example.id, task=example.task, split=example.split, question=example.question,
+            choices=example.choices, answer=example.answer,
+            rationales=(_rationale("factual", example.question, example.answer),
+                        _rationale("counterfactual", example.question, wrong))))
+    return made
+
+
+def _rationale(kind: Any, question: str, answer: str) -> Rationale:
+    text = " ".join(world.argue(question, answer).sentences)
+    return Rationale(kind=kind, text=text, answer=answer, correct=True, label="keep", teacher="embedded world",
+                     decoding={}, prompt=None, finished=True)
+
+
+def _prompt(encoder: Encoder, form: Form, sample: Sample, slots: Slots) -> tuple[list[int] | None, list[int]]:
+    return encoder.prompt(form, sample.drafts[form.kind].example, slots)
+
+
+def _words(student: Student, ids: list[int]) -> list[str]:
+    return [student.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in ids]
+
+
+def _show(record: dict[str, Any]) -> None:
+    console.print(f"[bold]{record['form']}[/bold]  share {record['share']:g}, {record['kind']}; "
+                  "dim: the prompt asked at inference; plain: given; green: learned", highlight=False)
+    if record["source"] is not None:
+        console.print(Text("encoder: " + "|".join(record["source"]), style="dim"))
+    line = Text()
+    for at, (word, learned) in enumerate(zip(record["tokens"], record["learned"], strict=True)):
+        style = "dim" if at < record["prompt_tokens"] else "bold green" if learned else ""
+        line.append(word.replace("\n", "\\n") + "|", style=style)
+    console.print(line)
+    if not console.is_terminal:  # without colours: the learned tokens spelled out
+        shown = "|".join(w for w, on in zip(record["tokens"], record["learned"], strict=True) if on)
+        console.print(Text(f"learned: {shown}"))

@@ -1,0 +1,61 @@
+"""Tables for people, on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from cotdistill.console import console, is_main_process
+
+
+def results_table(records: Sequence[dict[str, Any]]) -> None:
+    """One row per run and set: accuracy with its interval, counts, cost, the embedded world's figures."""
+    world = any("conflict" in r or "steps_true" in r for r in records)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("strategy", no_wrap=True)
+    table.add_column("set", no_wrap=True)
+    for name in ("accuracy %", "95 % interval", "n", "unparsed", "tokens/question"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("conflict %", "follows cue %", "steps true %") if world else ():
+        table.add_column(name, justify="right", no_wrap=True)
+    for r in records:
+        low, high = r["interval"]
+        row = [label(r), r["set"], percent(r["accuracy"]), f"{percent(low)} to {percent(high)}", str(r["n"]),
+               str(r["unparsed"]), f"{r['generated_per_question']:.1f}"]
+        if world:
+            row += [percent(r.get(name)) for name in ("conflict", "follows_cue", "steps_true")]
+        table.add_row(*row)
+    show(table)
+
+
+def strategies_table(listed: Sequence[dict[str, Any]]) -> None:
+    """Name, paper, what is needed, forms with their shares."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("strategy", "paper", "needs", "forms (share)", "parameters"):
+        table.add_column(name)
+    for entry in listed:
+        if "broken" in entry:
+            table.add_row(entry["name"], entry["origin"], "", f"[bad]broken[/bad]: {entry['broken']}", "")
+            continue
+        forms = ", ".join(f"{form['name']} ({form['share']:g})" for form in entry["forms"])
+        params = ", ".join(f"{name}={value}" for name, value in entry["params"].items())
+        table.add_row(entry["name"], entry["paper"], "\n".join(entry["needs"]), forms, params)
+    show(table)
+
+
+def label(record: dict[str, Any]) -> str:
+    """A run's strategy with the parameters that are not at their default."""
+    return str(record["strategy"])
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one decimal; a dash where it does not apply."""
+    return "-" if value is None or value != value else f"{100 * value:.1f}"
+
+
+def show(table: Table) -> None:
+    """Print a table for people."""
+    if is_main_process():
+        console.print(table)

@@ -1,0 +1,24 @@
+"""The registry as `cotdistill strategies` shows it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from cotdistill.strategies.description import describe
+from cotdistill.strategies.registry import create, entries
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """One record a strategy; a broken plug-in is listed with its reason."""
+    listed: list[dict[str, Any]] = []
+    for entry in entries():
+        if entry.factory is None:
+            listed.append({"name": entry.name, "origin": entry.origin, "broken": entry.broken})
+            continue
+        strategy = create(entry.name)
+        needs = [f"{kind} {' and '.join(slot for k, slot in sorted(strategy.needs()) if k == kind)}"
+                 for kind in ("factual", "counterfactual") if kind in {k for k, _ in strategy.needs()}]
+        about = (inspect.getdoc(entry.factory) or "").splitlines()
+        listed.append({"about": about[0] if about else "", "needs": needs, **describe(strategy)})
+    return listed

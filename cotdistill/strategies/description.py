@@ -1,0 +1,26 @@
+"""A strategy as plain data for the run card, and back: a run is walked without the plug-in that defined it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cotdistill.strategies.forms import Form, Part, Strategy
+
+
+def describe(strategy: Strategy) -> dict[str, Any]:
+    """Name, paper, parameters, plans and forms."""
+    forms = [{"name": f.name, "source": f.source, "target": [[p.text, p.weight] for p in f.target],
+              "share": f.share, "kind": f.kind, "eos": f.eos, "denominator": f.denominator} for f in strategy.forms]
+    return {"name": strategy.name, "paper": strategy.paper, "params": dict(strategy.params),
+            "plan": list(strategy.plan), "explain": None if strategy.explain is None else list(strategy.explain),
+            "forms": forms}
+
+
+def restore(described: Mapping[str, Any]) -> Strategy:
+    """The strategy of a run card, for walking (its fill is not needed any more)."""
+    forms = tuple(Form(**{**form, "target": tuple(Part(text, weight) for text, weight in form["target"])})
+                  for form in described["forms"])
+    explain = described["explain"]
+    return Strategy(described["name"], described["paper"], forms, tuple(described["plan"]),
+                    None if explain is None else tuple(explain), params=described["params"])

@@ -1,0 +1,68 @@
+"""Wrong answers to argue for: another *text* than the gold answer, drawn from (seed, id).
+
+SCOTT (arXiv 2305.01879) draws from a global generator, so that its wrong answers depend on the order of rows;
+here a row's draw depends on the row alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from cotdistill.data.records import Example
+from cotdistill.errors import DataError
+from cotdistill.evaluation.answers import same_answer
+from cotdistill.evaluation.numbers import first_number
+from cotdistill.seeds import derive, rng
+
+OPPOSITES = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
+NEAR = 10  # a wrong number lies within a tenth of the right one, at least within 10
+
+
+def wrong_choices(example: Example) -> list[str]:
+    """The wrong texts a question offers, each once, in their order; binary questions have one; free answers none."""
+    kind = example.kind_of_answer
+    if example.choices is not None:
+        texts = dict.fromkeys(example.choices)
+        return [text for text in texts if not same_answer(text, example.answer, example.choices, kind)]
+    opposite = OPPOSITES.get(example.answer.strip().lower())
+    return [_like(opposite, example.answer)] if opposite and kind in ("yesno", "truefalse") else []
+
+
+def wrong_answer(example: Example, pool: Sequence[Example] = (), seed: int = 0) -> str:
+    """One wrong answer: a wrong choice, the opposite, a nearby number, else the answer of another row of `pool`."""
+    offered = wrong_choices(example)
+    if offered:
+        return rng(seed, "wrong-answer", example.id).choice(offered)
+    if example.kind_of_answer == "number":
+        return _near_number(example, seed)
+    return _answer_of_another(example, pool, seed)
+
+
+def _near_number(example: Example, seed: int) -> str:
+    """A number near the gold one with as many decimals: 18 -> 21, 3.50 -> 3.20; never below zero for a gold >= 0."""
+    gold = first_number(example.answer) or "0"
+    number = Decimal(gold) if "/" not in gold else Decimal(gold.split("/")[0])
+    unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
+    steps = max(NEAR, int(abs(number / unit)) // NEAR)
+    offsets = [step for step in (*range(-min(steps, 1000), 0), *range(1, min(steps, 1000) + 1))
+               if number < 0 or number + step * unit >= 0]
+    scale = max(1, steps // 1000)  # a far number is moved in larger steps, or all digits but the last would stand
+    near = number + rng(seed, "wrong-answer", example.id).choice(offsets) * unit * scale
+    text = format(max(near, unit) if number >= 0 and near < 0 else near, "f")
+    return text if "/" not in gold else f"{text}/{gold.split('/')[1]}"
+
+
+def _answer_of_another(example: Example, pool: Sequence[Example], seed: int) -> str:
+    """The other row's answer that comes first in an order drawn for this row: more rows seldom change it."""
+    answers = {other.answer for other in pool if other.task == example.task
+               and not same_answer(other.answer, example.answer, None, "text")}
+    if not answers:
+        raise DataError(f"row {example.id!r}: no wrong answer can be drawn, because no other row of the task "
+                        f"{example.task!r} has another answer; give more rows, or rows with choices")
+    return min(answers, key=lambda answer: derive(seed, "wrong-answer", example.id, answer))
+
+
+def _like(word: str, model: str) -> str:
+    """`word` in the case of `model`: Yes -> No, TRUE -> FALSE."""
+    return word.upper() if model.isupper() else word.capitalize() if model[:1].isupper() else word

@@ -1,0 +1,87 @@
+"""What a teacher's text is worth: rationale and answer apart, judged by our own scorer, and labelled.
+
+Rows are never dropped: the label says what `distill` leaves out, and why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from cotdistill.data.records import Example, Kind, Label, Rationale
+from cotdistill.evaluation.answers import extract, judge
+
+EXPLICIT = {"answer-is", "option-is", "to-answer", "hashes", "boxed"}  # extraction rules that read a statement
+LOOPS = 3  # a sentence, or a closing run of words, said this often in a row
+LONGEST_LOOP = 30  # words
+
+
+def judged(example: Example, kind: Kind, supports: str, text: str, *, teacher: str, decoding: Mapping[str, Any],
+           prompt: str | None = None, finished: bool = True) -> Rationale:
+    """The rationale in a generation, with what it says about its answer; labelled as if it stood alone.
+
+    Without a hint the answer is the parsed one. A hinted rationale argues for `supports`: only an explicit
+    statement of another answer makes it wrong, since it need not state the answer it was given.
+    """
+    found = extract(text, example.choices, example.kind_of_answer)
+    parsed = found.answer
+    if hinted(decoding) and found.rule not in EXPLICIT:
+        parsed = None
+    verdict = judge(parsed, supports, example.choices, example.kind_of_answer)
+    rationale = Rationale(
+        kind=kind, text=found.rationale if parsed is not None else text.strip(),
+        answer=supports if hinted(decoding) else parsed,
+        correct=None if verdict == "unparsed" else verdict == "right",
+        label="keep", teacher=teacher, decoding=dict(decoding), prompt=prompt, finished=finished)
+    return relabel(example, [rationale])[0]
+
+
+def relabel(example: Example, rationales: Sequence[Rationale],
+            keep: Literal["right", "all"] = "right") -> list[Rationale]:
+    """All rationales of one question with their labels; the second of two that say the same is `repeated`."""
+    labelled: list[Rationale] = []
+    seen: set[tuple[Kind, str]] = set()
+    for rationale in rationales:
+        words = " ".join(rationale.text.lower().split())
+        label = _label(example, rationale)
+        if label == "keep" and (rationale.kind, words) in seen:
+            label = "repeated"
+        seen.add((rationale.kind, words))
+        if keep == "all" and rationale.text and rationale.answer is not None:
+            label = "keep"
+        labelled.append(rationale.model_copy(update={"label": label}))
+    return labelled
+
+
+def hinted(decoding: Mapping[str, Any]) -> bool:
+    """Whether the teacher was told which answer to explain."""
+    return str(decoding.get("hint", "none")) != "none"
+
+
+def loops(text: str) -> bool:
+    """Whether a text goes round in circles: it ends in a thrice repeated run of words, or repeats a sentence so."""
+    words = text.lower().split()
+    for size in range(1, min(LONGEST_LOOP, len(words) // LOOPS) + 1):
+        tail = words[-size:]
+        if all(words[len(words) - size * n : len(words) - size * (n - 1)] == tail for n in range(2, LOOPS + 1)):
+            return True
+    sentences = [" ".join(s.split()) for s in re.split(r"(?<=[.!?])\s+|\n+", text.lower()) if len(s.split()) > 3]
+    return any(sentences.count(sentence) >= LOOPS for sentence in set(sentences))
+
+
+def leaks(example: Example, text: str) -> bool:
+    """Whether a rationale still holds a finished answer sentence: a student's walk would stop there."""
+    return extract(text, example.choices, example.kind_of_answer).rule in EXPLICIT
+
+
+def _label(example: Example, rationale: Rationale) -> Label:
+    if not rationale.finished:
+        return "truncated"
+    if not rationale.text or rationale.answer is None:
+        return "unparsed"
+    if rationale.correct is False:
+        return "wrong"
+    if leaks(example, rationale.text):
+        return "leaked"
+    return "repeated" if loops(rationale.text) else "keep"

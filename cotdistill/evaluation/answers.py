@@ -82,8 +82,9 @@ def read_answer(text: str, choices: Choices, kind: AnswerKind) -> str | None:
 def same_answer(a: str, b: str, choices: Choices, kind: AnswerKind) -> bool:
     """Whether two answers are one, each given as a choice's text, a letter, or free text.
 
-    Numbers compare by exact value (no tolerance: 0.33 is not 1/3), yes is True, texts compare without case,
-    width, surrounding punctuation and leading article. Without choices "A" is "(A)" and "(a).".
+    Choices compare by the text chosen, numbers by exact value (no tolerance: 0.33 is not 1/3), yes is True,
+    free texts compare without case, width, surrounding punctuation and leading article. Without choices "A"
+    is "(A)" and "(a).".
     """
     x, y = read(a, choices, kind), read(b, choices, kind)
     if x is None or y is None:
@@ -91,7 +92,7 @@ def same_answer(a: str, b: str, choices: Choices, kind: AnswerKind) -> bool:
     if kind == "number":
         return same_number(x.answer, y.answer)
     if choices:
-        return normal(x.answer) == normal(y.answer)  # "ground" and "the ground" may be two choices
+        return x.answer == y.answer  # each is a choice as it stands: "ground" and "the ground" may be two
     return key(x.answer) == key(y.answer)
 
 

@@ -1,10 +1,11 @@
 """Finding the answer in a whole generation: rationale and answer sentence apart.
 
 Which statement counts. A generation may state an answer several times ("the most logical answer is plants.
-The answer is C"; "the answer is True. However, ... The answer is False"). The *last* explicit statement that
-can be read is the answer: what comes before it is thinking aloud, and to grade that would be to grade the
-reasoning. "The answer must be a place where ..." is no statement. What follows once the model has begun a
-question of its own ("Q: ...") is not part of its answer.
+The answer is C"; "the answer is True. However, ... The answer is False"). The *last* explicit statement is
+the answer: what comes before it is thinking aloud, and to grade that would be to grade the reasoning. Where
+the last cannot be read there is none ("The answer is C: wind. However, ... The answer is incorrect"). "The
+answer must be a place where ..." and "the answer is not (b)" are no statements. What follows once the model
+has begun a question of its own ("Q: ...") is not part of its answer.
 
 Where the rationale ends. Where the closing run of statements begins: when the last one follows at once on
 another that says the same and nothing else ("Therefore, the answer is plants. The answer is C"), the split
@@ -20,7 +21,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cotdistill.evaluation.numbers import last_number
+from cotdistill.evaluation.numbers import first_number, last_number
 from cotdistill.evaluation.reading import (
     AnswerKind,
     Choices,
@@ -38,12 +39,14 @@ from cotdistill.evaluation.reading import (
 _STATEMENT = re.compile(
     r"""(?: \b(?:so|thus|hence|therefore|consequently|finally|overall|in\ conclusion)\b,?\s+ (?:then,?\s+)? )?
         (?:
-          (?P<answer_is> (?: \b(?:the|my|our)\s+ (?:[\w'-]+\s+){0,3}? )?
-            \b (?<!wrong\s)(?<!incorrect\s)(?<!no\s) (?: answer (?:\s+(?:choice|option))? | final\s+(?:result|output) )
+          (?P<answer_is> (?: \b(?:the|my|our)\s+ (?:[\w'-]+\s+){0,4}? )?
+            \b (?<!wrong\s)(?<!incorrect\s)(?<!no\s)
+            (?: answer (?:\s+(?:choice|option))? | final\s+(?:result|output) )
             (?: \s+(?:to|for|that|which)\s+[^.,:;\n]{0,60}? )?
-            (?: \s+(?:is|was)\b(?!n't|\s+not\b) \s*:? | \s*\**\s*[:=] ) )
+            (?: \s+is\b(?!n't|\s+not\b) \s*:? | \s*\**\s*[:=]
+              | \s+(?:[-–—]\s*)?(?=[(\[]?[A-Z][)\]]?\W*(?:\n|\Z)) ) )
         | (?P<option_is> \b the\s+ (?:most\s+\w+|correct|right|best|closest|final|only\s+\w+)\s+
-            (?:option|choice)\s+ (?:is|was)\b(?!n't|\s+not\b) \s*:? )
+            (?:option|choice)\s+ is\b(?!n't|\s+not\b) \s*:? )
         | (?P<to_answer> \b to\s+answer\s+(?:the|this|your)\s+question,? )
         | (?P<hashes> \#\#\#\# )
         | (?P<boxed> \\boxed\s*(?=\{) )
@@ -59,13 +62,13 @@ _CONCLUSION = re.compile(
 _TEXT_CONCLUSIONS = [
     re.compile(r"(?:\b(?:is|are|be|get|gives|us)|[=:])\s*(\"[^\"\n]+\")"),
     re.compile(r"(\"[^\"\n]+\")\W*$"),
-    re.compile(r"(?:.*\b(?:is|are|be|get|gives|us)\b|.*[=:])\s*(.+)", re.DOTALL),
+    re.compile(r"^(?:.*\b(?:is|are|be|get|gives|us)\b|.*[=:])\s*(.+)", re.DOTALL),
     re.compile(r"^(\S+)$"),
 ]
 _FEW_WORDS = 5  # of free text alone: an answer without a rationale, not a sentence
 _OWN_QUESTION = re.compile(r"\n\s*(?:Q|Question)\s*\d*\s*[:.]")
 _BOX = re.compile(r"\{((?:[^{}]|\{[^{}]*\})*)\}")
-_SENTENCE_BEFORE = re.compile(r"(?:^|[.!?\n:][\"')\]*]*)\s*\Z")
+_SENTENCE_BEFORE = re.compile(r"(?:^|[.!?\n:][\"')\]*]*)[\s*-]*\Z")
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,16 @@ class _Statement:
 
 
 def extract(text: str, choices: Choices, kind: AnswerKind) -> Extracted:
-    """The answer of a whole generation by its last explicit statement, else by its last sentence."""
+    """The answer of a whole generation by its last explicit statement, else by its last sentence.
+
+    `choices` are in the order in which their letters were shown.
+    """
     flat = plain(text)
     statements = _statements(flat, choices, kind)
     at = _decisive(statements)
-    if at is not None:
-        decisive = statements[at]
-        answer = decisive.reading.answer if decisive.reading else None
-        return _split(text, answer, decisive.rule, _run_start(flat, statements, at))
+    decisive = statements[at].reading if at is not None else None
+    if at is not None and decisive is not None:
+        return _split(text, decisive.answer, statements[at].rule, _run_start(flat, statements, at))
     answer = _conclusion(flat, choices, kind)
     bare = read(flat, choices, kind)
     if bare and bare.whole and (kind != "text" or (answer is None and len(flat.split()) <= _FEW_WORDS)):
@@ -159,15 +164,15 @@ def _statements(flat: str, choices: Choices, kind: AnswerKind) -> list[_Statemen
 
 
 def _decisive(statements: list[_Statement]) -> int | None:
-    """The place of the statement that counts: the last readable one made without an "if".
+    """The place of the statement that counts: the last that is not conditional, whether readable or not.
 
-    Conditional ones count only where there is no other and all of them agree.
+    Conditional ones count only where there is no other and all that can be read agree.
     """
-    readable = [(i, s) for i, s in enumerate(statements) if s.reading]
-    firm = [i for i, s in readable if not s.conditional]
-    if not firm and len({s.reading.answer for _, s in readable if s.reading}) == 1:
-        firm = [i for i, _ in readable]
-    return firm[-1] if firm else None
+    firm = [i for i, s in enumerate(statements) if not s.blank and not s.conditional]
+    if firm:
+        return firm[-1]
+    readable = {i: s.reading.answer for i, s in enumerate(statements) if s.reading}
+    return max(readable) if len(set(readable.values())) == 1 else None
 
 
 def _run_start(flat: str, statements: list[_Statement], at: int) -> int:
@@ -186,16 +191,20 @@ def _conclusion(flat: str, choices: Choices, kind: AnswerKind) -> str | None:
     """What the last sentence states where no statement is explicit.
 
     The sentence must conclude ("So ...", "... is the correct option"), unless its first word is the answer.
-    A choice must be the only one it names, nothing negated, and the sentence finished: a generation that was
-    cut off has no conclusion. Yes or no must stand first, before a comma or the end ("No evidence ..." is
-    neither). A number is the last of the sentence. A free text is quoted, or what follows the last "is",
-    "get", "=" or ":", or the sentence's only word.
+    A choice must be all of it, or the only one it names, nothing negated, and the sentence finished: a
+    generation that was cut off has no conclusion. Yes or no must stand first, before a comma or the end ("No
+    evidence ..." is neither). A number is the first after the last "=", or else the last. A free text is
+    quoted, or what follows the last "is", "get", "=" or ":", or the sentence's only word.
     """
     sentence = last_sentence(flat)
     if kind == "number":
-        return last_number(sentence)
+        _, equals, result = sentence.rpartition("=")
+        return (first_number(result) if equals else None) or last_number(sentence)
     concludes = _CONCLUSION.search(sentence) is not None
     if kind == "choice" and choices:
+        reading = read(sentence, choices, kind)
+        if reading and reading.whole:
+            return reading.answer
         finished = sentence.endswith((".", "!", ")", '"', "'", "*"))
         return only_mention(sentence, choices, within=len(sentence)) if concludes and finished else None
     if kind in ("yesno", "truefalse"):

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 _NUMBER = re.compile(
     r"""(?<![\w./])(?<!\d,)  [-+]? [$€£]? \s? -?
-        (?P<value> (?: \d{1,3}(?:,\d{3})+(?!\d) | \d+ ) (?:\.\d+)? | \.\d+ )
+        (?P<value> (?: \d{1,3}(?:,\d{3})+ | \d+ ) (?:\.\d+)? | \.\d+ )
         (?: \s?/\s? (?P<over>\d+) (?![\d/]) )?  \s?%?""",
     re.VERBOSE,
 )
@@ -28,7 +28,7 @@ def numbers(text: str) -> list[str]:
 
 def first_number(text: str) -> str | None:
     """The number `text` states: its first, or the result of a sum it begins with ("5 + 2 = 7" is "7")."""
-    while match := _SUM.match(text):
+    while "=" in text and (match := _SUM.match(text)):
         text = text[match.end() :]
     return next(iter(numbers(text)), None)
 

@@ -3,8 +3,8 @@
 What a slot must look like. The answer stands first in it, or is the only choice its first sentence names
 where nothing in that sentence negates. "(c) jam and (e) break" is read as (c), which stands first;
 "either (c) jam or (e) break" names two and states neither. "(A) or (B)" where there
-are no others is no statement either. Where a letter and a choice's text contradict each other, the letter
-counts. Where no rule applies nothing is guessed.
+are no others is no statement either, nor is a letter with the text of another choice. Where no rule applies
+nothing is guessed.
 """
 
 import re
@@ -38,11 +38,12 @@ _CAPITAL = re.compile(r"(?<![\w'.])([A-Z])(?=\s*(?:$|[.,:;)\]!?*\n}<>]))")
 _BARE_LETTER = re.compile(  # in "A bird" the A is an article, in "B because" and "A because" a letter
     r"([A-Za-z])(?=\s*(?:$|[.,:;)\]!?*\n}<>]|[-–—]\s)|\s+(?:because|since|and|or|is)\b)|([B-HJ-Z])(?=\s)"
 )
+_AFTER_LETTER = re.compile(r"^[\s.:;,)]*(?:[-–—]\s+)?")
 _BOTH = re.compile(  # "(A) or (B)", "yes and no"
     r"\W*(yes|no|true|false|[a-z])\W+(?:or|and)\W+(?!\1)(?:yes|no|true|false|[a-z])\W*$", re.IGNORECASE
 )
 _CLAUSE_END = re.compile(
-    r"\s*(?:$|[.,:;!?)\]\n*}\"']|[-–—]\s|\((?!\w\))|(?:because|since|as|so)\b)", re.IGNORECASE
+    r"\s*(?:$|[.,:;!?)\]\n*}\"'](?!\d)|[-–—]\s|\((?!\w\))|(?:because|since|as|so)\b)", re.IGNORECASE
 )
 _SENTENCE_END = re.compile(  # not after one or two letters: "J. K. Rowling", "St. Louis"
     r"\n|(?<!\b[A-Za-z])(?<!\b[A-Za-z]{2})[.!?][\"')\]*]*\s+(?=[\"'(\[*]*[A-Z0-9])"
@@ -53,10 +54,11 @@ _WORD_AFTER, _NUMBER_AFTER = re.compile(r"\w"), re.compile(r"\w|[.,/:]\d")
 
 @dataclass(frozen=True)
 class Reading:
-    """What a slot states, and whether it states nothing besides (`whole`)."""
+    """What a slot states, whether it states nothing besides (`whole`), and what follows a letter (`rest`)."""
 
     answer: str
     whole: bool = False
+    rest: str = ""
 
 
 def read(slot: str, choices: Choices, kind: AnswerKind) -> Reading | None:
@@ -72,7 +74,7 @@ def read(slot: str, choices: Choices, kind: AnswerKind) -> Reading | None:
         return _read_polarity(slot, choices, kind)
     if kind == "number":
         number = first_number(first_sentence(slot.strip()))
-        return None if number is None else Reading(number, whole=re.search(r"[A-Za-z]", slot) is None)
+        return None if number is None else Reading(number, whole=not re.search(r"[A-Za-z]|\S\n+\S", slot))
     text = read_text(slot)
     return None if text is None else Reading(text, whole=normal(text) == normal(slot))
 
@@ -86,13 +88,18 @@ def plain(text: str) -> str:
 
 
 @lru_cache(maxsize=1 << 14)
-def normal(text: str) -> str:
-    """`text` without case, full-width forms, doubled blanks, quotes around it and punctuation after it."""
-    folded = " ".join(plain(text).casefold().split())
-    bare = folded.lstrip("\"'`*_ ").rstrip("\"'`*_ .,;:!?…")  # no "." on the left: ".5" is a number
+def cased(text: str) -> str:
+    """`text` without full-width forms, doubled blanks, quotes around it and punctuation after it."""
+    line = " ".join(plain(text).split())
+    bare = line.lstrip("\"'`*_ ").rstrip("\"'`*_ .,;:!?…")  # no "." on the left: ".5" is a number
     if match := re.fullmatch(r"[(\[]\s*(\w)\s*[)\]]", bare):
         return match[1]
-    return bare or folded
+    return bare or line
+
+
+def normal(text: str) -> str:
+    """The `cased` form without case."""
+    return cased(text).casefold()
 
 
 @lru_cache(maxsize=1 << 14)
@@ -149,7 +156,7 @@ def mentions(text: str, choices: Sequence[str], capitals: bool = False) -> list[
                 found.append((begin, begin + len(form), choice))
             begin = lower.find(form, begin + 1)
     kept, covered = [], 0
-    for begin, end, choice in sorted(found, key=lambda span: (span[0], -span[1])):
+    for begin, end, choice in sorted(found, key=lambda f: (f[0], -f[1], cased(f[2]) != text[f[0] : f[1]])):
         if begin >= covered:
             kept.append((begin, choice))
             covered = end
@@ -169,15 +176,15 @@ def _stands_alone(text: str, begin: int, end: int) -> bool:
 def _read_choice(slot: str, choices: Sequence[str]) -> Reading | None:
     """By the choice's own text, a bracketed letter, a text or letter that begins the slot, or one mention."""
     for bare in _bare(slot):
-        for form in (normal, key):
+        for form in (cased, normal, key):  # "WW" and "Ww" may be two choices
             if (choice := _equal(bare, choices, form)) is not None:
                 return Reading(choice, whole=True)
         if (reading := _read_letter(_BRACKETED, bare, choices)) is not None:
-            return reading
+            return _unless_contradicted(reading, choices)
         if (choice := _leading(bare, choices)) is not None:
             return Reading(choice)
         if (reading := _read_letter(_BARE_LETTER, bare, choices)) is not None:
-            return reading
+            return _unless_contradicted(reading, choices)
     slot = slot.strip()
     choice = only_mention(slot, choices, within=len(first_sentence(slot)))
     return None if choice is None else Reading(choice)
@@ -203,7 +210,7 @@ def _leading(slot: str, choices: Sequence[str]) -> str | None:
     """The longest choice whose text begins the slot and is followed by the end of a clause."""
     lower = re.sub(r"^(?:an?|the)\s+", "", slot.lower().lstrip("\"'"))
     fits = [c for c in choices if lower.startswith(key(c)) and _CLAUSE_END.match(lower, len(key(c)))]
-    return max(fits, key=lambda choice: len(key(choice)), default=None)
+    return max(fits, key=lambda choice: (len(key(choice)), cased(choice) in slot), default=None)
 
 
 def _lettered(match: re.Match[str], choices: Sequence[str]) -> str | None:
@@ -218,7 +225,14 @@ def _read_letter(pattern: re.Pattern[str], slot: str, choices: Sequence[str]) ->
     choice = _lettered(match, choices) if match else None
     if match is None or choice is None:
         return None
-    return Reading(choice, whole=key(slot[match.end() :].lstrip(" .:;,)-–—")) in ("", key(choice)))
+    rest = _AFTER_LETTER.sub("", slot[match.end() :])
+    return Reading(choice, whole=key(rest) in ("", key(choice)), rest=rest)
+
+
+def _unless_contradicted(reading: Reading, choices: Sequence[str]) -> Reading | None:
+    """`reading` of a letter, unless what follows the letter is the whole text of another choice."""
+    other = not reading.whole and any(key(reading.rest) == key(choice) for choice in choices)
+    return None if other else reading
 
 
 # ---------------------------------------------------------------------------------------- yes/no and text

@@ -1,0 +1,29 @@
+"""Where the real data lie that some tests read; they are no part of the repository."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def data(name: str) -> Path:
+    """The path of a real data file or folder, e.g. "teacher/x.jsonl"; skips the test where it is absent.
+
+    Looked for in $COTDISTILL_DATA, else in ../shared/data beside the repository.
+    """
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("COTDISTILL_DATA") or default)
+    path = folder / name
+    if not path.exists():
+        pytest.skip(f"no {name} in {folder}; set COTDISTILL_DATA to the folder of the real data")
+    return path
+
+
+def rows(name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a real JSON-lines file."""
+    with data(name).open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)

@@ -41,7 +41,7 @@ class Session(Protocol):
     prompts: list[Prompt]
 
     def push(self, choice: Choice) -> list[int] | None:
-        """Tokens to append to every context, or None when done."""
+        """Tokens to append to every context (at least one), or None when done."""
 
 
 class Rule(Protocol):
@@ -49,6 +49,17 @@ class Rule(Protocol):
 
     def __call__(self, logits: Tensor, sessions: Sequence[Session]) -> list[Choice]:
         """logits float32 [sessions, k, V] -> one choice a session."""
+
+
+class Decodes(Protocol):
+    """What advances sessions: plain batches (`Decoder`) or slots (`slots.SlotDecoder`)."""
+
+    @property
+    def student(self) -> Student:
+        """Whose tokens they are."""
+
+    def run(self, sessions: Sequence[Session]) -> None:
+        """Advance every session until it is done. All sessions have the same number of contexts."""
 
 
 def greedy(logits: Tensor, sessions: Sequence[Session]) -> list[Choice]:
@@ -77,15 +88,19 @@ class Decoder:
         contexts = [prompt for session in sessions for prompt in session.prompts]
         forward = _Seq2Seq(self.student, contexts) if self.student.encoder_decoder else _Causal(self.student, contexts)
         queues: list[list[int]] = [[] for _ in sessions]
-        live = [True] * len(sessions)
+        live = set(range(len(sessions)))
         logits = forward.first().view(len(sessions), k, -1)
         while True:
-            for at, (session, choice) in enumerate(zip(sessions, self.rule(logits, sessions), strict=True)):
-                if live[at] and not queues[at]:
-                    pushed = session.push(choice)
-                    live[at] = pushed is not None
+            # Only sessions at an open token are asked: a rule that draws must not draw for forced or done ones.
+            asked = [at for at in sorted(live) if not queues[at]]
+            if asked:
+                choices = self.rule(logits[asked], [sessions[at] for at in asked])
+                for at, choice in zip(asked, choices, strict=True):
+                    pushed = sessions[at].push(choice)
+                    if pushed is None:
+                        live.discard(at)
                     queues[at] = list(pushed or ())
-            if not any(live):
+            if not live:
                 return
             fed = [queue.pop(0) if queue else self.student.tokens.pad for queue in queues]
             logits = forward.step([token for token in fed for _ in range(k)]).view(len(sessions), k, -1)

@@ -1,0 +1,111 @@
+"""Whether the slot decoder serves a model: what its configuration says, then a start-up test against plain batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from cotdistill.console import warn_once
+from cotdistill.students.decode import Choice, Decoder, Decodes, Prompt, Rule, Session, greedy
+from cotdistill.students.families import Student
+from cotdistill.students.slots import SlotDecoder
+
+KNOWN_LAYERS = {"full_attention", "sliding_attention"}
+BATCH_DEPENDENT_ROPE = {"dynamic", "longrope"}  # their frequencies follow the longest row of the batch
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # of the logits' norm; other types: HALF
+HALF = 5e-2
+
+_reasons: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
+
+
+def decoder_for(student: Student, rule: Rule = greedy, batch_size: int = 16) -> Decodes:
+    """The slot decoder, or plain batches for a model it cannot serve (said once, with the reason)."""
+    if student.encoder_decoder:
+        return Decoder(student, rule, batch_size)  # by design, nothing to say
+    if student.model not in _reasons:
+        _reasons[student.model] = _unserved(student.model) or _disagreement(student)
+    reason = _reasons[student.model]
+    if reason is None:
+        return SlotDecoder(student, rule, batch_size)
+    warn_once(f"{type(student.model).__name__}: decoding in plain batches, slower, because {reason}")
+    return Decoder(student, rule, batch_size)
+
+
+def _unserved(model: Any) -> str | None:
+    """What the configuration rules out: effects that only texts longer than the start-up test's would show."""
+    config = model.config.get_text_config()
+    if not getattr(model, "_supports_attention_backend", False):
+        return "its attention cannot be replaced"
+    unknown = set(getattr(config, "layer_types", None) or ()) - KNOWN_LAYERS
+    if unknown:
+        return f"it has layers of type {', '.join(sorted(unknown))}"
+    if getattr(config, "use_bidirectional_attention", False):
+        return "its attention looks ahead"
+    ropes = _rope_types(getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {})
+    if ropes & BATCH_DEPENDENT_ROPE:
+        return f"its rotary positions ({', '.join(sorted(ropes))}) depend on the longest row of a batch"
+    return None
+
+
+def _rope_types(parameters: dict[str, Any]) -> set[str]:
+    """Rope types of all layers; the parameters are given once or per layer type."""
+    own = {str(parameters[name]) for name in ("rope_type", "type") if name in parameters}
+    return own.union(*(_rope_types(value) for value in parameters.values() if isinstance(value, dict)))
+
+
+def _disagreement(student: Student) -> str | None:
+    """The same scripted sessions through both decoders: shared prefix, shared question, forced chunk, refill."""
+    plain, slots = _Record(), _Record()
+    Decoder(student, plain, 2).run(_script(student))
+    try:
+        SlotDecoder(student, slots, 2).run(_script(student))
+    except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:
+        return f"the slot decoder fails on it ({type(error).__name__}: {str(error).splitlines()[0]})"
+    tolerance = TOLERANCE.get(student.model.dtype, HALF)
+    for name, logits in plain.logits.items():
+        for expected, found in zip(logits, slots.logits[name], strict=True):
+            scale = (expected - expected.mean()).norm()
+            if not (found - expected).norm() <= tolerance * scale:  # NaN must fail as well
+                return f"its logits differ by {float((found - expected).norm() / scale):.1g} of their size"
+    return None
+
+
+@dataclass
+class _Scripted:
+    """A session whose tokens are known beforehand."""
+
+    name: int
+    prompts: list[Prompt]
+    chunks: list[list[int]]
+
+    def push(self, choice: Choice) -> list[int] | None:
+        return self.chunks.pop(0) if self.chunks else None
+
+
+@dataclass
+class _Record:
+    """A rule that keeps the logits it sees."""
+
+    logits: dict[int, list[Tensor]] = field(default_factory=dict)
+
+    def __call__(self, logits: Tensor, sessions: Sequence[Session]) -> list[Choice]:
+        for row, session in zip(logits, sessions, strict=True):
+            assert isinstance(session, _Scripted)
+            self.logits.setdefault(session.name, []).append(row[0].clone())
+        return [Choice(0, 0)] * len(sessions)
+
+
+def _script(student: Student) -> list[_Scripted]:
+    text = "Ada counts the seven lamps in the long hall, then she walks home. Is it late? No, it is early; "
+    ids = list(student.tokens.first(text * 4))
+    few = min(36, (student.context or 512) // 4)  # above the slot decoder's shortest shared prefix where there is room
+    shared, rest = ids[:few], ids[few:]
+    chunks = [rest[:1], rest[1:4], rest[4:5]]
+    prompts = [rest[3:14], rest[3:12] + rest[:4], rest[8:10]]
+    return [_Scripted(at, [Prompt([*student.tokens.before, *shared, *own])], [list(c) for c in chunks[: at + 2]])
+            for at, own in enumerate(prompts)]

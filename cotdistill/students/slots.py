@@ -1,0 +1,253 @@
+"""The slot decoder: sessions share one cache written in place, and finished ones make room at once.
+
+Every step is one forward over whatever each context has pending: one token, a forced connector, a new prompt.
+What all prompts begin with is computed once and never copied (`cascade`); what two contexts begin with (probes of
+one question, SCOTT's two branches) is computed once and copied between their slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from cotdistill.students.cascade import KeyValues, Rows, SlotCache, Step, common_prefix, slot_attention
+from cotdistill.students.decode import Rule, Session, greedy
+from cotdistill.students.families import Student
+
+SHORTEST_PREFIX = 32  # tokens all prompts share: fewer are cheaper copied than attended to apart
+SHORTEST_COPY = 8  # tokens two prompts share: fewer are cheaper computed again
+CHUNK = 512  # most tokens of one context in one step
+BUDGET = 1024  # pending tokens from which on no further session is admitted in a step
+
+
+@dataclass
+class Context:
+    """One slot and its tokens behind the shared prefix: `fed` are in the cache, `pending` are not yet."""
+
+    slot: int
+    fed: list[int]
+    pending: list[int]
+
+
+@dataclass
+class Seat:
+    """A session and its k contexts."""
+
+    session: Session
+    contexts: list[Context] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SlotDecoder:
+    """Up to `batch_size` sessions at a time, refilled as they finish. Same results as `Decoder`."""
+
+    student: Student
+    rule: Rule = greedy
+    batch_size: int = 16
+
+    @torch.inference_mode()
+    def run(self, sessions: Sequence[Session]) -> None:
+        """Advance every session until it is done. All sessions have the same number of contexts."""
+        if not sessions:
+            return
+        self.student.model.eval()
+        with slot_attention(self.student.model):
+            _Run(self.student, self.rule, self.batch_size, sessions).run()
+
+
+class _Run:
+    """The state of one `run`: the cache, the seats taken and the sessions waiting."""
+
+    def __init__(self, student: Student, rule: Rule, batch_size: int, sessions: Sequence[Session]) -> None:
+        self.student, self.rule = student, rule
+        self.k = len(sessions[0].prompts)
+        prompts = [prompt.ids for session in sessions for prompt in session.prompts]
+        # Every context keeps at least one token of its own: the one whose logits open its decoding.
+        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
+        self.shared = shared if shared >= SHORTEST_PREFIX else 0
+        prefix = self._prefill(prompts[0][: self.shared]) if self.shared else None
+        self.cache = SlotCache(min(batch_size, len(sessions)) * self.k, prefix)
+        self.held: list[list[int]] = [[] for _ in range(self.cache.slots)]  # own tokens in each slot, left ones too
+        self.free = list(range(self.cache.slots))
+        # Contexts that begin alike sit down together. The last one is the next.
+        self.waiting = sorted(sessions, key=lambda session: session.prompts[0].ids, reverse=True)
+        self.seats: list[Seat] = []
+
+    def run(self) -> None:
+        """Until nobody waits and nobody sits."""
+        while self.waiting or self.seats:
+            plan = StepPlan(self.cache)
+            for seat in self.seats:
+                self._feed(seat, plan)
+            self._admit(plan)
+            ready = [seat for seat in self.seats if not any(context.pending for context in seat.contexts)]
+            logits = self._forward(plan, [plan.last[c.slot] for seat in ready for c in seat.contexts])
+            if ready:
+                self._choose(ready, logits.view(len(ready), self.k, -1))
+
+    def _feed(self, seat: Seat, plan: StepPlan) -> None:
+        # All contexts of a session reach their open token in the same step.
+        last = all(len(context.pending) <= CHUNK for context in seat.contexts)
+        for context in seat.contexts:
+            plan.feed(context, CHUNK if last else min(CHUNK, len(context.pending) - 1))
+
+    def _admit(self, plan: StepPlan) -> None:
+        """Seat waiting sessions while there are slots and the step is not too long."""
+        while self.waiting and len(self.free) >= self.k and len(plan.tokens) < BUDGET:
+            session = self.waiting.pop()
+            seat = Seat(session)
+            prompts = [prompt.ids[self.shared :] for prompt in session.prompts]
+            last = all(len(ids) <= CHUNK for ids in prompts)
+            for ids in prompts:
+                context = self._open(ids, plan)
+                plan.feed(context, CHUNK if last else min(CHUNK, len(context.pending) - 1))
+                seat.contexts.append(context)
+            self.seats.append(seat)
+
+    def _open(self, ids: list[int], plan: StepPlan) -> Context:
+        """A slot for a new context; the tokens another slot begins with, too, are taken over from there."""
+        source, alike = self._alike(ids[:-1])
+        slot = source if source in self.free else self.free[0]
+        self.free.remove(slot)
+        if alike:
+            plan.take_over(source, len(self.held[source]), slot, alike)
+        context = Context(slot, ids[:alike], ids[alike:])
+        self.held[slot] = context.fed
+        return context
+
+    def _alike(self, ids: list[int]) -> tuple[int, int]:
+        """The slot that begins with most of `ids` and with how many, a free one first; (-1, 0) if not worth it."""
+        head = ids[:SHORTEST_COPY]
+        if len(head) < SHORTEST_COPY:
+            return -1, 0
+        found = [(common_prefix([held, ids]), slot in self.free, slot)
+                 for slot, held in enumerate(self.held) if held[:SHORTEST_COPY] == head]
+        most, _, slot = max(found, default=(0, False, -1))
+        return slot, most
+
+    def _choose(self, ready: list[Seat], logits: Tensor) -> None:
+        """Ask the rule, push the choices; finished sessions leave their slots."""
+        choices = self.rule(logits, [seat.session for seat in ready])
+        for seat, choice in zip(ready, choices, strict=True):
+            pushed = seat.session.push(choice)
+            if pushed is None:
+                self.seats.remove(seat)
+                self.free += [context.slot for context in seat.contexts]
+            else:
+                for context in seat.contexts:
+                    context.pending = list(pushed)
+        if self.free and not self.waiting:
+            self._close_ranks()
+
+    def _close_ranks(self) -> None:
+        """Nobody waits: contexts in high slots move down, so that attention reads no empty slots."""
+        contexts = sorted((c for seat in self.seats for c in seat.contexts), key=lambda context: context.slot)
+        self.free.sort()
+        while contexts and self.free and contexts[-1].slot > self.free[0]:
+            context, slot = contexts.pop(), self.free.pop(0)
+            self.cache.copy(context.slot, slot, len(context.fed))
+            self.held[slot], context.slot = context.fed, slot
+
+    def _forward(self, plan: StepPlan, last: list[int]) -> Tensor:
+        """Logits float32 of the given tokens of a step, [len(last), V]."""
+        device = self.student.device
+        ids = torch.tensor([plan.tokens], device=device)
+        positions = torch.tensor([plan.positions], device=device)
+        out = self.student.model(input_ids=ids, position_ids=positions, use_cache=False, step=plan.step(device),
+                                 logits_to_keep=torch.tensor(last, dtype=torch.long, device=device))
+        return out.logits[0].float()
+
+    def _prefill(self, ids: list[int]) -> dict[int, KeyValues]:
+        """Keys and values of the tokens that all prompts begin with."""
+        self.cache = SlotCache(1)
+        context = Context(0, [], ids)
+        while context.pending:
+            plan = StepPlan(self.cache)
+            plan.feed(context, CHUNK)
+            self._forward(plan, [])
+        return self.cache.as_prefix(len(ids))
+
+
+class StepPlan:
+    """What one step feeds, gathered context by context, and the `Step` that attention follows."""
+
+    def __init__(self, cache: SlotCache) -> None:
+        self.cache = cache
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.last: dict[int, int] = {}  # slot -> its last token in this step
+        self.pieces: list[tuple[int, int, int, int]] = []  # slot, own position and step index of a piece, its length
+        self.writes: list[tuple[int, int, int]] = []  # taken over inside this step: token, slot, own position
+        # slot -> own tokens cached before this step, and where in the step each later one is computed
+        self.origin: dict[int, tuple[int, list[int]]] = {}
+
+    def feed(self, context: Context, most: int) -> None:
+        """Take up to `most` pending tokens of a context into this step."""
+        piece, context.pending = context.pending[:most], context.pending[most:]
+        if not piece:
+            return
+        at, first = len(context.fed), len(self.tokens)
+        self.pieces.append((context.slot, at, first, len(piece)))
+        self.tokens += piece
+        self.positions += range(self.cache.start + at, self.cache.start + at + len(piece))
+        self.origin.setdefault(context.slot, (at, []))[1].extend(range(first, first + len(piece)))
+        self.last[context.slot] = len(self.tokens) - 1
+        context.fed += piece
+
+    def take_over(self, source: int, held: int, target: int, length: int) -> None:
+        """Slot `target` begins with the first `length` of the `held` tokens in slot `source`."""
+        cached, computed = self.origin.get(source, (held, []))
+        copied = min(length, cached)
+        if copied and source != target:
+            self.cache.copy(source, target, copied)
+        taken = computed[: length - copied]
+        self.writes += [(token, target, copied + at) for at, token in enumerate(taken)]
+        self.origin[target] = (copied, list(taken))
+
+    def step(self, device: torch.device) -> Step:
+        """Tensors for attention. Pieces of one token attend together over all slots, longer ones over their own."""
+        self.cache.reserve(max(at + length for _, at, _, length in self.pieces))
+        slots, ats = [], []
+        for slot, at, _, length in self.pieces:
+            slots += [slot] * length
+            ats += range(at, at + length)
+        source = None
+        if self.writes:
+            tokens, to, behind = map(list, zip(*self.writes, strict=True))
+            source = torch.tensor([*range(len(slots)), *tokens], device=device)
+            slots, ats = slots + to, ats + behind
+        singles = [piece for piece in self.pieces if piece[3] == 1]
+        chunks = [piece for piece in self.pieces if piece[3] > 1]
+        rows = [_singles(singles, not chunks, device)] if singles else []
+        rows += [_chunks(chunks, device)] if chunks else []
+        return Step(self.cache, source, torch.tensor(slots, device=device), torch.tensor(ats, device=device), rows)
+
+
+def _singles(pieces: list[tuple[int, int, int, int]], alone: bool, device: torch.device) -> Rows:
+    """One token each: attention reads slots 0 to the highest in place; slots without a token give nothing."""
+    width = max(slot for slot, *_ in pieces) + 1
+    longest = max(at for _, at, _, _ in pieces) + 1
+    if alone and [(slot, first) for slot, _, first, _ in pieces] == [(at, at) for at in range(width)]:
+        ats = torch.tensor([[at] for _, at, _, _ in pieces], device=device)
+        return Rows(slice(0, width), None, ats, longest)
+    take, own = [[0]] * width, [[0]] * width
+    for slot, at, first, _ in pieces:
+        take[slot], own[slot] = [first], [at]
+    return Rows(slice(0, width), torch.tensor(take, device=device), torch.tensor(own, device=device), longest,
+                torch.tensor([slot for slot, *_ in pieces], device=device),
+                torch.tensor([first for _, _, first, _ in pieces], device=device))
+
+
+def _chunks(pieces: list[tuple[int, int, int, int]], device: torch.device) -> Rows:
+    """Several tokens each, padded to the longest piece inside attention only."""
+    width = max(length for *_, length in pieces)
+    steps = torch.arange(width, device=device)
+    first, at, length = (torch.tensor([piece[n] for piece in pieces], device=device)[:, None] for n in (2, 1, 3))
+    inside = steps.clamp(max=length - 1)  # padding repeats a piece's last token
+    take = first + inside
+    give = (steps < length).flatten().nonzero()[:, 0]
+    return Rows(torch.tensor([slot for slot, *_ in pieces], device=device), take, at + inside,
+                max(at + length for _, at, _, length in pieces), give, take.flatten()[give])

@@ -13,8 +13,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cotdistill import __version__, console
-from cotdistill.config import Config, DistillConfig, ElicitConfig, EvaluateConfig, parse_params
-from cotdistill.errors import CotdistillError, Exit, UsageError
+from cotdistill.config import AblateConfig, Config, DistillConfig, ElicitConfig, EvaluateConfig, parse_params, split_list
+from cotdistill.errors import CotdistillError, Exit, Partial, UsageError
 
 app = typer.Typer(
     name="cotdistill",
@@ -175,6 +175,51 @@ def evaluate(
         console.emit(record)
         found.append(record)
     results_table(found)
+
+
+@app.command()
+def ablate(
+    rows: Annotated[str | None, typer.Argument(help="Elicited rows, - for stdin (default: the embedded world)")] = None,
+    strategies: Annotated[str | None, typer.Option(help="Comma-separated; see cotdistill strategies")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="NAME=V1,V2 of the strategies (repeatable)")] = None,
+    permute_tokens: Annotated[bool | None, typer.Option(
+        "--permute-tokens", help="Add post-cot with a shuffled rationale")] = None,
+    permute_level: Annotated[str | None, typer.Option(help="word,token,sentence", show_default="word")] = None,
+    mask_tokens: Annotated[str | None, typer.Option(help="Ratios of masked words, e.g. 0.25,0.5")] = None,
+    key_tokens: Annotated[str | None, typer.Option(help="Numbers of key words kept, e.g. 1,3,5")] = None,
+    seeds: Annotated[str | None, typer.Option(help="e.g. 0,1,2 or 0..4", show_default="0,1,2")] = None,
+    student: Annotated[str | None, typer.Option(help="demo, a local path or hub name", show_default="demo")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Question rows to evaluate on (repeatable)")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the rows", show_default="10")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples an optimizer step", show_default="16")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate", show_default="0.002")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Directory", show_default="runs/ablation")] = None,
+    config: ConfigFile = None, seed: Seed = None, data_seed: DataSeed = None, limit: Limit = None,
+    plugin: Plugin = None, device: Device = None, dtype: Dtype = None, trust_remote_code: TrustRemoteCode = None,
+    quiet: Quiet = False, debug: Debug = False, dry_run: DryRun = False,
+) -> None:
+    """Compare strategies on the same rows: a grid of cells, one JSON line per cell and set, one table."""
+    options = dict(locals())
+    source = options.pop("rows")
+    for name in ("strategies", "permute_level", "mask_tokens", "key_tokens", "seeds"):
+        options[name] = split_list(options[name])
+    given = parse_params(param)
+    options["param"] = None if given is None else {name: split_list(value) for name, value in given.items()}
+    chosen, dry = _start(AblateConfig, options)
+    for name in chosen.strategies:
+        _known_strategy(name, {})
+    from cotdistill.ablate import ablate as run_ablate
+    from cotdistill.report.tables import ablation_table
+
+    found = []
+    for record in run_ablate(chosen, source, dry):
+        console.emit(record)
+        found.append(record)
+    failed = [record for record in found if "error" in record]
+    ablation_table([record for record in found if "error" not in record])
+    if failed:
+        raise Partial(f"{len(failed)} of {len(found)} cells failed; run the same command again to retry them")
 
 
 @app.command()

@@ -140,6 +140,16 @@ def parse_params(pairs: list[str] | None) -> dict[str, str] | None:
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
+def split_list(text: str | None) -> list[str] | None:
+    """`"a,b,c"` as a list; seeds may be a range, `"0..4"`."""
+    if text is None:
+        return None
+    first, dots, last = text.partition("..")
+    if dots and first.strip().isdigit() and last.strip().isdigit():
+        return [str(n) for n in range(int(first), int(last) + 1)]
+    return [piece.strip() for piece in text.split(",") if piece.strip()]
+
+
 def _read_yaml(file: Path, cls: type[Config]) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -34,10 +34,10 @@ def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str
 
 
 def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], source: str,
-                  dry_run: bool = False) -> dict[str, Any] | None:
+                  dry_run: bool = False, folder: Path = Path("runs")) -> dict[str, Any] | None:
     """`distill` on rows already read. Running the same again returns the finished run or resumes it."""
     key = _key(config, strategy, items)
-    run = config.out or Path("runs") / f"{strategy.name}-{key[:8]}"
+    run = config.out or folder / f"{strategy.name}-{key[:8]}"
     if (run / "run.json").exists() and not dry_run:
         card = read_card(run)
         if card.key != key:

@@ -1,12 +1,13 @@
-"""The one place that knows decoder-only from encoder-decoder: loading, collating and the nll of targets."""
+"""The one place that knows decoder-only from encoder-decoder: loading, collating and the loss of a micro-batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,19 +16,22 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from cotdistill.config import DEMO
 from cotdistill.errors import Unavailable
+from cotdistill.students.attention import Segments, segments, using_packed_attention
 from cotdistill.students.batches import Row
-from cotdistill.students.encode import Encoded
+from cotdistill.students.encode import Encoded, Share
+from cotdistill.students.loss import Reweight, nll_of, weighted_nll
 from cotdistill.students.tokens import SegmentTokenizer
+
+TOLERANCE = 1e-4  # of an nll in float32, a fast path against the plain one
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch. `inputs` are the model's keyword arguments; `keep` marks the P positions whose logits are
-    needed; target n reads logits row rows[n] and is token tokens[n] with coef[n]."""
+    """One micro-batch. `inputs` are the model's keyword arguments; target n reads the logits at flat position
+    kept[n] of [B, T], is token tokens[n] of form forms[n], and counts coef[n]."""
 
-    inputs: dict[str, Tensor]  # ids and masks [B, T]
-    keep: Tensor  # bool [B, T], P of them true
-    rows: Tensor  # [N] in 0..P-1
+    inputs: dict[str, Any]  # ids and masks [B, T]; packed: ids and positions [1, T] and their segments
+    kept: Tensor  # [N]
     tokens: Tensor  # [N]
     forms: Tensor  # [N]
     coef: Tensor  # [N]
@@ -36,11 +40,11 @@ class Batch:
 class Student:
     """A model, its tokenizer, and how token trees become its inputs."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, chat: bool = False) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.encoder_decoder: bool = bool(model.config.is_encoder_decoder)
-        self.tokens = SegmentTokenizer(tokenizer, self.encoder_decoder)
+        self.tokens = SegmentTokenizer(tokenizer, self.encoder_decoder, chat)
 
     @property
     def device(self) -> torch.device:
@@ -63,54 +67,134 @@ class Student:
             return None
         return getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
 
-    def collate(self, rows: Sequence[Row]) -> Batch:
-        """Token trees padded on the right to the micro-batch's longest, on the model's device."""
+    @property
+    def share(self) -> Share:
+        """How far the forms of one example can be merged: trees where packed attention was found exact."""
+        return "tree" if self.can_pack else "chain"
+
+    @cached_property
+    def can_pack(self) -> bool:
+        """Whether packed rows give the nll of their trees run alone, tried on this model and device.
+
+        Also in bfloat16 on a GPU, where another kernel runs: there rounding hides small leaks, so the distance must
+        be far smaller than that of a row packed *with* leakage.
+        """
+        layers = set(getattr(self.model.config, "layer_types", None) or ())
+        known = layers <= {"full_attention", "sliding_attention"}
+        if self.encoder_decoder or not known or getattr(self.model.config, "attention_chunk_size", None):
+            return False
+        kind = self.device.type
+        half = nullcontext() if kind == "cpu" else torch.autocast(kind, torch.bfloat16)
+        return self._packs_exactly(nullcontext(), TOLERANCE) and (kind == "cpu" or self._packs_exactly(half, 0.0))
+
+    def _packs_exactly(self, precision: AbstractContextManager[Any], tolerance: float) -> bool:
+        rows = _probe()
+        leaking = _chain([token for row in rows for token in row.tree.ids])
+        with _evaluating(self.model), precision:
+            try:
+                with using_packed_attention(self.model):
+                    packed = self.token_nll(self.collate(rows, packed=True))
+                    leaked = self.token_nll(self.collate([leaking], packed=True))
+            except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError):
+                return False  # a model that takes no registered attention, or hands its segments to nobody
+            alone = torch.cat([self.token_nll(self.collate([row])) for row in _probe(cut=True)])
+        return float((packed - alone).abs().max()) <= max(tolerance, 0.1 * float((leaked - alone).abs().max()))
+
+    @cached_property
+    def head_is_linear(self) -> bool:
+        """Whether logits are nothing but the head's product: then the chunked loss takes its place."""
+        if type(self.model.get_output_embeddings()) is not nn.Linear:
+            return False
+        batch = self.collate(_probe(cut=True, encoder=self.encoder_decoder))
+        with _evaluating(self.model):
+            try:
+                direct = self._direct_loss(batch, self.model, None)[1]
+            except (TypeError, RuntimeError):
+                return False
+            return direct is not None and _agree(direct, self.token_nll(batch))
+
+    def packing(self, packed: bool) -> AbstractContextManager[None]:
+        """The block in which packed batches may be run."""
+        return using_packed_attention(self.model) if packed else nullcontext()
+
+    def collate(self, rows: Sequence[Row], packed: bool = False) -> Batch:
+        """Token trees padded on the right to the longest, or packed in one row, on the model's device."""
         trees = [row.tree for row in rows]
-        ids = _pad([tree.ids for tree in trees], self.tokens.pad)
-        mask = _mask([len(tree.ids) for tree in trees], ids.shape[1])
-        if self.encoder_decoder:
-            source = _pad([tree.source for tree in trees if tree.source is not None], self.tokens.pad)
-            lengths = [len(tree.source) for tree in trees if tree.source is not None]
-            # decoder_input_ids are the ids themselves: made from masked labels they would be erased (T5 shifts -100
-            # into pad).
-            inputs = {"input_ids": source, "attention_mask": _mask(lengths, source.shape[1]),
-                      "decoder_input_ids": ids, "decoder_attention_mask": mask}
-        elif all(tree.is_chain for tree in trees):
-            inputs = {"input_ids": ids, "attention_mask": mask}
-        else:
-            ancestors, depth = _tree_attention(trees, ids.shape[1])
-            inputs = {"input_ids": ids, "attention_mask": ancestors, "position_ids": depth}
-        keep, positions = _keep(trees, ids.shape)
-        batch = Batch(inputs, keep, positions, *(
-            torch.from_numpy(np.concatenate(parts)).to(kind) for parts, kind in (
-                ([tree.tokens for tree in trees], torch.long), ([tree.forms for tree in trees], torch.long),
-                ([row.coef for row in rows], torch.float32))))
+        inputs, kept = _packed(trees, self.device) if packed else self._padded(trees)
+        tokens, forms, coef = (np.concatenate(parts) for parts in (
+            [tree.tokens for tree in trees], [tree.forms for tree in trees], [row.coef for row in rows]))
+        batch = Batch(inputs, torch.from_numpy(kept), torch.from_numpy(tokens).long(), torch.from_numpy(forms).long(),
+                      torch.from_numpy(coef))
         return _to(batch, self.device)
 
     def token_nll(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
-        """Negative log likelihood of every target, float32 [N]. `model` is the prepared (wrapped) one in training."""
-        with selected_head(self.model, batch.keep):
+        """The plain reference: negative log likelihood of every target from the model's own logits, float32 [N]."""
+        with selected_head(self.model, batch.kept):
             logits = (model or self.model)(**batch.inputs, use_cache=False).logits
-        return nll_of(logits.reshape(-1, logits.shape[-1]), batch.rows, batch.tokens)
+        return nll_of(logits.reshape(-1, logits.shape[-1]), batch.tokens)
+
+    def loss(self, batch: Batch, model: nn.Module | None = None,
+             reweight: Reweight | None = None) -> tuple[Tensor, Tensor]:
+        """(sum of coef * nll to differentiate, coef * nll of every target without gradient [N])."""
+        if self.head_is_linear:
+            total, nll, coef = self._direct_loss(batch, model or self.model, reweight)
+            return total, coef * nll
+        nll = self.token_nll(batch, model)
+        coef = batch.coef if reweight is None else reweight(batch.coef, nll.detach())
+        weighted = coef * nll
+        return weighted.sum(), weighted.detach()
 
     def save(self, folder: Path) -> None:
         """Hugging Face format with tokenizer; safetensors."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
+    def _direct_loss(self, batch: Batch, model: nn.Module, reweight: Reweight | None) -> tuple[Tensor, ...]:
+        """The head answers with the loss instead of logits, inside the model's forward (DDP and FSDP rely on it)."""
+        head, found = self.model.get_output_embeddings(), []
 
-def load_student(name: str, dtype: str = "float32", device: str = "cpu", trust_remote_code: bool = False) -> Student:
+        def answer(hidden: Tensor) -> Tensor:
+            states = hidden.reshape(-1, hidden.shape[-1]).index_select(0, batch.kept)
+            found[:] = weighted_nll(states, head.weight, head.bias, batch.tokens, batch.coef, reweight)
+            return found[0]
+
+        with _replaced_forward(head, answer):
+            total = model(**batch.inputs, use_cache=False).logits
+        if total.shape != ():
+            raise RuntimeError("the model changes its head's output")
+        return total, found[1], found[2]
+
+    def _padded(self, trees: Sequence[Encoded]) -> tuple[dict[str, Tensor], Any]:
+        if not all(tree.is_chain for tree in trees):
+            raise ValueError("a branching token tree needs packed attention; encode with share='chain'")
+        ids = _pad([tree.ids for tree in trees], self.tokens.pad)
+        # Causal positions never see what is padded behind them: only an encoder needs a mask. decoder_input_ids are
+        # the ids themselves; made from masked labels they would be erased (T5 shifts -100 into pad).
+        inputs = {"decoder_input_ids" if self.encoder_decoder else "input_ids": ids}
+        if self.encoder_decoder:
+            sources = [tree.source for tree in trees if tree.source is not None]
+            inputs["input_ids"] = _pad(sources, self.tokens.pad)
+            inputs["attention_mask"] = _mask([len(source) for source in sources])
+        kept = np.concatenate([tree.positions.astype(np.int64) + at * ids.shape[1] for at, tree in enumerate(trees)])
+        return inputs, kept
+
+
+def load_student(name: str, dtype: str = "float32", device: str = "cpu", trust_remote_code: bool = False,
+                 quantize: Literal["8bit", "4bit"] | None = None, chat: bool = False) -> Student:
     """A student by local path or hub name, or the embedded demo base; any Auto-class model of either family."""
+    torch.set_flush_denormal(True)  # tiny activations cost up to 2.5x on a CPU, and carry nothing
     where = str(demo_model("base")) if name == DEMO else name
-    options = {"trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(where, **options)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        if quantize is not None:
+            options["quantization_config"] = quantization(quantize)
         model = auto.from_pretrained(where, dtype=getattr(torch, dtype), use_safetensors=True, **options)
-        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, ImportError) as error:
         raise Unavailable(f"cannot load the model {name!r}: {_first_line(error)}") from error
-    return Student(model.to(device).eval(), tokenizer)
+    return Student((model if quantize else model.to(device)).eval(), tokenizer, chat)
 
 
 def demo_model(role: str) -> Path:
@@ -119,28 +203,94 @@ def demo_model(role: str) -> Path:
 
 
 @contextmanager
-def selected_head(model: Any, keep: Tensor) -> Iterator[None]:
-    """Only the kept positions reach the language-model head; logits come back as [P, V] in row-major order.
+def selected_head(model: Any, kept: Tensor) -> Iterator[None]:
+    """Only the kept flat positions [N] reach the language-model head; logits come back as [N, V].
 
     A hook in front of the head instead of a head run by hand: scaling before it (T5) and soft-capping after it
     (Gemma 2) stay the model's own, and it works through DDP's forward.
     """
-    head = model.get_output_embeddings()
 
     def select(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (inputs[0][keep], *inputs[1:])
+        return (inputs[0].reshape(-1, inputs[0].shape[-1]).index_select(0, kept), *inputs[1:])
 
-    hook = head.register_forward_pre_hook(select)
+    hook = model.get_output_embeddings().register_forward_pre_hook(select)
     try:
         yield
     finally:
         hook.remove()
 
 
-def nll_of(logits: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
-    """-log softmax(logits)[row, token] in float32; logits [P, V], rows and tokens [N] -> [N]."""
-    wide = logits.float()
-    return wide.logsumexp(-1)[rows] - wide[rows, tokens]
+def quantization(bits: Literal["8bit", "4bit"]) -> Any:
+    """The base's weights in 8 or 4 bits through bitsandbytes; only LoRA trains on top of them."""
+    from importlib.util import find_spec
+
+    from transformers import BitsAndBytesConfig
+
+    from cotdistill.errors import missing_extra
+
+    if find_spec("bitsandbytes") is None:
+        raise missing_extra("quantized", f"an {bits} base")
+    if bits == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+@contextmanager
+def _replaced_forward(module: Any, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    module.forward = forward  # an instance attribute in front of the class's method
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """No dropout and no gradient inside; the mode it had afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def _probe(cut: bool = False, encoder: bool = False) -> list[Row]:
+    """Rows for the start-up tests: two chains and a tree of two branches; `cut`: its branches apart."""
+    stem, left, right = [5, 9, 7], [3, 8, 2, 6], [4, 1]
+    chains = [[2, 7, 4, 9, 1], [8, 3, 3, 6, 5, 1, 7]]
+    if cut:
+        rows = [_chain(ids, 0) for ids in (*chains, stem + left)] + [_chain(stem + right, len(stem))]
+    else:
+        tree = np.array([-1, 0, 1, 2, 3, 4, 5, 2, 7], np.int32)
+        rows = [*map(_chain, chains), _row(stem + left + right, tree, 0)]
+    source = np.array([3, 5, 8, 2], np.int32) if encoder else None
+    return [Row(replace(row.tree, source=source), row.coef) for row in rows]
+
+
+def _chain(ids: Sequence[int], first: int = 0) -> Row:
+    return _row(ids, np.arange(-1, len(ids) - 1, dtype=np.int32), first)
+
+
+def _row(ids: Sequence[int], parent: Any, first: int) -> Row:
+    positions = np.arange(first, len(ids), dtype=np.int32)
+    tokens = np.array(ids[first:], np.int32) % 7 + 1
+    ones = np.ones(len(positions), np.float32)
+    return Row(Encoded(np.array(ids, np.int32), parent, positions, tokens, np.zeros_like(positions), ones, None), ones)
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and float((one - other).abs().max()) <= TOLERANCE
+
+
+def _packed(trees: Sequence[Encoded], device: torch.device) -> tuple[dict[str, Any], Any]:
+    """One row [1, T] of all trees, their position ids (depths) and segments."""
+    ids = torch.from_numpy(np.concatenate([tree.ids for tree in trees])).long()
+    layout: Segments = segments(trees, device)
+    offsets = np.cumsum([0, *layout.lengths[:-1]])
+    kept = np.concatenate([tree.positions.astype(np.int64) + at for tree, at in zip(trees, offsets, strict=True)])
+    return {"input_ids": ids[None], "position_ids": layout.depth[None], "segments": layout}, kept
 
 
 def _pad(sequences: Sequence[np.ndarray[Any, Any]], pad: int) -> Tensor:
@@ -151,37 +301,18 @@ def _pad(sequences: Sequence[np.ndarray[Any, Any]], pad: int) -> Tensor:
     return torch.from_numpy(out)
 
 
-def _mask(lengths: Sequence[int], width: int) -> Tensor:
-    return (torch.arange(width)[None] < torch.tensor(lengths)[:, None]).long()
-
-
-def _keep(trees: Sequence[Encoded], shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """Positions with a target, bool [B, T], and for each target its row among them [N]."""
-    keep = torch.zeros(shape, dtype=torch.bool)
-    rows, seen = [], 0
-    for at, tree in enumerate(trees):
-        unique, inverse = np.unique(tree.positions, return_inverse=True)
-        keep[at, torch.from_numpy(unique).long()] = True
-        rows.append(torch.from_numpy(inverse.astype(np.int64)) + seen)
-        seen += len(unique)
-    return keep, torch.cat(rows)
-
-
-def _tree_attention(trees: Sequence[Encoded], width: int) -> tuple[Tensor, Tensor]:
-    """Ancestor mask bool [B, 1, T, T] (true: may attend) and depth of each node [B, T] as position ids."""
-    mask = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)  # padding attends to itself: no empty softmax
-    depth = torch.zeros(len(trees), width, dtype=torch.long)
-    for at, tree in enumerate(trees):
-        for node, parent in enumerate(tree.parent.tolist()):
-            if parent >= 0:
-                mask[at, node] |= mask[at, parent]
-                depth[at, node] = depth[at, parent] + 1
-    return mask[:, None], depth
+def _mask(lengths: Sequence[int]) -> Tensor:
+    return (torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]).long()
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    return Batch({name: value.to(device) for name, value in batch.inputs.items()}, batch.keep.to(device),
-                 batch.rows.to(device), batch.tokens.to(device), batch.forms.to(device), batch.coef.to(device))
+    def move(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.device == device:
+            return value
+        return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
+
+    return Batch({name: move(value) for name, value in batch.inputs.items()}, move(batch.kept), move(batch.tokens),
+                 move(batch.forms), move(batch.coef))
 
 
 def _first_line(error: BaseException) -> str:

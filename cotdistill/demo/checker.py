@@ -17,7 +17,7 @@ class Verdict:
     """What a rationale is worth.
 
     `supports`: the choice its last sentence ends at, whatever came before (None: no choice).
-    `complete`: every sentence goes on from the one before, from the question to what is asked, and none is missing.
+    `complete`: each sentence goes on from the one before, from the question to what is asked, with no gap.
     """
 
     steps: tuple[Step, ...]

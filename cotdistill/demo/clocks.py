@@ -1,6 +1,7 @@
 """clocks: chains of sums on a twelve-hour clock, one step a wait.
 
-    A clock shows 9. Leo waits 1 hour. Hal waits 4 hours. What does it show?    9 plus 1 is 10. 10 plus 4 is 2.
+    A clock shows 9. Leo waits 1 hour. Hal waits 4 hours. What does it show?
+    9 plus 1 is 10. 10 plus 4 is 2.
 
 1 to 3 waits of 1 to 6 hours; the `hard` split has 4 or 5 (chains longer than any in training).
 """
@@ -15,7 +16,10 @@ from typing import ClassVar, Self
 
 from cotdistill.demo.problem import Argument, Problem, Step, reader
 
-NAMES = ("Leo", "Hal", "Ann", "Bob", "Eve", "Ida", "Jon", "Kim", "Liz", "Max", "Ned", "Pam", "Ray", "Sue", "Tom", "Una")
+NAMES = (
+    "Leo", "Hal", "Ann", "Bob", "Eve", "Ida", "Jon", "Kim",
+    "Liz", "Max", "Ned", "Pam", "Ray", "Sue", "Tom", "Una",
+)
 HOURS = tuple(str(hour) for hour in range(1, 13))
 LONGEST_WAIT = 6
 SHORT, LONG = (1, 2, 3), (4, 5)  # numbers of waits
@@ -103,7 +107,7 @@ class Clocks(Problem):
         return Step(sentence, str(later(int(hour), int(wait))) == result, linked, result)
 
     def _chain(self, slip: int, at: int) -> tuple[str, ...]:
-        """The sums in order; the one at place `at` is wrong by `slip`, and those after it go on from there."""
+        """The sums in order; the one at place `at` is wrong by `slip`, the next go on from there."""
         hour, sentences = self.start, []
         for place, wait in enumerate(self.waits):
             result = later(hour, wait + slip * (place == at))

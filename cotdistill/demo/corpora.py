@@ -1,13 +1,13 @@
 """The plain documents from which the embedded teacher and the untrained student are made.
 
 The teacher reads the whole world, held-out pairs and new words included, and every way in which a teacher is
-prompted: its own row in a table is a ceiling, not a result. Three in ten of its hinted documents are careless by
-design: the rationale argues for a choice drawn without a look at the hint. So it hallucinates as large teachers
-do, and contrastive decoding has something to mend.
+prompted: its own row in a table is a ceiling, not a result. Three in ten of its hinted documents are careless
+by design: the rationale argues for a choice drawn without a look at the hint. So it hallucinates as large
+teachers do, and contrastive decoding has something to mend.
 
-The untrained student has read single facts, sums, and questions without answers. It never meets which kind a thing
-is, nor where things go: whatever reasoning it does later comes from distillation. The choices and cues of its
-questions are drawn without regard to the answer, or questions alone would tell which answers go with which thing.
+The untrained student has read single facts, sums, and questions without answers. It never meets which kind
+a thing is, nor where things go: whatever reasoning it does later comes from distillation. The choices and the
+cue of its questions are drawn without regard to the answer, or they would tell which answers go with what.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from cotdistill.demo.world import CHOICES, FAMILIES, Item, draw
 from cotdistill.seeds import rng
 
-# SCOTT's prompts (arXiv 2305.01879, public code); {answer} may be empty. The teacher writes from {rationale} on.
+# SCOTT's prompts (arXiv 2305.01879, public code); {answer} may be empty. The teacher writes from {rationale}.
 HINTED = "Q: {question}\nAnswer Choices:\n{choices}\nA: The answer is {answer}. {rationale}\n\n"
 UNHINTED = "Q: {question}\nAnswer Choices:\n{choices}\nA: {rationale} So the answer is {answer}.\n\n"
 
@@ -67,8 +67,8 @@ def base_documents(seed: int = 0, families: Mapping[str, float] = FAMILY_WEIGHTS
     for i in count():
         random = rng(seed, "base-document", i)
         family = _pick(families, random)
-        share = _pick(BASE_SHARES, random)
-        yield _facts(family, random) if share == "facts" else _unanswered(family, share == "retelling", random)
+        part = _pick(BASE_SHARES, random)
+        yield _facts(family, random) if part == "facts" else _unanswered(family, part == "retelling", random)
 
 
 def _plain(family: str, random: Random) -> Document:
@@ -107,3 +107,7 @@ def _unanswered(family: str, retold: bool, random: Random) -> Document:
         return Document("", (question,))
     listed = f" The choices are {', '.join(choices[:-1])} and {choices[-1]}."
     return Document("", (question, "\nRetold:", " " + problem.retelling(), listed))
+
+
+def _pick(weights: Mapping[str, float], random: Random) -> str:
+    return random.choices(list(weights), list(weights.values()))[0]

@@ -1,6 +1,7 @@
 """kinds: two hops of knowledge, from a thing to its kind and from the kind to what is asked.
 
-    Where would you find a drill?    A drill is a tool. A tool is found in the workshop.
+    Where would you find a drill?
+    A drill is a tool. A tool is found in the workshop.
 
 64 things of 8 kinds, 4 relations, 2 wordings each. One relation a thing is held out: a quarter of the
 (thing, relation) pairs is asked in the `hard` split only, while each of the two hops is met in training.
@@ -32,7 +33,7 @@ IS_A = "A {} is a {}."
 
 @dataclass(frozen=True)
 class Relation:
-    """What can be asked of a thing: two wordings, the sentence that states it of a kind, and a value a kind."""
+    """What can be asked of a thing: two wordings, the sentence that states it of a kind, one value a kind."""
 
     wordings: tuple[str, str]
     states: str

@@ -1,4 +1,4 @@
-"""What every family of the embedded world offers: problems that can be put, proved, argued falsely and judged."""
+"""What a family of the embedded world offers: problems that can be put, proved, argued falsely and judged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 class Step:
     """The verdict on one sentence of a rationale.
 
-    true    does it hold in the world, and of the thing asked about? None: no sentence of this family (malformed)
+    true    does it hold in the world and of what is asked? None: malformed (no sentence of this family)
     linked  does it go on from the sentence before (the first: from the question) towards what is asked?
     says    what it ends at: the next step goes on from there, and the last one is the conclusion
     """
@@ -28,7 +28,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Argument:
-    """A rationale for one answer; `false_step` is the index of its only false sentence (None: all are true)."""
+    """A rationale for one answer; `false_step` is the place of its only false sentence (None: all true)."""
 
     sentences: tuple[str, ...]
     false_step: int | None = None
@@ -90,7 +90,7 @@ class Problem(ABC):
 
     @abstractmethod
     def content(self, choices: tuple[str, ...]) -> str:
-        """What makes two items the same: one content stands on one side of the train / dev / test border only."""
+        """What makes two items the same: one content stands on one side of the train / dev / test border."""
 
     @abstractmethod
     def proof(self) -> tuple[str, ...]:
@@ -105,7 +105,10 @@ class Problem(ABC):
         """The verdict on sentence number `place` of a rationale, after one that ended at `said`."""
 
     def argue(self, answer: str, random: Random) -> Argument:
-        """A rationale that ends at `answer`: the proof, or a false one."""
+        """A rationale that ends at `answer`: the proof, or a false one. `ValueError` if it cannot be."""
+        if answer not in self.options:
+            known = ", ".join(self.options)
+            raise ValueError(f"{answer!r} cannot answer {self.text()!r}; one of {known} can")
         return Argument(self.proof()) if answer == self.answer else self.mislead(answer, random)
 
 

@@ -1,15 +1,15 @@
 """stow: four features are shown in other words, the question decides which two of them choose the place.
 
     Ann has a thing near the door. It is hot, muffled, knobby and massive. Where is it stowed?
-    It is heavy and dull. Things that are heavy and dull go in the attic.
+    It is heavy and dull. Things that are heavy and dull go in the cellar.
 
-In the manner of commonsense classification from few examples: the rationale names the latent features. Ten words
-a feature value, of which the `new` split alone uses the last three. No cue: the difficulty is elsewhere.
+In the manner of commonsense classification from few examples: the rationale names the latent features. Ten
+words a feature value, of which the `new` split alone uses the last three. No cue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from random import Random
@@ -19,25 +19,47 @@ from cotdistill.demo.clocks import NAMES
 from cotdistill.demo.problem import Argument, Problem, Step, reader
 
 WORDS: dict[str, tuple[str, ...]] = {
-    "heavy": ("massive", "weighty", "hefty", "leaden", "bulky", "ponderous", "hulking", "stout", "solid", "dense"),
-    "light": ("feathery", "airy", "weightless", "flimsy", "wispy", "fluffy", "papery", "gauzy", "floaty", "downy"),
-    "loud": ("noisy", "booming", "blaring", "roaring", "shrill", "rattling", "ringing", "deafening", "clanging",
-             "thunderous"),
-    "dull": ("muffled", "hushed", "muted", "silent", "faint", "quiet", "soundless", "whispering", "noiseless",
-             "murmuring"),
-    "warm": ("hot", "boiling", "scalding", "toasty", "sizzling", "steaming", "heated", "roasting", "blazing",
-             "fiery"),
-    "cold": ("icy", "frozen", "chilly", "frosty", "freezing", "snowy", "wintry", "chilled", "arctic", "polar"),
-    "rough": ("knobby", "bumpy", "jagged", "scratchy", "coarse", "gritty", "rugged", "bristly", "craggy", "prickly"),
-    "smooth": ("silky", "polished", "sleek", "glassy", "velvety", "slick", "satiny", "glossy", "slippery", "waxed"),
+    "heavy": (
+        "massive", "weighty", "hefty", "leaden", "bulky", "ponderous", "hulking",
+        "stout", "solid", "dense",
+    ),
+    "light": (
+        "feathery", "airy", "weightless", "flimsy", "wispy", "fluffy", "papery",
+        "gauzy", "floaty", "downy",
+    ),
+    "loud": (
+        "noisy", "booming", "blaring", "roaring", "shrill", "rattling", "ringing",
+        "deafening", "clanging", "thunderous",
+    ),
+    "dull": (
+        "muffled", "hushed", "muted", "silent", "faint", "quiet", "soundless",
+        "whispering", "noiseless", "murmuring",
+    ),
+    "warm": (
+        "hot", "boiling", "scalding", "toasty", "sizzling", "steaming", "heated",
+        "roasting", "blazing", "fiery",
+    ),
+    "cold": (
+        "icy", "frozen", "chilly", "frosty", "freezing", "snowy", "wintry",
+        "chilled", "arctic", "polar",
+    ),
+    "rough": (
+        "knobby", "bumpy", "jagged", "scratchy", "coarse", "gritty", "rugged",
+        "bristly", "craggy", "prickly",
+    ),
+    "smooth": (
+        "silky", "polished", "sleek", "glassy", "velvety", "slick", "satiny",
+        "glossy", "slippery", "waxed",
+    ),
 }
 VALUE_OF = {word: value for value, words in WORDS.items() for word in words}
-KNOWN = 7  # of ten words a value; the others are new
+KNOWN = 7  # of ten words a value; the others (second lines above) are new
 FEATURES = (("heavy", "light"), ("loud", "dull"), ("warm", "cold"), ("rough", "smooth"))
 SPOTS = {"door": (0, 1), "window": (2, 3)}  # which two features choose the place of a thing found there
 PLACES = ("attic", "cellar", "drawer", "basket", "cupboard", "chest", "closet", "locker")
 # (value, value) -> place; the rules of one spot hold four places, those of the other the other four.
-RULES = dict(zip([pair for a, b in SPOTS.values() for pair in product(FEATURES[a], FEATURES[b])], PLACES, strict=True))
+_PAIRS = [pair for first, second in SPOTS.values() for pair in product(FEATURES[first], FEATURES[second])]
+RULES = dict(zip(_PAIRS, PLACES, strict=True))
 QUESTION = "{} has a thing near the {}. It is {}, {}, {} and {}. Where is it stowed?"
 LOOKS = "It is {} and {}."
 GOES = "Things that are {} and {} go in the {}."
@@ -116,14 +138,14 @@ class Stow(Problem):
 
     def judge(self, sentence: str, place: int, said: str | None) -> Step:
         if found := reader(LOOKS).fullmatch(sentence):
-            pair = found.groups()
+            pair = list(found.groups())
             true = all(value in self._values for value in pair)
             linked = place == 0 and self._features(pair) == SPOTS[self.spot]
-            return Step(sentence, true, linked, " and ".join(pair))
+            return Step(sentence, true, linked, _together(pair))
         if found := reader(GOES).fullmatch(sentence):
-            *values, goal = found.groups()
-            true = RULES.get((values[0], values[1])) == goal
-            return Step(sentence, true, place == 1 and " and ".join(values) == said, goal)
+            *pair, goal = found.groups()
+            true = any(_together(pair) == _together(rule) and goal == end for rule, end in RULES.items())
+            return Step(sentence, true, place == 1 and _together(pair) == said, goal)
         return Step(sentence, true=None)
 
     @property
@@ -139,10 +161,15 @@ class Stow(Problem):
         return self._values[first], self._values[second]
 
     @staticmethod
-    def _features(pair: tuple[str, ...]) -> tuple[int, ...]:
-        """Which features these values belong to."""
-        return tuple(i for value in pair for i, feature in enumerate(FEATURES) if value in feature)
+    def _features(pair: Sequence[str]) -> tuple[int, ...]:
+        """Which features these values belong to, in the order of FEATURES."""
+        return tuple(i for i, feature in enumerate(FEATURES) for value in pair if value in feature)
 
     @staticmethod
     def _chain(pair: tuple[str, str], place: str) -> tuple[str, str]:
         return LOOKS.format(*pair), GOES.format(*pair, place)
+
+
+def _together(pair: Sequence[str]) -> str:
+    """Two values in either order: "heavy and dull" is "dull and heavy"."""
+    return " and ".join(sorted(pair))

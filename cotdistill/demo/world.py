@@ -2,10 +2,10 @@
 
 Questions of kinds and clocks open with `Someone says X.`, which names one of the choices: the gold one with
 p = .85 in `train`, `dev` and `id` (else a wrong one), any of the four with equal chance in `shift` and out of
-domain. A student that leans on the cue instead of reasoning looks well in `id` and falls in `shift`; there, the
-items whose cue names a wrong choice (`is_conflict`) show it most.
+domain. A student that leans on the cue instead of reasoning looks well in `id` and falls in `shift`; there,
+the items whose cue names a wrong choice (`is_conflict`) show it most.
 
-No content of a test split stands in `train` or `dev`: each content belongs to one side for good, whatever the seed.
+No content of a test split stands in `train` or `dev`: each belongs to one side for good, whatever the seed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -31,8 +31,10 @@ LICENSE = "Apache-2.0"
 FAMILIES: dict[str, type[Problem]] = {"kinds": Kinds, "clocks": Clocks, "stow": Stow}
 WORLDS = {"demo": ("kinds", "clocks"), "kinds": ("kinds",), "clocks": ("clocks",), "stow": ("stow",)}
 _CUED_SIZES = {"train": 1000, "dev": 200, "id": 300, "shift": 300, "hard": 300}
-SIZES = {name: _CUED_SIZES for name in ("demo", "kinds", "clocks")}
-SIZES["stow"] = {"train": 200, "dev": 100, "id": 300, "new": 300}
+SIZES = {
+    "demo": _CUED_SIZES, "kinds": _CUED_SIZES, "clocks": _CUED_SIZES,
+    "stow": {"train": 200, "dev": 100, "id": 300, "new": 300},
+}
 
 CHOICES = 4
 CUE = re.compile(r"Someone says (\w+)\. ")
@@ -54,11 +56,13 @@ class Item:
         return f"Someone says {self.cue}. {self.problem.text()}" if self.cue else self.problem.text()
 
 
-def rows(name: str = "demo", split: str = "train", limit: int | None = None, seed: int = 0) -> list[dict[str, Any]]:
-    """Question rows (fields of the row contract) of a world, at most `limit`; demo alternates kinds and clocks.
+def rows(
+    name: str = "demo", split: str = "train", limit: int | None = None, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Question rows (fields of the row contract), at most `limit`; demo alternates kinds and clocks.
 
-    A row depends on (seed, family, split, index) alone, so fewer rows are a prefix of more. Raises `UsageError`
-    for a name or split that does not exist.
+    Fewer rows are a prefix of more; those of kinds and of clocks begin with the ones demo has of them.
+    Raises `UsageError` for a name or split that does not exist.
     """
     size = _size(name, split)
     streams = [_rows(family, split, seed) for family in WORLDS[name]]
@@ -99,7 +103,7 @@ def is_conflict(question: str, answer: str) -> bool:
 def argue(question: str, answer: str, seed: int = 0) -> Argument:
     """A rationale for an answer to one of this world's questions; for a wrong one exactly one step is false.
 
-    Raises `ValueError` for a question that is none of this world's.
+    Raises `ValueError` for a question that is none of this world's, and for an answer that it cannot have.
     """
     problem = parse(question)
     if problem is None:
@@ -153,12 +157,14 @@ def _wrong(problem: Problem) -> list[str]:
 
 def _sizes(name: str) -> dict[str, int]:
     if name not in SIZES:
-        raise UsageError(f"no embedded world {name!r}{did_you_mean(name, SIZES)}; there are {', '.join(SIZES)}")
+        known = ", ".join(SIZES)
+        raise UsageError(f"no embedded world {name!r}{did_you_mean(name, SIZES)}; there are {known}")
     return SIZES[name]
 
 
 def _size(name: str, split: str) -> int:
     sizes = _sizes(name)
     if split not in sizes:
-        raise UsageError(f"no split {split!r} in {name!r}{did_you_mean(split, sizes)}; there are {', '.join(sizes)}")
+        known = ", ".join(sizes)
+        raise UsageError(f"no split {split!r} in {name!r}{did_you_mean(split, sizes)}; there are {known}")
     return sizes[split]

@@ -62,9 +62,9 @@ def test_rows_are_reproducible_prefixes_and_differ_by_seed() -> None:
 def test_rows_do_not_depend_on_the_hash_seed_of_the_process() -> None:
     code = "from cotdistill.demo.world import rows; print(rows('demo', 'shift', 40), rows('stow', 'new', 40))"
     command = [sys.executable, "-c", code]
-    runs = [subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True)
-            for seed in "12"]
-    assert runs[0].stdout == runs[1].stdout != b""
+    hashed = ({**os.environ, "PYTHONHASHSEED": seed} for seed in "12")
+    first, second = (subprocess.check_output(command, env=environment) for environment in hashed)
+    assert first == second != b""
 
 
 @pytest.mark.parametrize(("name", "split"), CUED_SETS)

@@ -48,7 +48,7 @@ class ElicitConfig(Config):
     data: str = DEMO
     split: str | None = None
     hint: Literal["none", "gold"] | None = None
-    decode: Literal["greedy", "sample", "contrastive"] = "greedy"
+    decode: Literal["greedy", "sample", "contrastive", "rerank"] = "greedy"
     contrast: Literal["wrong", "empty"] = "wrong"
     lambda_: float = Field(default=0.5, ge=0)
     plausibility: float | None = Field(default=None, gt=0, le=1)
@@ -62,15 +62,31 @@ class ElicitConfig(Config):
     prompt: Path | None = None
     max_new_tokens: int = Field(default=128, gt=0)
     batch_size: int = Field(default=16, gt=0)
+    chat: Literal["auto", "on", "off"] = "auto"
+    reasoning: Literal["drop", "rationale"] = "drop"
+    base_url: str | None = None
+    endpoint: Literal["chat", "completion"] = "chat"
+    concurrency: int = Field(default=8, gt=0)
+    retries: int = Field(default=6, ge=0)
+    timeout: float = Field(default=120.0, gt=0)
+    price_in: float | None = Field(default=None, ge=0)
+    price_out: float | None = Field(default=None, ge=0)
+    map: str | None = None
     keep: Literal["right", "all"] = "right"
+    mix: bool = False
     retry_failed: bool = False
     shard: str | None = None
     out: Path | None = None
 
     @property
     def hinted(self) -> bool:
-        """Whether the teacher is told the answer it explains; contrastive decoding implies the gold hint."""
-        return self.hint == "gold" or (self.hint is None and self.decode == "contrastive")
+        """Whether the teacher is told the answer it explains; contrasting two answers implies the gold hint."""
+        return self.hint == "gold" or (self.hint is None and self.contrasts)
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether a second prompt, with another answer, takes part."""
+        return self.decode in ("contrastive", "rerank")
 
 
 class DistillConfig(Config):
@@ -90,9 +106,21 @@ class DistillConfig(Config):
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
     warmup: float = Field(default=0.06, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0)
-    token_budget: int = Field(default=1024, gt=0)
+    recipe: Literal["scott", "cascod", "mysteries", "step-by-step"] | None = None
+    token_budget: int | None = Field(default=None, gt=0)  # positions of a micro-batch; None: what suits the device
+    max_memory: float | None = Field(default=None, gt=0)  # GiB
+    checkpoint_activations: bool = False
+    compile: bool = False
+    lora: str | None = None
+    merge_lora: bool = True
+    quantize: Literal["8bit", "4bit"] | None = None
+    chat: bool = False
     max_length: int | None = Field(default=None, gt=0)
     max_dropped: float = Field(default=0.02, ge=0, le=1)
+    dev: str | None = None
+    dev_every: int | None = Field(default=None, gt=0)  # optimizer steps; None: an epoch
+    patience: int | None = Field(default=None, gt=0)  # evaluations without a better one
+    track: tuple[Literal["trackio", "wandb", "tensorboard", "mlflow"], ...] = ()
     checkpoint_every: int | None = Field(default=None, gt=0)
     keep_checkpoints: int = Field(default=2, gt=0)
     allow_partial: bool = False

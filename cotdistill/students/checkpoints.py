@@ -1,9 +1,15 @@
-"""Checkpoints of a training run: model and optimizer state as safetensors, written aside and renamed."""
+"""Checkpoints of a training run: weights, optimizer state and progress, written aside and renamed.
+
+Random draws are functions of (seed, step), so no generator state is kept. Weights and optimizer tensors are
+safetensors, the rest is JSON: nothing is unpickled.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +19,113 @@ from torch import Tensor
 
 from cotdistill.console import say
 
+WEIGHTS, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
+BEST = "best"
 
-def save(folder: Path, step: int, model: Any, optimizer: Any, keep: int) -> None:
+
+@dataclass
+class Progress:
+    """How far a run is. `best` is the highest dev accuracy so far, `waited` the evaluations since."""
+
+    step: int = 0
+    token_budget: int = 0
+    best: float = -1.0
+    best_step: int = 0
+    waited: int = 0
+    stopped: bool = False
+
+
+def save(folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Progress, keep: int) -> None:
     """Write `step-N/` atomically and drop all but the last `keep`."""
-    temporary = folder / f".step-{step}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(_own(model.state_dict()), temporary / "model.safetensors")
-    save_file(_flatten(optimizer.state_dict()["state"]), temporary / "optimizer.safetensors")
-    os.replace(temporary, folder / f"step-{step}")
+    tensors, scalars = _split(optimizer.state_dict()["state"])
+    with _Aside(folder, f"step-{progress.step}") as aside:
+        save_file(trained_weights(model), aside / WEIGHTS)
+        save_file(tensors, aside / OPTIMIZER)
+        (aside / PROGRESS).write_text(json.dumps({**asdict(progress), "optimizer": scalars}))
     for old in _steps(folder)[:-keep]:
         shutil.rmtree(folder / f"step-{old}")
 
 
-def restore(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> int:
-    """Load the newest checkpoint into model and optimizer; the number of steps done (0: none)."""
+def restore(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> Progress:
+    """Load the newest checkpoint into model and optimizer; a fresh `Progress` where there is none."""
     steps = _steps(folder)
     if not steps:
-        return 0
+        return Progress()
     newest = folder / f"step-{steps[-1]}"
-    model.load_state_dict(load_file(newest / "model.safetensors"), strict=False)
-    groups = optimizer.state_dict()["param_groups"]
-    state = _unflatten(load_file(newest / "optimizer.safetensors"))
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    progress = json.loads((newest / PROGRESS).read_text())
+    load_weights(model, newest)
+    state = _joined(load_file(newest / OPTIMIZER), progress.pop("optimizer"))
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     say(f"resuming after step {steps[-1]}")
-    return steps[-1]
+    return Progress(**progress)
+
+
+def save_best(folder: Path, model: Any) -> None:
+    """Keep the weights of the best evaluation beside the checkpoints."""
+    with _Aside(folder, BEST) as aside:
+        save_file(trained_weights(model), aside / WEIGHTS)
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Copy the weights of a checkpoint into the parameters of the same name."""
+    weights, own = load_file(folder / WEIGHTS), _trained(model)
+    if set(weights) != set(own):
+        raise ValueError(f"{folder} holds the weights of another model")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(weights[name])
+
+
+def trained_weights(model: Any) -> dict[str, Tensor]:
+    """Every trained parameter and buffer once (tied weights have one name), as tensors of their own."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in _trained(model).items()}
+
+
+def _trained(model: Any) -> dict[str, Tensor]:
+    """Frozen weights (the base under LoRA) never change and are left out, as are buffers beside them."""
+    named = dict(model.named_parameters())
+    trained = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
+    if len(trained) < len(named):
+        return trained
+    persistent = set(model.state_dict())
+    return trained | {name: buffer for name, buffer in model.named_buffers() if name in persistent}
+
+
+class _Aside:
+    """A folder that appears under its name only when the block ends well."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.final, self.aside = folder / name, folder / f".{name}.tmp"
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.aside, ignore_errors=True)
+        self.aside.mkdir(parents=True)
+        return self.aside
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            return
+        for path in self.aside.iterdir():
+            with path.open("rb") as written:
+                os.fsync(written.fileno())  # a rename must not survive a power cut that its content does not
+        shutil.rmtree(self.final, ignore_errors=True)
+        os.replace(self.aside, self.final)
 
 
 def _steps(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
 
 
-def _own(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tied weights share storage, which safetensors refuses: each name gets a copy of its own."""
-    return {name: value.detach().clone().contiguous() for name, value in state.items()}
+def _split(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimizer's state as named tensors and named plain values (Adafactor counts steps in Python)."""
+    flat = {f"{at}.{name}": value for at, values in state.items() for name, value in values.items()}
+    tensors = {name: value.cpu().clone().contiguous() for name, value in flat.items() if isinstance(value, Tensor)}
+    return tensors, {name: value for name, value in flat.items() if not isinstance(value, Tensor)}
 
 
-def _flatten(state: dict[int, dict[str, Any]]) -> dict[str, Tensor]:
-    return {f"{at}.{name}": torch.as_tensor(value).clone().contiguous()
-            for at, values in state.items() for name, value in values.items() if value is not None}
-
-
-def _unflatten(flat: dict[str, Tensor]) -> dict[int, dict[str, Any]]:
+def _joined(tensors: dict[str, Tensor], scalars: dict[str, Any]) -> dict[int, dict[str, Any]]:
     state: dict[int, dict[str, Any]] = {}
-    for key, value in flat.items():
+    for key, value in {**tensors, **scalars}.items():
         at, _, name = key.partition(".")
         state.setdefault(int(at), {})[name] = value
     return state

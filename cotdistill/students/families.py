@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from cotdistill.config import DEMO
 from cotdistill.errors import Unavailable
-from cotdistill.students.attention import Segments, segments, using_packed_attention
+from cotdistill.students.attention import PACKED, Segments, segments, using_attention
 from cotdistill.students.batches import Row
 from cotdistill.students.encode import Encoded, Share
 from cotdistill.students.loss import Reweight, nll_of, weighted_nll
@@ -92,7 +92,7 @@ class Student:
         leaking = _chain([token for row in rows for token in row.tree.ids])
         with _evaluating(self.model), precision:
             try:
-                with using_packed_attention(self.model):
+                with using_attention(self.model, PACKED):
                     packed = self.token_nll(self.collate(rows, packed=True))
                     leaked = self.token_nll(self.collate([leaking], packed=True))
             except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError):
@@ -113,10 +113,6 @@ class Student:
                 return False
             return direct is not None and _agree(direct, self.token_nll(batch))
 
-    def packing(self, packed: bool) -> AbstractContextManager[None]:
-        """The block in which packed batches may be run."""
-        return using_packed_attention(self.model) if packed else nullcontext()
-
     def collate(self, rows: Sequence[Row], packed: bool = False) -> Batch:
         """Token trees padded on the right to the longest, or packed in one row, on the model's device."""
         trees = [row.tree for row in rows]
@@ -134,9 +130,9 @@ class Student:
         return nll_of(logits.reshape(-1, logits.shape[-1]), batch.tokens)
 
     def loss(self, batch: Batch, model: nn.Module | None = None,
-             reweight: Reweight | None = None) -> tuple[Tensor, Tensor]:
+             reweight: Reweight | None = None, plain: bool = False) -> tuple[Tensor, Tensor]:
         """(sum of coef * nll to differentiate, coef * nll of every target without gradient [N])."""
-        if self.head_is_linear:
+        if not plain and self.head_is_linear:
             total, nll, coef = self._direct_loss(batch, model or self.model, reweight)
             return total, coef * nll
         nll = self.token_nll(batch, model)

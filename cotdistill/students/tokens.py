@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from cotdistill.console import warn_once
 from cotdistill.errors import UsageError
 
 NEUTRAL = "x"
+ASKED, ANSWERED = "<<asked>>", "<<answered>>"  # stand-ins for the two turns while a chat template is taken apart
 
 
 class SegmentTokenizer:
@@ -19,10 +21,12 @@ class SegmentTokenizer:
 
     before, after: ids around every source (BOS; EOS after an encoder's input; a chat template's turns).
     stop: the id that ends a target. pad: any valid id, never attended to.
+    chat: the source is the user's turn of the tokenizer's chat template, the target the assistant's.
     """
 
-    def __init__(self, tokenizer: Any, encoder_decoder: bool) -> None:
+    def __init__(self, tokenizer: Any, encoder_decoder: bool, chat: bool = False) -> None:
         self.tokenizer = tokenizer
+        self.chat = chat
         bare, full = self._ids([NEUTRAL])[0], tokenizer(NEUTRAL)["input_ids"]
         at = _find(bare, full)
         self.before: list[int] = full[:at]
@@ -33,6 +37,8 @@ class SegmentTokenizer:
         self.pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.stop
         self._prefix = bare
         self._cache: dict[tuple[bool, str], tuple[int, ...]] = {}
+        if chat:
+            self._take_template_apart()
 
     def warm(self, first: Iterable[str], rest: Iterable[str]) -> None:
         """Tokenise many segments in two batches (the fast tokenizers' strength); `segment` then looks them up."""
@@ -62,6 +68,28 @@ class SegmentTokenizer:
     def text(self, ids: Iterable[int]) -> str:
         """Text of generated ids, special tokens left out, blanks as generated."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _take_template_apart(self) -> None:
+        """before, after and stop from the chat template, as it is written: no marker is added or removed."""
+        if not self.tokenizer.chat_template:
+            raise UsageError("the student's tokenizer has no chat template; leave --chat out")
+        turns = [{"role": "user", "content": ASKED}]
+        asked = self._render(turns, add_generation_prompt=True)
+        closed = self._render([*turns, {"role": "assistant", "content": ANSWERED}], add_generation_prompt=False)
+        if asked.count(ASKED) != 1 or closed.count(ANSWERED) != 1:
+            raise UsageError("the student's chat template changes or repeats its messages; leave --chat out")
+        head, tail = asked.split(ASKED)
+        if "think" in tail:
+            warn_once(f"the chat template opens the assistant's turn with {tail.strip()!r}; targets follow it as it is")
+        self.before, self.after = self._ids([head])[0] if head else [], self._ids([tail])[0] if tail else []
+        # A template may begin the answer on a new line or after a blank of its own; the target then brings none.
+        ending = self._ids([closed.split(ANSWERED)[1].lstrip()])[0]
+        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+        self.stop = next((token for token in ending if token in special), self.stop)
+
+    def _render(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, return_dict=False,
+                                                      add_generation_prompt=add_generation_prompt))
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         return list(self.tokenizer(texts, add_special_tokens=False)["input_ids"]) if texts else []

@@ -6,30 +6,34 @@ run killed at any moment and started again equals the uninterrupted one, bit for
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import ceil, cos, pi
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType, broadcast_object_list
 from torch import Tensor
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import progress
-from cotdistill.errors import UsageError
+from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.seeds import derive
 from cotdistill.students import checkpoints
-from cotdistill.students.batches import for_rank, micro_batches, step_indices, step_rows
+from cotdistill.students.attention import PACKED, using_attention
+from cotdistill.students.batches import Row, for_rank, micro_batches, step_indices, step_rows
+from cotdistill.students.curves import Curves
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
+from cotdistill.students.loss import Reweight
+from cotdistill.students.memory import OutOfMemory, TokenBudget, out_of_memory_raised
+from cotdistill.students.optimizers import learning_rate, optimizer_for
 
-Reweight = Callable[[Tensor, Tensor], Tensor]  # (coef, nll) -> coef, e.g. EDIT's gate; both [N]
+GIB = 1 << 30
+DevAccuracy = Callable[[Student], float]  # generated answers on the dev rows; never a loss
 
 
 @dataclass(frozen=True)
@@ -42,41 +46,20 @@ class Trained:
     processes: int
     tokens: int  # input positions computed, all processes
     resumed_from: int
+    best_step: int | None = None  # the step whose weights were kept, where dev accuracy chose
+    dev_accuracy: float | None = None
 
 
-def train(student: Student, data: EncodedSet, config: DistillConfig, folder: Path,
-          reweight: Reweight | None = None) -> Trained:
-    """Train `student` in place on `data`; write metrics.jsonl, timings.jsonl and checkpoints under `folder`."""
-    accelerator = _accelerator(student, config)
-    steps = total_steps(config, len(data.samples))
-    optimizer = _optimizer(student.model, config)
-    start = checkpoints.restore(folder / "checkpoints", student.model, optimizer)
-    model, optimizer = accelerator.prepare(student.model, optimizer)
-    model.train()
-    log = _Log(folder, start) if accelerator.is_main_process else None
-    began, tokens, loss = time.perf_counter(), 0, float("nan")
-    with progress("training", steps - start) as advance:
-        for step in range(start, steps):
-            torch.manual_seed(derive(config.seed, "dropout", step, accelerator.process_index))
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step, steps)
-            by_form, seen = _accumulate(student, model, data, config, step, accelerator, reweight)
-            accelerator.clip_grad_norm_(model.parameters(), config.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            tokens += seen
-            losses = {form.name: by_form[at] / form.share for at, form in enumerate(data.forms)}
-            loss = sum(by_form)
-            if log is not None:
-                log.write(step, loss, losses, optimizer.param_groups[0]["lr"], tokens, time.perf_counter() - began)
-            if config.checkpoint_every and (step + 1) % config.checkpoint_every == 0 and step + 1 < steps:
-                accelerator.wait_for_everyone()
-                if accelerator.is_main_process:
-                    checkpoints.save(folder / "checkpoints", step + 1, accelerator.unwrap_model(model), optimizer,
-                                     config.keep_checkpoints)
-            advance(1, f"loss {loss:.3f}")
-    student.model = accelerator.unwrap_model(model).eval()
-    return Trained(steps, loss, time.perf_counter() - began, accelerator.num_processes, tokens, start)
+def train(student: Student, data: EncodedSet, config: DistillConfig, folder: Path, reweight: Reweight | None = None,
+          dev_accuracy: DevAccuracy | None = None, plain: bool = False) -> Trained:
+    """Train `student` in place on `data`; write metrics.jsonl, timings.jsonl and checkpoints under `folder`.
+
+    `reweight`: (coef, nll) -> coef. `dev_accuracy` chooses the weights that are kept and may stop early.
+    `plain`: padded rows and the model's own logits, the reference that every fast path is tested against.
+    """
+    loop = _Loop(student, data, config, folder, reweight, dev_accuracy, plain)
+    with using_attention(student.model, PACKED if loop.packed else None):
+        return loop.run()
 
 
 def total_steps(config: DistillConfig, examples: int) -> int:
@@ -86,80 +69,169 @@ def total_steps(config: DistillConfig, examples: int) -> int:
     return max(1, ceil((config.epochs or 10.0) * examples / config.batch_size))
 
 
-def learning_rate(config: DistillConfig, step: int, steps: int) -> float:
-    """Linear warm-up over `warmup` * steps, then constant, linear to 0 or half a cosine to 0."""
-    warm = ceil(config.warmup * steps)
-    if step < warm:
-        return config.lr * (step + 1) / warm
-    done = (step - warm) / max(1, steps - warm)
-    return config.lr * {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + cos(pi * done))}[config.schedule]
+class _Loop:
+    """A run's moving parts."""
+
+    def __init__(self, student: Student, data: EncodedSet, config: DistillConfig, folder: Path,
+                 reweight: Reweight | None, dev_accuracy: DevAccuracy | None, plain: bool) -> None:
+        self.student, self.data, self.config, self.folder = student, data, config, folder
+        self.reweight, self.dev_accuracy = reweight, dev_accuracy
+        self.packed = not plain and student.can_pack
+        self.plain = plain or not student.head_is_linear
+        self.decoding = student.model.config._attn_implementation
+        self.steps = total_steps(config, len(data.samples))
+        self.accelerator = _accelerator(student, config, folder)
+        optimizer = optimizer_for(student.model, config)
+        self.progress = checkpoints.restore(self.checkpoints, student.model, optimizer)
+        limit = None if config.max_memory is None else int(config.max_memory * GIB)
+        self.budget = TokenBudget(self.accelerator.device, self.progress.token_budget or config.token_budget, limit)
+        if config.checkpoint_activations:
+            self.budget.checkpoint_activations(student.model)
+        if config.compile:
+            _compile_layers(student.model)
+        self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where this run's checkpoints lie."""
+        return self.folder / "checkpoints"
+
+    def run(self) -> Trained:
+        """All remaining steps."""
+        started = self.progress.step
+        with progress("training", self.steps - started) as advance:
+            curves = Curves(self.folder, self.data.forms, self.accelerator, started, advance)
+            self.model.train()
+            while self.progress.step < self.steps and not self.progress.stopped:
+                self._step(curves)
+                if self._due(self._dev_every):
+                    self._evaluate(curves)
+                if self._due(self.config.checkpoint_every):
+                    curves.flush()
+                    self._save()
+            curves.flush()
+        self.accelerator.end_training()
+        best = self._finish()
+        return Trained(self.progress.step, curves.loss, curves.seconds, self.accelerator.num_processes, curves.inputs,
+                       started, *best)
+
+    def _step(self, curves: Curves) -> None:
+        """One optimizer step, repeated with smaller micro-batches where memory did not suffice."""
+        step = self.progress.step
+        lr = learning_rate(self.config, step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        indices = step_indices(len(self.data.samples), self.config.batch_size, self.config.seed, step)
+        rows = step_rows([self.data.samples[at] for at in indices], self.data.forms)
+        while True:
+            torch.manual_seed(derive(self.config.seed, "dropout", step, self.accelerator.process_index))
+            try:
+                with out_of_memory_raised():
+                    by_form = self._accumulate(rows)
+                break
+            except OutOfMemory as error:
+                if self.accelerator.num_processes > 1:  # the others would wait for this one's gradients
+                    raise Unavailable(f"out of memory in one of {self.accelerator.num_processes} processes ({error}); "
+                                      "set a smaller --token-budget") from error
+                self.optimizer.zero_grad(set_to_none=True)
+                self.budget.shrink(self.student.model, error)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.step, self.progress.token_budget = step + 1, self.budget.tokens
+        curves.add(step + 1, self.accelerator.reduce(by_form, "sum"), lr, sum(row.tokens for row in rows),
+                   sum(len(row.coef) for row in rows))
+
+    def _accumulate(self, rows: list[Row]) -> Tensor:
+        """Gradients of one optimizer step over this process's micro-batches; the loss share of each form [forms]."""
+        accelerator = self.accelerator
+        ranks = accelerator.num_processes
+        batches = list(for_rank(micro_batches(rows, self.budget.tokens, self.packed, ranks),
+                                accelerator.process_index, ranks))
+        by_form = torch.zeros(len(self.data.forms), device=accelerator.device)
+        for at, batch_rows in enumerate(batches):
+            batch = self.student.collate(batch_rows, self.packed)
+            with accelerator.no_sync(self.model) if at + 1 < len(batches) else nullcontext():
+                total, each = self.student.loss(batch, self.model, self.reweight, self.plain)
+                self.budget.check()
+                # DDP averages gradients over processes; coef already holds the whole step's denominators.
+                accelerator.backward(total * ranks if ranks > 1 else total)
+            by_form.index_add_(0, batch.forms, each)
+        return by_form
+
+    @property
+    def _dev_every(self) -> int | None:
+        if self.dev_accuracy is None:
+            return None
+        return self.config.dev_every or max(1, len(self.data.samples) // self.config.batch_size)
+
+    def _due(self, every: int | None) -> bool:
+        step = self.progress.step
+        return every is not None and (step % every == 0 or step == self.steps or self.progress.stopped)
+
+    def _evaluate(self, curves: Curves) -> None:
+        """Generated dev accuracy; the best weights are kept, and `patience` evaluations without a better one stop."""
+        assert self.dev_accuracy is not None
+        found = [0.0]
+        if self.accelerator.is_main_process:
+            self.student.model.eval()
+            with using_attention(self.student.model, self.decoding):
+                found[0] = self.dev_accuracy(self.student)
+            self.model.train()
+        accuracy = broadcast_object_list(found)[0]
+        curves.dev(self.progress.step, accuracy)
+        if accuracy > self.progress.best:
+            self.progress.best, self.progress.best_step, self.progress.waited = accuracy, self.progress.step, 0
+            if self.accelerator.is_main_process:
+                checkpoints.save_best(self.checkpoints, self.student.model)
+        else:
+            self.progress.waited += 1
+            self.progress.stopped = self.config.patience is not None and self.progress.waited >= self.config.patience
+
+    def _save(self) -> None:
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            checkpoints.save(self.checkpoints, self.student.model, self.optimizer, self.progress,
+                             self.config.keep_checkpoints)
+
+    def _finish(self) -> tuple[int, float] | tuple[None, None]:
+        """Leave the trained (or the best) weights in the student."""
+        if self.accelerator.distributed_type == DistributedType.FSDP:
+            whole = self.accelerator.get_state_dict(self.model)
+            self.student.model = type(self.student.model)(self.student.model.config)
+            self.student.model.load_state_dict(whole)
+        else:
+            self.student.model = self.accelerator.unwrap_model(self.model)
+        self.student.model.eval()
+        if self.dev_accuracy is None:
+            return None, None
+        self.accelerator.wait_for_everyone()
+        checkpoints.load_weights(self.student.model, self.checkpoints / checkpoints.BEST)
+        return self.progress.best_step, self.progress.best
 
 
-def _accumulate(student: Student, model: Any, data: EncodedSet, config: DistillConfig, step: int,
-                accelerator: Accelerator, reweight: Reweight | None) -> tuple[list[float], int]:
-    """Gradients of one optimizer step over its micro-batches; (loss share of each form, input positions)."""
-    indices = step_indices(len(data.samples), config.batch_size, config.seed, step)
-    rows = step_rows([data.samples[at] for at in indices], data.forms)
-    batches = list(for_rank(micro_batches(rows, config.token_budget), accelerator.process_index,
-                            accelerator.num_processes))
-    by_form = torch.zeros(len(data.forms), device=accelerator.device)
-    for at, batch_rows in enumerate(batches):
-        batch = student.collate(batch_rows)
-        # DDP averages gradients over processes; coef already holds the whole step's denominators.
-        with accelerator.no_sync(model) if at + 1 < len(batches) else nullcontext(), accelerator.autocast():
-            nll = student.token_nll(batch, model)
-            coef = batch.coef if reweight is None else reweight(batch.coef, nll)
-            weighted = coef * nll
-            accelerator.backward(weighted.sum() * accelerator.num_processes)
-        by_form.index_add_(0, batch.forms, weighted.detach())
-    totals = accelerator.reduce(by_form, "sum")
-    return totals.tolist(), sum(len(row.tree.ids) + len(row.tree.source if row.tree.source is not None else ())
-                                for row in rows)
-
-
-def _accelerator(student: Student, config: DistillConfig) -> Accelerator:
+def _accelerator(student: Student, config: DistillConfig, folder: Path) -> Accelerator:
     if config.dtype == "float16" and student.model.config.model_type in ("t5", "mt5", "umt5"):
         raise UsageError("float16 gives NaN on T5 (its activations overflow); use --dtype bfloat16")
     precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
-    return Accelerator(cpu=config.device == "cpu", mixed_precision=precision)
+    try:
+        made = Accelerator(cpu=config.device == "cpu", mixed_precision=precision, log_with=list(config.track) or None,
+                           project_dir=folder / "track" if config.track else None)
+    except (ImportError, ValueError) as error:
+        if config.track:
+            raise missing_extra(config.track[0], f"--track {config.track[0]}") from error
+        raise UsageError(f"--dtype {config.dtype}: {error}") from error
+    fsdp = made.distributed_type == DistributedType.FSDP
+    if fsdp and (config.checkpoint_every or config.dev):
+        raise UsageError("checkpoints and --dev are not available under FSDP; run with DDP, or leave them out")
+    made.init_trackers("cotdistill", {key: str(value) for key, value in config.model_dump(mode="json").items()})
+    return made
 
 
-def _optimizer(model: Any, config: DistillConfig) -> torch.optim.Optimizer:
-    if config.optimizer == "adafactor":
-        from transformers.optimization import Adafactor
+def _compile_layers(model: Any) -> None:
+    """torch.compile, layer by layer: one compilation serves all, and lengths may differ from batch to batch."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
 
-        # SCOTT's settings: a given rate, neither relative steps nor parameter scaling.
-        return Adafactor(model.parameters(), lr=config.lr, scale_parameter=False, relative_step=False,
-                         warmup_init=False, weight_decay=config.weight_decay)
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=config.betas, fused=True)
-
-
-class _Log:
-    """metrics.jsonl holds what is deterministic, timings.jsonl what was measured: outside every equality."""
-
-    def __init__(self, folder: Path, start: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.metrics = _kept_lines(folder / "metrics.jsonl", start)
-        self.timings = _kept_lines(folder / "timings.jsonl", start)
-
-    def write(self, step: int, loss: float, losses: dict[str, float], lr: float, tokens: int, seconds: float) -> None:
-        _append(self.metrics, {"step": step + 1, "loss": loss, "losses": losses, "lr": lr})
-        _append(self.timings, {"step": step + 1, "seconds": round(seconds, 3), "input_tokens": tokens})
-
-
-def _kept_lines(path: Path, steps: int) -> Path:
-    """Cut a log back to the steps a checkpoint holds, so that a resumed log equals an uninterrupted one."""
-    if path.exists():
-        lines = path.read_text().splitlines(keepends=True)[:steps]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(lines))
-        os.replace(temporary, path)
-    return path
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    with path.open("a") as out:
-        out.write(json.dumps(record) + "\n")
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.compile(dynamic=True)

@@ -1,0 +1,141 @@
+"""Attention over packed rows: the trees of a micro-batch stand one after the other in a single row, unpadded.
+
+Nothing leaks from one tree into another because no kernel ever sees two of them: `packed_attention` is registered
+with transformers' AttentionInterface and runs tree by tree (CPU) or as one variable-length kernel (CUDA, half
+precision). position_ids alone would contaminate *silently* (logits off by 0.4), so `can_pack` compares a packed
+row with its trees run alone before any training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+from cotdistill.students.encode import Encoded
+
+PACKED = "cotdistill_packed"
+HALF = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Where the trees of a packed row lie. `ancestors[i]` is None for a chain, else bool [T_i, T_i] (true: attend)."""
+
+    lengths: tuple[int, ...]
+    ancestors: tuple[Tensor | None, ...]
+    depth: Tensor  # [T]: position ids
+    starts: Tensor  # int32 [trees + 1], cumulative lengths
+
+    @cached_property
+    def chains(self) -> bool:
+        """True where plain causal attention is right for every segment."""
+        return all(mask is None for mask in self.ancestors)
+
+    @cached_property
+    def longest(self) -> int:
+        """Length of the longest segment, rounded up to a power of two: a compiled layer is then rarely recompiled."""
+        return 1 << (max(self.lengths) - 1).bit_length()
+
+
+def segments(trees: Sequence[Encoded], device: torch.device) -> Segments:
+    """The layout of `trees` packed in their order."""
+    lengths = tuple(len(tree.ids) for tree in trees)
+    pairs = [(None, np.arange(len(tree.ids))) if tree.is_chain else ancestors(tree) for tree in trees]
+    masks = tuple(None if mask is None else torch.from_numpy(mask).to(device) for mask, _ in pairs)
+    depth = torch.from_numpy(np.concatenate([depth for _, depth in pairs])).long()
+    starts = torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32))
+    return Segments(lengths, masks, depth.to(device, non_blocking=True), starts.to(device, non_blocking=True))
+
+
+def ancestors(tree: Encoded) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Which nodes each node attends to, bool [T, T] (itself and its ancestors), and its depth [T]."""
+    mask = np.eye(len(tree.ids), dtype=bool)
+    depth = np.zeros(len(tree.ids), np.int64)
+    for node, parent in enumerate(tree.parent.tolist()):
+        if parent >= 0:
+            mask[node] |= mask[parent]
+            depth[node] = depth[parent] + 1
+    return mask, depth
+
+
+def packed_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
+                     segments: Segments | None = None, scaling: float | None = None, dropout: float = 0.0,
+                     sliding_window: int | None = None, softcap: float | None = None,
+                     **unused: Any) -> tuple[Tensor, None]:
+    """Attention inside each segment: query [1, H, T, D], key and value [1, H_kv, T, D] -> [1, T, H, D]."""
+    if segments is None:
+        raise ValueError("packed attention needs its segments; use another attn_implementation outside of training")
+    if query.is_cuda and query.dtype in HALF and segments.chains and not dropout and softcap is None:
+        return _varlen(query, key, value, segments, scaling, sliding_window), None
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    parts = (part.split(segments.lengths, 2) for part in (query, key, value))
+    outputs = []
+    for q, k, v, mask in zip(*parts, segments.ancestors, strict=True):
+        if sliding_window is not None and q.shape[2] > sliding_window:
+            mask = _window(mask, q.shape[2], sliding_window, q.device)
+        if softcap is not None:
+            outputs.append(_softcapped(q, k, v, mask, scaling, softcap, dropout))
+        else:
+            outputs.append(F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None,
+                                                          scale=scaling))
+    return torch.cat(outputs, 2).transpose(1, 2), None
+
+
+AttentionInterface.register(PACKED, packed_attention)
+
+
+@contextmanager
+def using_attention(model: Any, implementation: str | None) -> Iterator[None]:
+    """The model attends in this way inside the block (None: as it does already), and as before after it."""
+    before = model.config._attn_implementation
+    if implementation is not None and implementation != before:
+        model.set_attn_implementation(implementation)
+    try:
+        yield
+    finally:
+        if model.config._attn_implementation != before:
+            model.set_attn_implementation(before)
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scaling: float | None,
+            sliding_window: int | None) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    left = -1 if sliding_window is None else sliding_window - 1
+    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))  # [T, H, D]
+    if q.shape[1] != k.shape[1]:
+        groups = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    out = varlen_attn(q, k, v, segments.starts, segments.starts, segments.longest, segments.longest, scale=scaling,
+                      window_size=(left, 0))
+    assert isinstance(out, Tensor)
+    return out[None]
+
+
+def _window(mask: Tensor | None, length: int, window: int, device: torch.device) -> Tensor:
+    """`mask` (None: causal) without what lies `window` or more steps back along the path."""
+    mask = torch.ones(length, length, dtype=torch.bool, device=device).tril() if mask is None else mask
+    depth = mask.sum(-1)
+    return mask & (depth[:, None] - depth[None] < window)
+
+
+def _softcapped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, cap: float,
+                dropout: float) -> Tensor:
+    """Gemma 2's attention, which the fused kernels refuse: scores are squashed to (-cap, cap) before the mask."""
+    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = torch.tanh(scores / cap) * cap
+    if mask is None:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1, dtype=torch.float32)
+    return F.dropout(weights, dropout).to(value.dtype) @ value

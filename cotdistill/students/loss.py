@@ -1,0 +1,112 @@
+"""The one loss: sum of coef * nll over targets. A plain reference, and the same in chunks with its gradient.
+
+Of V logits a target needs one and their log-sum-exp, so no more than a chunk of logits rows is ever held: the chunk
+is turned into its own gradient in place, and the head's gradients are done when the forward pass is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 512 << 20}  # of float32 logits; on a CPU about what its last cache holds
+Reweight = Callable[[Any, Any], Any]  # (coef, nll) -> coef, e.g. EDIT's gate; both [N]
+
+
+def nll_of(logits: Tensor, tokens: Tensor) -> Tensor:
+    """-log softmax(logits)[token] in float32; logits [N, V], tokens [N] -> [N]."""
+    wide = logits.float()
+    return wide.logsumexp(-1) - wide.gather(1, tokens[:, None])[:, 0]
+
+
+def weighted_nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, coef: Tensor,
+                 reweight: Reweight | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """A linear head's (sum of coef * nll; nll [N]; coef [N]), the last two without gradient.
+
+    hidden [N, D], weight [V, D], bias [V]. `reweight` sees the nll first, which costs one more matrix product.
+    """
+    if reweight is not None:
+        with torch.no_grad():
+            nll = hidden.new_empty(len(tokens), dtype=torch.float32)
+            for part, logits, _ in _chunks(hidden, _cast(hidden, weight), bias):
+                nll[part] = _softmax_nll(logits, tokens[part])[1]
+            coef = reweight(coef, nll)
+    total, nll = _WeightedNll.apply(hidden, weight, bias, tokens, coef)
+    return total, nll, coef
+
+
+class _WeightedNll(torch.autograd.Function):
+    """Forward computes the gradient too, for an upstream gradient of 1; backward only scales it.
+
+    Every row has its own coef, folded in before the products: a kernel that scales all rows by one gradient is wrong.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor,
+                coef: Tensor) -> tuple[Tensor, Tensor]:
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        head = _cast(hidden, weight)
+        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
+        grad_weight = torch.zeros_like(weight) if needs_weight else None
+        grad_bias = torch.zeros_like(bias) if needs_bias and bias is not None else None
+        nll = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
+        for part, logits, states in _chunks(hidden, head, bias):
+            slope, nll[part] = _softmax_nll(logits, tokens[part])
+            slope.mul_(coef[part, None])
+            slope.scatter_add_(1, tokens[part, None], -coef[part, None])
+            narrow = slope.to(head.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = narrow @ head
+            if grad_weight is not None:
+                _add_product(grad_weight, narrow.t(), states)
+            if grad_bias is not None:
+                grad_bias += slope.sum(0).to(grad_bias.dtype)
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
+        ctx.mark_non_differentiable(nll)
+        return (coef * nll).sum(), nll
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        scale, grads = upstream[0], ctx.saved_tensors
+        # A factor of one spares a pass over [V, D]; on a GPU asking for it would make the host wait.
+        if scale.device.type != "cpu" or scale.item() != 1:
+            grads = tuple(None if grad is None else grad * scale.to(grad.dtype) for grad in grads)
+        return (*grads, None, None)
+
+
+def _chunks(hidden: Tensor, head: Tensor, bias: Tensor | None) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """For each chunk of rows: where it lies, its logits in float32, its hidden states as the head takes them."""
+    size = max(1, CHUNK_BYTES.get(hidden.device.type, 256 << 20) // (4 * len(head)))
+    for first in range(0, len(hidden), size):
+        part = slice(first, first + size)
+        states = hidden[part].to(head.dtype)
+        logits = F.linear(states, head).float()
+        if bias is not None:
+            logits += bias
+        yield part, logits, states
+
+
+def _softmax_nll(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax of `logits` (in their own memory) and the nll of `tokens`."""
+    top = logits.amax(-1, keepdim=True)
+    nll = top - logits.gather(1, tokens[:, None])
+    powers = logits.sub_(top).exp_()
+    total = powers.sum(-1, keepdim=True)
+    return powers.div_(total), (nll + total.log())[:, 0]
+
+
+def _cast(hidden: Tensor, weight: Tensor) -> Tensor:
+    """The weight in the precision the head runs in: autocast's where it is on, else its own."""
+    kind = hidden.device.type
+    return weight.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else weight
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)

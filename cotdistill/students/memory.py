@@ -1,0 +1,77 @@
+"""Memory while training: the token budget of a micro-batch is halved when it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import torch
+
+from cotdistill.console import say
+from cotdistill.errors import Unavailable
+
+DEFAULT_BUDGET = {"cpu": 1024, "cuda": 16384}  # positions of a micro-batch: caches on a CPU, occupancy on a GPU
+SMALLEST = 64
+
+
+class OutOfMemory(Exception):
+    """A micro-batch did not fit."""
+
+
+class TokenBudget:
+    """Positions a micro-batch may hold. `limit`: bytes the process (CPU) or the device (GPU) may use."""
+
+    def __init__(self, device: torch.device, tokens: int | None, limit: int | None) -> None:
+        self.device = device
+        self.tokens = tokens or DEFAULT_BUDGET.get(device.type, 4096)
+        self.limit = limit
+        self.checkpointed = self.said = False
+        if limit is not None and device.type == "cuda":
+            total = torch.cuda.get_device_properties(device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
+
+    def check(self) -> None:
+        """Called where activations stand highest, between a forward and its backward pass."""
+        if self.limit is not None and self.device.type == "cpu":
+            used = psutil.Process().memory_info().rss
+            if used > self.limit:
+                raise OutOfMemory(f"{used >> 20} MiB are in use, --max-memory allows {self.limit >> 20}")
+
+    def checkpoint_activations(self, model: Any) -> None:
+        """Keep only each layer's input and compute the rest again in the backward pass: a third more time."""
+        self.checkpointed = True
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def shrink(self, model: Any, why: BaseException) -> None:
+        """Half the budget; below the smallest, activations are recomputed instead of kept; then nothing is left."""
+        if self.tokens > SMALLEST:
+            self.tokens //= 2
+            if not self.said:
+                say(f"out of memory ({why}): micro-batches of {self.tokens} tokens from here on, fewer if need be",
+                    "warn")
+            self.said = True
+        elif not self.checkpointed:
+            self.checkpoint_activations(model)
+            say("out of memory: activations are recomputed from here on", "warn")
+        else:
+            raise Unavailable(f"one row alone does not fit into memory ({why}); use a shorter --max-length, --lora, or "
+                              "a machine with more memory") from why
+
+
+@contextmanager
+def out_of_memory_raised() -> Iterator[None]:
+    """What the devices raise, as one exception."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory(_first_line(error)) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # the CPU allocator has no exception of its own
+            raise
+        raise OutOfMemory(_first_line(error)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,34 @@
+"""Optimizers and learning-rate schedules of the papers."""
+
+from __future__ import annotations
+
+from math import ceil, cos, pi
+from typing import Any
+
+import torch
+
+from cotdistill.config import DistillConfig
+
+
+def optimizer_for(model: Any, config: DistillConfig) -> torch.optim.Optimizer:
+    """The optimizer over the parameters that are trained; biases and norms are not decayed."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.optimizer == "adafactor":
+        from transformers.optimization import Adafactor
+
+        # SCOTT's settings: a given rate, neither relative steps nor parameter scaling.
+        return Adafactor(trained, lr=config.lr, scale_parameter=False, relative_step=False, warmup_init=False,
+                         weight_decay=config.weight_decay)
+    groups = [{"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+              {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, betas=config.betas,
+                             fused=True)
+
+
+def learning_rate(config: DistillConfig, step: int, steps: int) -> float:
+    """Linear warm-up over `warmup` * steps, then constant, linear to 0 or half a cosine to 0."""
+    warm = ceil(config.warmup * steps)
+    if step < warm:
+        return config.lr * (step + 1) / warm
+    done = (step - warm) / max(1, steps - warm)
+    return config.lr * {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + cos(pi * done))}[config.schedule]

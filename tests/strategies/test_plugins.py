@@ -1,0 +1,69 @@
+"""Plug-ins: one file, a real installed package, a broken one, and names taken twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*args: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *([path] if path else [])]))}
+    return subprocess.run([sys.executable, "-m", "cotdistill", *args], capture_output=True, text=True,
+                          env=environment, stdin=subprocess.DEVNULL, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plug-in package, installed by pip into a folder of its own."""
+    site = tmp_path_factory.mktemp("site")
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+                    "--no-index", "--target", str(site), str(ROOT / "tests" / "plugin_package")],
+                   check=True, capture_output=True, text=True)
+    return site
+
+
+def test_installed_package_is_found_and_its_broken_neighbour_is_listed(installed: Path) -> None:
+    done = run("strategies", "--json", path=installed)
+    assert done.returncode == 0, done.stderr
+    listed = {entry["name"]: entry for entry in map(json.loads, done.stdout.splitlines())}
+    assert listed["echo"]["params"] == {"times": 1}
+    assert listed["shattered"]["broken"] == "RuntimeError: this plug-in is broken on purpose"
+    assert "cot" in listed
+
+
+def test_broken_plugin_raises_only_when_chosen(installed: Path) -> None:
+    done = run("distill", "--strategy", "shattered", "nothing.jsonl", path=installed)
+    assert done.returncode == 2
+    assert "broken on purpose" in done.stderr
+
+
+def test_one_file_plugin_is_listed() -> None:
+    done = run("strategies", "--json", "--plugin", str(ROOT / "examples" / "rationale_twice.py"))
+    listed = {entry["name"]: entry for entry in map(json.loads, done.stdout.splitlines())}
+    assert [form["share"] for form in listed["rationale-twice"]["forms"]] == [0.5, 0.5]
+
+
+def test_a_name_taken_twice_names_both_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    text = (ROOT / "examples" / "rationale_twice.py").read_text()
+    first.write_text(text)
+    second.write_text(text)
+    done = run("strategies", "--plugin", str(first), "--plugin", str(second))
+    assert done.returncode == 2
+    assert "first.py" in done.stderr
+    assert "second.py" in done.stderr
+
+
+def test_a_plugin_without_a_strategy_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.py"
+    empty.write_text("x = 1\n")
+    done = run("strategies", "--plugin", str(empty))
+    assert done.returncode == 2
+    assert "registers no strategy" in done.stderr

@@ -1,48 +1,53 @@
-"""`cotdistill elicit`: question rows in, each with its teacher's rationales out."""
+"""`cotdistill elicit`: question rows in, each with its teacher's rationales out.
+
+A command of two routes: rationales that exist are read and judged; all others are asked for, call by call, each
+one journalled before the next counts (`data.journal`), so that running the same command again resumes.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from cotdistill.config import ElicitConfig
-from cotdistill.console import console, emit, is_main_process, say
+from cotdistill.console import emit, progress, say, warn_once
 from cotdistill.data.files import write_text
-from cotdistill.data.records import Example, Item, Kind, Label, Rationale
-from cotdistill.data.tasks import load_examples
-from cotdistill.data.wrong_answers import wrong_answer, wrong_choices
+from cotdistill.data.journal import Entry, Journal
+from cotdistill.data.records import Example, Item, Rationale
+from cotdistill.data.tasks import load_examples, training_rows
 from cotdistill.errors import NothingLeft, Partial, UsageError
 from cotdistill.strategies import registry
 from cotdistill.teachers.calls import Call, Reply, Teacher
+from cotdistill.teachers.drain import Drain
+from cotdistill.teachers.dry_run import describe
 from cotdistill.teachers.filters import judged, relabel
+from cotdistill.teachers.mixing import refuse_mixing
+from cotdistill.teachers.planning import plan
+from cotdistill.teachers.processes import Processes
 from cotdistill.teachers.prompts import PromptTemplate
 from cotdistill.teachers.recorded import ROWS, check_joined, from_recording, from_row, read_recordings
+from cotdistill.teachers.shots import Shots, choose_shots
+from cotdistill.teachers.yields import Bill, yield_tables
 
 RECORDED = "recorded:"
-LABELS: tuple[Label, ...] = ("keep", "wrong", "unparsed", "leaked", "repeated", "truncated")
 
 
 def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
     """Elicit rationales and write one item a question to `config.out`, else to stdout with its end line.
 
-    Raises `Partial` when calls failed (the rows are written all the same), `NothingLeft` when no rationale of any
-    row can be learned from.
+    Raises `Partial` where calls failed (the rows are written all the same), `NothingLeft` where no rationale of
+    any row can be learned from, `KeyboardInterrupt` after Ctrl-C, with all that was finished in the journal.
     """
     config = settled(config)
-    pool = load_examples(config.data, config.split, None, config.data_seed)
-    examples = pool[: config.limit]
+    processes = Processes()
+    pool = processes.share(
+        load_examples(config.data, config.split, None, config.data_seed, config.map) if processes.rank == 0 else None)
+    examples = shard_of(pool[: config.limit], config.shard)
     if config.teacher == ROWS or config.teacher.startswith(RECORDED):
-        answered = recorded(config, examples)
-    else:
-        answered = asked(config, examples, pool)
-    items = [item_of(example, relabel(example, found, config.keep)) for example, found, _ in answered]
-    failed = sum(failures for _, _, failures in answered)
-    write(config.out, items, failed)
-    report(items, failed)
-    if failed:
-        raise Partial(f"{failed} calls failed; the rows are written without them")
+        write(config.out, recorded(config, examples), config.keep)
+        return
+    ask(config, examples, pool, processes, dry_run)
+    processes.close()
 
 
 def settled(config: ElicitConfig) -> ElicitConfig:
@@ -50,112 +55,200 @@ def settled(config: ElicitConfig) -> ElicitConfig:
     if config.for_ is not None:
         kinds = {kind for kind, _ in registry.create(config.for_).needs()}
         config = config.model_copy(update={"counterfactual": config.counterfactual or "counterfactual" in kinds})
-    if config.decode == "contrastive" and config.hint == "none":
-        raise UsageError("--decode contrastive contrasts two hinted prompts; leave --hint none away")
+    if config.contrasts and config.hint == "none":
+        raise UsageError(f"--decode {config.decode} holds two hinted prompts against each other; leave --hint none "
+                         "away")
+    if config.samples > 1 and config.decode not in ("sample", "rerank"):
+        raise UsageError(f"--samples {config.samples} needs --decode sample (or rerank): {config.decode} decoding "
+                         "gives the same rationale every time")
     return config
 
 
-def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[tuple[Example, list[Rationale], int]]:
+def shard_of(examples: Sequence[Example], shard: str | None) -> list[Example]:
+    """Part I of N consecutive parts: the parts' files, one behind the other, are the whole file."""
+    if shard is None:
+        return list(examples)
+    first, _, last = shard.partition("/")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise UsageError(f"--shard takes I/N with I from 1 to N, such as 3/8, not {shard!r}")
+    part, parts = int(first), int(last)
+    return list(examples[len(examples) * (part - 1) // parts : len(examples) * part // parts])
+
+
+def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[Item]:
     """Rationales that exist already, of a recording or of the rows themselves."""
     if config.teacher == ROWS:
-        return [(example, from_row(example), 0) for example in examples]
+        return [item_of(example, from_row(example), config.keep) for example in examples]
     file = Path(config.teacher.removeprefix(RECORDED))
     recordings = read_recordings(file)
     joined = check_joined(examples, recordings, file)
     say(f"{joined} of {len(examples)} questions have a recording in {file.name}")
-    return [(example, from_recording(example, recordings, config.counterfactual), 0) for example in examples]
+    return [item_of(example, from_recording(example, recordings, config.counterfactual), config.keep)
+            for example in examples]
 
 
-def asked(config: ElicitConfig, examples: Sequence[Example],
-          pool: Sequence[Example]) -> list[tuple[Example, list[Rationale], int]]:
-    """Rationales asked of a model: every call answered once or failed with its reason."""
-    calls = list(planned(config, examples, pool))
-    teacher = open_teacher(config)
-    replies: dict[int, Reply] = {}
-    places = {id(call): at for at, call in enumerate(calls)}
-
-    def deliver(call: Call, reply: Reply) -> None:
-        replies[places[id(call)]] = reply
-
-    teacher.ask(calls, deliver)
-    found: dict[str, list[Rationale]] = {example.id: [] for example in examples}
-    failed: Counter[str] = Counter()
-    for at, call in enumerate(calls):
-        reply = replies[at]
-        if reply.failed is not None:
-            failed[call.example.id] += 1
-        else:
-            found[call.example.id].append(judged(
-                call.example, call.kind, call.supports, reply.text, teacher=teacher.name, decoding=call.decoding,
-                prompt=call.digest, finished=reply.finished))
-    return [(example, found[example.id], failed[example.id]) for example in examples]
-
-
-def planned(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Example]) -> Iterator[Call]:
-    """Every call, in the order of the rows."""
-    template = PromptTemplate(config.prompt)
-    decoding = _decoding(config)
-    for example in examples:
-        wrong = wrong_answers(config, example, pool)
-        sides: list[tuple[Kind, str, str | None]] = [("factual", example.answer, wrong[0] if wrong else None)]
-        if config.counterfactual:
-            sides += [("counterfactual", answer, example.answer) for answer in wrong]
-        for kind, supports, _ in sides:
-            hint = "wrong" if kind == "counterfactual" else "gold" if config.hinted else "none"
-            yield Call(example, kind, supports, template.render(example, None if hint == "none" else supports),
-                       {**decoding, "hint": hint})
-
-
-def wrong_answers(config: ElicitConfig, example: Example, pool: Sequence[Example]) -> list[str]:
-    """The wrong answers to argue for; none where the settings need none."""
-    if not config.counterfactual and config.decode != "contrastive":
-        return []
-    if config.wrong == "all" and (offered := wrong_choices(example)):
-        return offered
-    return [wrong_answer(example, pool, config.seed)]
-
-
-def open_teacher(config: ElicitConfig) -> Teacher:
-    """The teacher that `--teacher` names."""
-    from cotdistill.teachers.huggingface import HuggingFaceTeacher, load_teacher
-
-    model, name = load_teacher(config.teacher, config.dtype, config.device, config.trust_remote_code)
-    return HuggingFaceTeacher(model, name, batch_size=config.batch_size, max_new_tokens=config.max_new_tokens)
-
-
-def item_of(example: Example, rationales: Iterable[Rationale]) -> Item:
-    """The elicited row."""
-    return Item(id=example.id, task=example.task, split=example.split, question=example.question,
-                choices=example.choices, answer=example.answer, rationales=tuple(rationales))
-
-
-def write(out: Path | None, items: Sequence[Item], failed: int) -> None:
-    """All items to a file, whole or not at all, or to stdout, where an end line tells that nothing is missing."""
-    if out is not None:
-        if is_main_process():
-            write_text(out, "".join(item.line() + "\n" for item in items))
+def ask(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Example], processes: Processes,
+        dry_run: bool) -> None:
+    """Rationales asked of a model: every call answered once, or failed with its reason."""
+    teacher = open_teacher(config, dry_run)
+    template = PromptTemplate(config.prompt, teacher.style)
+    shots = fitted(config, examples, teacher, template, choose_shots(
+        config.shots, examples, lambda: training_rows(config.data, pool, config.data_seed), config.seed))
+    calls = plan(config, examples, pool, teacher, shots, template)
+    if dry_run:
+        describe(config, teacher, calls)
         return
-    for item in items:
-        emit(item.model_dump(mode="json"))
-    emit({"end": {"rows": len(items), "failed": failed}})
+    journal = Journal(config.out, processes.rank)
+    keys = {call.key(teacher.name) for call in calls}
+    refuse_mixing(journal, calls, keys, teacher.name, config.mix)
+    rows = Rows(examples, calls, journal, teacher.name, config)
+    answer(rows.waiting()[processes.rank :: processes.size], teacher, rows, config)
+    found = processes.gather(journal.entries)
+    if processes.rank == 0:
+        for entries in found:
+            journal.entries.update(entries)
+        rows.finish()
 
 
-def report(items: Sequence[Item], failed: int) -> None:
-    """The yield table on stderr; raises `NothingLeft` where nothing can be learned from."""
-    from rich.table import Table
+def answer(calls: Sequence[Call], teacher: Teacher, rows: Rows, config: ElicitConfig) -> None:
+    """Ask the teacher everything that is still open; Ctrl-C keeps what is under way and ends."""
+    with Drain() as drain, progress("elicit", len(calls)) as advance:
 
-    table = Table("rationales", "elicited", *LABELS)
-    for kind in ("factual", "counterfactual"):
-        labels = Counter(r.label for item in items for r in item.rationales if r.kind == kind)
-        if labels:
-            table.add_row(kind, str(labels.total()), *(str(labels[label]) for label in LABELS))
-    if is_main_process():
-        console.print(table)
-    say(f"{len(items)} rows{f', {failed} calls failed' if failed else ''}")
-    if not any(r.label == "keep" for item in items for r in item.rationales):
-        raise NothingLeft(f"no rationale of {len(items)} rows can be learned from; the table above says why "
-                          "(--keep all keeps them anyway)")
+        def deliver(call: Call, reply: Reply) -> None:
+            rows.add(call, reply)
+            advance(1, "")
+
+        if calls:
+            teacher.ask(calls, deliver, drain)
+    if drain.asked:
+        rows.interrupted()
+        raise KeyboardInterrupt
 
 
-def _decoding(config: ElicitConfig) -> dict[str, Any]:
-    return {"decode": config.decode, "max_new_tokens": config.max_new_tokens, "dtype": config.dtype}
+class Rows:
+    """Calls turning into rows: journalled as they come, written in the order of the questions."""
+
+    def __init__(self, examples: Sequence[Example], calls: Sequence[Call], journal: Journal, teacher: str,
+                 config: ElicitConfig) -> None:
+        self.examples, self.journal, self.teacher, self.config = examples, journal, teacher, config
+        self.keys: dict[str, list[str]] = {example.id: [] for example in examples}
+        self.calls = {call.key(teacher): call for call in calls}
+        for key, call in self.calls.items():
+            self.keys[call.example.id].append(key)
+        self.bill = Bill(config.price_in, config.price_out)
+        self.streamed = 0
+
+    def waiting(self) -> list[Call]:
+        """The calls still to be made; says how many are done."""
+        done = [key for key in self.calls if key in self.journal.entries]
+        failed = [key for key in done if self.journal.entries[key].failed is not None]
+        if self.config.retry_failed:
+            for key in failed:
+                del self.journal.entries[key]
+        if done:
+            tail = f", {len(failed)} of them failed" if failed else ""
+            if failed:
+                tail += " and asked again" if self.config.retry_failed else " (--retry-failed asks again)"
+            say(f"{len(done)}/{len(self.calls)} calls done{tail}")
+        return [call for key, call in self.calls.items() if key not in self.journal.entries]
+
+    def add(self, call: Call, reply: Reply) -> None:
+        """Judge and journal one reply; rows that are complete go to stdout at once."""
+        self.bill.add(reply)
+        self.journal.add(call.key(self.teacher), entry_of(call, reply, self.teacher, self.config))
+        self.stream()
+
+    def stream(self) -> None:
+        """Rows to stdout, in order, as far as they are complete (one process; a file is written at the end)."""
+        if self.config.out is not None or Processes.many():
+            return
+        while self.streamed < len(self.examples):
+            example = self.examples[self.streamed]
+            if any(key not in self.journal.entries for key in self.keys[example.id]):
+                return
+            emit(self.item(example).model_dump(mode="json"))
+            self.streamed += 1
+
+    def item(self, example: Example) -> Item:
+        """A row with every rationale that there is for it."""
+        entries = [self.journal.entries[key] for key in self.keys[example.id]]
+        beside = self.journal.beside(example.id, self.calls) if self.config.mix else []
+        return item_of(example, [entry.rationale for entry in (*beside, *entries) if entry.rationale],
+                       self.config.keep)
+
+    def interrupted(self) -> None:
+        """What Ctrl-C leaves behind."""
+        self.journal.close()
+        done = sum(key in self.journal.entries for key in self.calls)
+        kept = "" if self.config.out is None else "; the same command goes on from there"
+        say(f"{done}/{len(self.calls)} calls done{kept}")
+
+    def finish(self) -> None:
+        """Write the rows; the journal stays while failed calls wait for --retry-failed."""
+        failures = [entry.failed for key in self.calls if (entry := self.journal.entries[key]).failed is not None]
+        items = [self.item(example) for example in self.examples]
+        write(self.config.out, items, self.config.keep, failures, self.streamed, self.bill)
+        self.journal.close()
+        if failures:
+            raise Partial(f"{len(failures)} calls failed, the first because {failures[0]}; their rows are written "
+                          "without them, and --retry-failed asks again")
+        self.journal.remove()
+
+
+def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> Entry:
+    """The journal's entry for a reply."""
+    if reply.failed is not None:
+        return Entry(call.example.id, failed=reply.failed)
+    thoughts = reply.reasoning if config.reasoning == "rationale" else None
+    rationale = judged(call.example, call.kind, call.supports, reply.text, teacher=teacher, decoding=call.decoding,
+                       prompt=call.digest, finished=reply.finished, thoughts=thoughts)
+    return Entry(call.example.id, rationale, tokens=(reply.prompt_tokens, reply.completion_tokens))
+
+
+def open_teacher(config: ElicitConfig, dry_run: bool = False) -> Teacher:
+    """The teacher that `--teacher` names; a dry run loads no weights."""
+    from cotdistill.teachers.huggingface import HuggingFaceTeacher
+
+    return HuggingFaceTeacher(config, weights=not dry_run)
+
+
+def fitted(config: ElicitConfig, examples: Sequence[Example], teacher: Teacher, template: PromptTemplate,
+           shots: Shots) -> Shots:
+    """As many demonstrations as leave room in the teacher's context for the longest question and its answer."""
+    if teacher.context is None or not shots.count:
+        return shots
+    longest = sorted(examples, key=lambda example: -len(example.text()))[:3]
+    room = teacher.context - config.max_new_tokens
+    for count in range(shots.count, -1, -1):
+        fewer = shots.fewer(count)
+        prompts = [teacher.wrap(template.render(e, e.answer if config.hinted else None, fewer.of(e))) for e in longest]
+        if count == 0 or max(map(teacher.count, prompts)) <= room:
+            break
+    if count < shots.count:
+        warn_once(f"{count} of {shots.count} demonstrations fit the teacher's context of {teacher.context} tokens")
+    return fewer
+
+
+def item_of(example: Example, rationales: Sequence[Rationale], keep: str) -> Item:
+    """The elicited row, its rationales labelled."""
+    return Item(id=example.id, task=example.task, split=example.split, question=example.question,
+                choices=example.choices, answer=example.answer,
+                rationales=tuple(relabel(example, rationales, keep_all=keep == "all")))
+
+
+def write(out: Path | None, items: Sequence[Item], keep: str, failures: Sequence[str | None] = (), streamed: int = 0,
+          bill: Bill | None = None) -> None:
+    """All items to a file, whole or not at all, or to stdout, where an end line tells that nothing is missing.
+
+    Then the yield tables on stderr; raises `NothingLeft` where nothing can be learned from.
+    """
+    if out is not None:
+        write_text(out, "".join(item.line() + "\n" for item in items))
+    else:
+        for item in items[streamed:]:
+            emit(item.model_dump(mode="json"))
+        emit({"end": {"rows": len(items), "failed": len(failures)}})
+    yield_tables(items, len(failures), bill)
+    if not failures and not any(rationale.label == "keep" for item in items for rationale in item.rationales):
+        raise NothingLeft(f"no rationale of {len(items)} rows can be learned from; the table above says why"
+                          + ("" if keep == "all" else " (--keep all keeps wrong ones too)"))

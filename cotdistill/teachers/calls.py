@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
+from cotdistill.data.journal import call_key
 from cotdistill.data.records import Example, Kind
+from cotdistill.teachers.drain import Drain
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,6 @@ class Call:
     prompt: str
     decoding: Mapping[str, Any]
     contrast: str | None = None
-    sample: int = 0
 
     @cached_property
     def digest(self) -> str:
@@ -34,7 +34,7 @@ class Call:
         return hashlib.sha256("\x1f".join(filter(None, (self.prompt, self.contrast))).encode()).hexdigest()
 
     def key(self, teacher: str) -> str:
-        """The name of this call: the same question in the same words, asked of the same teacher in the same way."""
+        """The name of this call: the same question in the same words, asked of the same teacher the same way."""
         return call_key(self.example.id, self.kind, self.digest, teacher, self.decoding)
 
 
@@ -43,6 +43,7 @@ class Reply:
     """What a teacher answered, or why it did not (`failed`, then the text is empty)."""
 
     text: str
+    reasoning: str | None = None  # thoughts told apart from the answer, by the server or in <think> tags
     finished: bool = True  # it ended by itself, not at the token limit
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -53,15 +54,35 @@ Deliver = Callable[[Call, Reply], None]
 
 
 class Teacher(Protocol):
-    """Who can be asked. `name` goes into every row and names the exact model (and its revision, where known)."""
+    """Who can be asked."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The exact model and its revision, where known; it goes into every row."""
 
-    def ask(self, calls: Sequence[Call], deliver: Deliver) -> None:
-        """Answer every call exactly once, in any order, handing each reply over as soon as it is there."""
+    @property
+    def style(self) -> str:
+        """Which shipped prompt suits it, "completion" or "chat"."""
 
+    @property
+    def context(self) -> int | None:
+        """Tokens that prompt and answer may have together; None: not known."""
 
-def call_key(row: str, kind: str, prompt: str | None, teacher: str, decoding: Mapping[str, Any]) -> str:
-    """Digest of what defines a rationale (the sample's number stands in `decoding`)."""
-    parts = json.dumps([row, kind, prompt, teacher, decoding], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(parts.encode()).hexdigest()
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What else decides its answers; recorded with the decoding."""
+
+    def wrap(self, prompt: str) -> str:
+        """The prompt as it is sent, in the model's chat template for instance."""
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, as exact as can be known here."""
+
+    def ask(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
+        """Answer every call exactly once, in any order, handing each reply over as soon as it is there.
+
+        Once `drain` is asked for, what is under way is finished and nothing new begun.
+        """
+
+    def rank(self, prompt: str, continuations: Sequence[str]) -> list[float]:
+        """Log probability of each continuation of a prompt. Raises `UsageError` where it is not to be had."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from cotdistill.data.records import Example, Kind, Label, Rationale
 from cotdistill.evaluation.answers import extract, judge
@@ -18,19 +18,21 @@ LONGEST_LOOP = 30  # words
 
 
 def judged(example: Example, kind: Kind, supports: str, text: str, *, teacher: str, decoding: Mapping[str, Any],
-           prompt: str | None = None, finished: bool = True) -> Rationale:
+           prompt: str | None = None, finished: bool = True, thoughts: str | None = None) -> Rationale:
     """The rationale in a generation, with what it says about its answer; labelled as if it stood alone.
 
     Without a hint the answer is the parsed one. A hinted rationale argues for `supports`: only an explicit
-    statement of another answer makes it wrong, since it need not state the answer it was given.
+    statement of another answer makes it wrong, since it need not state the answer it was given. `thoughts`, where
+    they are wanted, are the rationale and `text` only states the answer.
     """
     found = extract(text, example.choices, example.kind_of_answer)
     parsed = found.answer
     if hinted(decoding) and found.rule not in EXPLICIT:
         parsed = None
     verdict = judge(parsed, supports, example.choices, example.kind_of_answer)
+    words = found.rationale if parsed is not None else text.strip()
     rationale = Rationale(
-        kind=kind, text=found.rationale if parsed is not None else text.strip(),
+        kind=kind, text=thoughts.strip() if thoughts else words,
         answer=supports if hinted(decoding) else parsed,
         correct=None if verdict == "unparsed" else verdict == "right",
         label="keep", teacher=teacher, decoding=dict(decoding), prompt=prompt, finished=finished)
@@ -38,7 +40,7 @@ def judged(example: Example, kind: Kind, supports: str, text: str, *, teacher: s
 
 
 def relabel(example: Example, rationales: Sequence[Rationale],
-            keep: Literal["right", "all"] = "right") -> list[Rationale]:
+            keep_all: bool = False) -> list[Rationale]:
     """All rationales of one question with their labels; the second of two that say the same is `repeated`."""
     labelled: list[Rationale] = []
     seen: set[tuple[Kind, str]] = set()
@@ -48,7 +50,7 @@ def relabel(example: Example, rationales: Sequence[Rationale],
         if label == "keep" and (rationale.kind, words) in seen:
             label = "repeated"
         seen.add((rationale.kind, words))
-        if keep == "all" and rationale.text and rationale.answer is not None:
+        if keep_all and rationale.text and rationale.answer is not None:
             label = "keep"
         labelled.append(rationale.model_copy(update={"label": label}))
     return labelled

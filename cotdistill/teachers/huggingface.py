@@ -1,68 +1,182 @@
-"""A local teacher: any causal or encoder-decoder language model, decoded by the same decoder that serves students."""
+"""A local teacher: any causal or encoder-decoder language model, decoded by the decoder that serves students."""
 
 from __future__ import annotations
 
 import hashlib
+import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from cotdistill.config import DEMO
-from cotdistill.console import progress
-from cotdistill.students.decode import Choice, Decoder, Prompt, Rule, greedy
+from cotdistill.config import DEMO, ElicitConfig
+from cotdistill.errors import Unavailable, UsageError
+from cotdistill.seeds import rng
+from cotdistill.students.contrast import Contrast
+from cotdistill.students.decode import Choice, Prompt, Rule, greedy
 from cotdistill.students.families import Student, demo_model, load_student
+from cotdistill.students.fitness import decoder_for
+from cotdistill.students.sampling import Sampling
 from cotdistill.teachers.calls import Call, Deliver, Reply
+from cotdistill.teachers.drain import Drain
+from cotdistill.teachers.reasoning import split_thoughts
+from cotdistill.teachers.rerank import best_of
 
 BLANK_LINE = re.compile(r"\n[ \t]*\n")
-WINDOW = 8  # tokens decoded to look for a blank line: one blank line is never spelled in more
-_SAMPLE = 1 << 20  # bytes of each weight file that a revision is taken from
+WINDOW = 8  # tokens decoded to look for a blank line: one is never spelled in more
+WEIGHT_SAMPLE = 1 << 20  # bytes at head and tail of each weight file that name a local model's revision
 
 
 class HuggingFaceTeacher:
-    """A model that runs here. Rationales end at a blank line (found in the text), at EOS, or at the token limit."""
+    """A model that runs here.
 
-    def __init__(self, model: Student, name: str, rule: Rule = greedy, batch_size: int = 16,
-                 max_new_tokens: int = 128) -> None:
-        self.model, self.name, self.max_new_tokens = model, name, max_new_tokens
-        self.decoder = Decoder(model, rule, batch_size)
+    Rationales end at EOS, at the token limit or, after a completion prompt, at a blank line, which is looked for
+    in the text: a tokenizer may have merged it into another token.
+    """
 
-    def ask(self, calls: Sequence[Call], deliver: Deliver) -> None:
+    def __init__(self, config: ElicitConfig, weights: bool = True) -> None:
+        self.config = config
+        self.model, self.name = load_teacher(config, weights)
+        template = self.model.tokenizer.chat_template
+        if config.chat == "on" and not template:
+            raise UsageError(f"--chat on: the tokenizer of {config.teacher} has no chat template; leave it away")
+        self.style = "chat" if template and config.chat != "off" else "completion"
+        self.settings: Mapping[str, Any] = {"dtype": config.dtype}
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that prompt and answer may have together."""
+        return self.model.context
+
+    def wrap(self, prompt: str) -> str:
+        """The prompt, in a chat as the user's one message."""
+        if self.style == "completion":
+            return prompt
+        chat = [{"role": "user", "content": prompt}]
+        return str(self.model.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+
+    def count(self, text: str) -> int:
+        """Tokens of a prompt, special ones included."""
+        return _length(self.encode(text))
+
+    def encode(self, text: str) -> Prompt:
+        """What a prompt's decoding starts from. A chat template brings its special tokens itself."""
+        words = self.model.tokenizer(text, add_special_tokens=self.style == "completion")
+        ids = [int(token) for token in words["input_ids"]]
+        if self.model.start is not None:
+            return Prompt([self.model.start], ids)
+        if self.style == "completion" and ids and ids[-1] == self.model.tokens.stop:
+            ids.pop()  # a tokenizer that closes every text with EOS would end the answer before it began
+        return Prompt(ids)
+
+    def ask(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
         """Decode every call; a prompt that leaves no room in the model's context is handed back as failed."""
-        with progress("elicit", len(calls)) as advance:
-            def finish(call: Call, reply: Reply) -> None:
-                deliver(call, reply)
-                advance(1, "")
+        if self.config.decode == "rerank":
+            self._ask_for_candidates(calls, deliver, drain)
+            return
+        desk = Desk(drain)
+        self._decode([self._session(call, desk, partial(deliver, call)) for call in calls])
 
-            sessions = [TeacherSession(self.model, call, finish, self.max_new_tokens) for call in calls]
-            self.decoder.run([session for session in sessions if session.open()])
+    def rank(self, prompt: str, continuations: Sequence[str]) -> list[float]:
+        """Log probability of each continuation of a prompt, float."""
+        start = self.encode(prompt)
+        if start.source is not None:
+            raise UsageError("--wrong hardest and --decode rerank need a decoder-only teacher; leave them away")
+        return log_probabilities(self.model, start.ids, [self.encode(prompt + text).ids for text in continuations])
+
+    def _ask_for_candidates(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
+        """Sample K rationales a call and deliver the best, a batch of calls at a time: ranking needs the model,
+        too, and what is ranked is safe in the journal."""
+        for at in range(0, len(calls), self.config.batch_size):
+            desk = Desk(drain)
+            batch = calls[at : at + self.config.batch_size]
+            found: dict[tuple[int, int], Reply] = {}
+            self._decode([self._session(call, desk, partial(found.__setitem__, (n, candidate)), candidate)
+                          for n, call in enumerate(batch) for candidate in range(self.config.samples)])
+            for n, call in enumerate(batch):
+                candidates = [found[n, k] for k in range(self.config.samples) if (n, k) in found]
+                if len(candidates) == self.config.samples:  # Ctrl-C may have left some out
+                    deliver(call, best_of(call, candidates, self.rank, self.config.lambda_))
+
+    def _decode(self, sessions: Sequence[TeacherSession]) -> None:
+        with suppress(Drained):
+            ready = [session for session in sessions if session.open()]
+            decoder_for(self.model, self._rule(), self.config.batch_size).run(ready)
+
+    def _session(self, call: Call, desk: Desk, done: Callable[[Reply], None], candidate: int = 0) -> TeacherSession:
+        texts = [call.prompt, call.contrast] if self.config.decode == "contrastive" else [call.prompt]
+        prompts = [self.encode(text) for text in texts if text is not None]
+        draws = rng(self.config.seed, "sample", call.example.id, call.kind, call.supports,
+                    call.decoding.get("sample", candidate))
+        return TeacherSession(self.model, prompts, self.config.max_new_tokens, self.style == "completion", desk,
+                              draws, done)
+
+    def _rule(self) -> Rule:
+        if self.config.decode == "contrastive":
+            return Contrast(self.config.lambda_, self.config.temperature, self.config.plausibility)
+        if self.config.decode in ("sample", "rerank"):
+            return Sampling(self.config.temperature, self.config.top_p)
+        return greedy
+
+
+class Drained(Exception):
+    """Everything under way is finished and nothing new is to begin."""
+
+
+class Desk:
+    """Which rationales are under way; after Ctrl-C no other is let in."""
+
+    def __init__(self, drain: Drain) -> None:
+        self.drain, self.under_way = drain, 0
+
+    def admit(self) -> bool:
+        """Whether a session may begin. Raises `Drained` where none is under way any more."""
+        if not self.drain.asked:
+            self.under_way += 1
+            return True
+        if not self.under_way:
+            raise Drained
+        return False
+
+    def leave(self) -> None:
+        """A session is done. Raises `Drained` after the last."""
+        self.under_way -= 1
+        if self.drain.asked and not self.under_way:
+            raise Drained
 
 
 class TeacherSession:
     """One rationale being decoded: one context, or two that receive the same tokens (contrastive decoding)."""
 
-    def __init__(self, model: Student, call: Call, deliver: Deliver, max_new_tokens: int) -> None:
-        self.model, self.call, self.deliver = model, call, deliver
+    def __init__(self, model: Student, prompts: list[Prompt], max_new_tokens: int, until_blank_line: bool,
+                 desk: Desk, draws: random.Random, done: Callable[[Reply], None]) -> None:
+        self.model, self.prompts, self.desk, self.random, self.done = model, prompts, desk, draws, done
+        self.until_blank_line = until_blank_line
         self.ids: list[int] = []
-        self.prompts = [prompt_of(model, text) for text in (call.prompt, call.contrast) if text is not None]
+        self.stops = _stops(model)
         self.room = max_new_tokens
         if model.context is not None:
-            self.room = min(self.room, model.context - max(map(_length, self.prompts)))
+            self.room = min(self.room, model.context - max(map(_length, prompts)))
 
     def open(self) -> bool:
-        """Whether the prompt leaves room to answer; a call that does not is delivered as failed."""
+        """Whether the prompt leaves room to answer; one that does not is a failed call."""
         if self.room > 0:
             return True
         longest = max(map(_length, self.prompts))
-        self.deliver(self.call, Reply("", False, failed=f"the prompt of {longest} tokens leaves no room in the "
-                                                        f"teacher's context of {self.model.context}"))
+        self.done(Reply("", failed=f"the prompt of {longest} tokens leaves no room in the teacher's context of "
+                                   f"{self.model.context}"))
         return False
 
     def push(self, choice: Choice) -> list[int] | None:
-        """Append the chosen token, or end: also where the first context alone would have stopped (SCOTT's rule)."""
-        if self._stops(choice.alone) or (choice.token != choice.alone and self._stops(choice.token)):
+        """Append the chosen token, or end: SCOTT stops also where the first context alone would have stopped."""
+        if not self.ids and not self.desk.admit():
+            return None
+        if self._stops_at(choice.alone) or (choice.token != choice.alone and self._stops_at(choice.token)):
             self._end(finished=True)
             return None
         self.ids.append(choice.token)
@@ -71,34 +185,68 @@ class TeacherSession:
             return None
         return [choice.token]
 
-    def _stops(self, token: int) -> bool:
-        """Whether this token is EOS or completes a blank line, which a tokenizer may have merged into it."""
-        if token == self.model.tokens.stop:
+    def _stops_at(self, token: int) -> bool:
+        if token in self.stops:
             return True
-        tail = self.model.tokens.text([*self.ids[-WINDOW:], token])
-        return BLANK_LINE.search(tail) is not None
+        return self.until_blank_line and BLANK_LINE.search(
+            self.model.tokens.text([*self.ids[-WINDOW:], token])) is not None
 
     def _end(self, finished: bool) -> None:
-        text = self.model.tokens.text(self.ids)
-        self.deliver(self.call, Reply(text.strip(), finished, sum(map(_length, self.prompts)), len(self.ids)))
+        thoughts, text = split_thoughts(self.model.tokens.text(self.ids))
+        self.done(Reply(text.strip(), thoughts, finished, sum(map(_length, self.prompts)), len(self.ids)))
+        self.desk.leave()
 
 
-def load_teacher(name: str, dtype: str, device: str, trust_remote_code: bool = False) -> tuple[Student, str]:
-    """The model, and the name that goes into every row: with the revision of its weights."""
-    where = demo_model("teacher") if name == DEMO else Path(name)
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    model = load_student(str(where) if name == DEMO else name, dtype, chosen, trust_remote_code)
-    return model, f"{name if name == DEMO or not where.is_dir() else where.name}@{_revision(where, model.model)}"
+@torch.inference_mode()
+def log_probabilities(model: Student, start: list[int], sequences: Sequence[list[int]]) -> list[float]:
+    """Log probability of what each of R sequences [<= T] adds to `start`, in one padded batch."""
+    common = next((at for at, tokens in enumerate(zip(start, *sequences, strict=False)) if len(set(tokens)) > 1),
+                  min(len(start), *map(len, sequences)))
+    common = min(common, min(map(len, sequences)) - 1)
+    width = max(map(len, sequences))
+    ids = torch.full((len(sequences), width), model.tokens.pad, device=model.device)
+    for row, sequence in zip(ids, sequences, strict=True):
+        row[: len(sequence)] = torch.tensor(sequence, device=model.device)
+    mask = torch.arange(width, device=model.device) < torch.tensor([[len(s)] for s in sequences], device=model.device)
+    kept = torch.arange(common - 1, width - 1, device=model.device)
+    logits = model.model(input_ids=ids, attention_mask=mask.long(), logits_to_keep=kept, use_cache=False).logits
+    steps = logits.float().log_softmax(-1).gather(-1, ids[:, common:, None])[..., 0]  # [R, T - common]
+    return [float(total) for total in steps.masked_fill(~mask[:, common:], 0.0).double().sum(-1)]
 
 
-def prompt_of(model: Student, text: str) -> Prompt:
-    """The ids a prompt starts the decoder from, special tokens as the model expects them."""
-    ids = [int(token) for token in model.tokenizer(text)["input_ids"]]
-    if model.start is not None:
-        return Prompt([model.start], ids)
-    if ids and ids[-1] == model.tokens.stop and not text.endswith(model.tokens.text([ids[-1]]) or "\0"):
-        ids.pop()  # a tokenizer that closes every text with EOS would end the answer before it began
-    return Prompt(ids)
+def load_teacher(config: ElicitConfig, weights: bool = True) -> tuple[Student, str]:
+    """The model, and the name that goes into every row: with the revision of its weights.
+
+    Without weights (a dry run) the model stands on the meta device: its tokenizer and its limits are real.
+    """
+    place = demo_model("teacher") if config.teacher == DEMO else Path(config.teacher)
+    name = str(place) if config.teacher == DEMO else config.teacher
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    load = load_student if weights else _outline
+    model = load(name, config.dtype, device, config.trust_remote_code)
+    shown = DEMO if config.teacher == DEMO else place.name if place.is_dir() else config.teacher
+    return model, f"{shown}@{_revision(place, model.model)}"
+
+
+def _outline(name: str, dtype: str, device: str, trust_remote_code: bool) -> Student:
+    """A model without its weights, on the meta device whatever `device` says."""
+    options = {"trust_remote_code": trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(name, **options)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        with torch.device("meta"):
+            model = auto.from_config(config, **options)  # type: ignore[no-untyped-call]
+        return Student(model, AutoTokenizer.from_pretrained(name, **options))
+    except (OSError, ValueError, ImportError) as error:
+        raise Unavailable(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}") from error
+
+
+def _stops(model: Student) -> set[int]:
+    """Every id that ends a text: chat models end a turn with another token than a document."""
+    more = getattr(model.model.generation_config, "eos_token_id", None)
+    return {model.tokens.stop, *(more if isinstance(more, list) else [] if more is None else [more])}
 
 
 def _length(prompt: Prompt) -> int:
@@ -112,7 +260,7 @@ def _revision(folder: Path, model: Any) -> str:
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as stream:
-            digest.update(f"{file.name} {file.stat().st_size}".encode() + stream.read(_SAMPLE))
-            stream.seek(max(0, file.stat().st_size - _SAMPLE))
-            digest.update(stream.read(_SAMPLE))
+            digest.update(f"{file.name} {file.stat().st_size}".encode() + stream.read(WEIGHT_SAMPLE))
+            stream.seek(max(0, file.stat().st_size - WEIGHT_SAMPLE))
+            digest.update(stream.read(WEIGHT_SAMPLE))
     return digest.hexdigest()[:12]

@@ -1,0 +1,28 @@
+"""`elicit --dry-run`: what would be asked, how much of it, and what it would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cotdistill.config import ElicitConfig
+from cotdistill.console import emit, say
+from cotdistill.teachers.calls import Call, Teacher
+from cotdistill.teachers.yields import money
+
+
+def describe(config: ElicitConfig, teacher: Teacher, calls: Sequence[Call]) -> None:
+    """One rendered prompt and the totals: for people on stderr, as one JSON line on stdout.
+
+    Completions are counted at their limit, `--max-new-tokens`: the cost is at most what is said.
+    """
+    prompts = sum(teacher.count(call.prompt) + (teacher.count(call.contrast) if call.contrast else 0)
+                  for call in calls)
+    completions = len(calls) * config.max_new_tokens * (config.samples if config.decode == "rerank" else 1)
+    cost = money(prompts, completions, config.price_in, config.price_out)
+    rows = len({call.example.id for call in calls})
+    say(calls[0].prompt, "default")
+    say(f"{rows} rows, {len(calls)} calls to {teacher.name}, {prompts} prompt tokens, at most {completions} completion "
+        f"tokens{f', at most ${cost:.2f}' if cost is not None else ''}")
+    emit({"dry_run": {"rows": rows, "calls": len(calls), "teacher": teacher.name, "prompt_tokens": prompts,
+                      "completion_tokens_at_most": completions, "cost_at_most": cost, "prompt": calls[0].prompt,
+                      "decoding": dict(calls[0].decoding)}})

@@ -1,0 +1,85 @@
+"""From question rows to calls: which rationales are asked for, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cotdistill.config import ElicitConfig
+from cotdistill.data.records import Example, Kind
+from cotdistill.data.wrong_answers import wrong_answer, wrong_choices
+from cotdistill.teachers.calls import Call, Teacher
+from cotdistill.teachers.prompts import PromptTemplate
+from cotdistill.teachers.shots import Shots
+
+
+def plan(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Example], teacher: Teacher,
+         shots: Shots, template: PromptTemplate) -> list[Call]:
+    """Every call in the order of the rows: the factual side, then the counterfactual one, then by sample."""
+    calls: list[Call] = []
+    for example in examples:
+        def prompt(hint: str | None, example: Example = example) -> str:
+            return teacher.wrap(template.render(example, hint, shots.of(example)))
+
+        for kind, supports, against in _sides(config, example, pool, teacher, prompt):
+            hint = "wrong" if kind == "counterfactual" else "gold" if config.hinted else "none"
+            asked = prompt(None if hint == "none" else supports)
+            contrast = prompt("" if config.contrast == "empty" else against) if config.contrasts else None
+            calls += [Call(example, kind, supports, asked, how, contrast)
+                      for how in _decodings(config, kind, hint, teacher)]
+    return calls
+
+
+def _sides(config: ElicitConfig, example: Example, pool: Sequence[Example], teacher: Teacher,
+           prompt: Callable[[str | None], str]) -> list[tuple[Kind, str, str]]:
+    """(kind, the answer to support, the answer to hold against it); gold is held against a wrong answer."""
+    if not config.counterfactual and not (config.contrasts and config.contrast == "wrong"):
+        return [("factual", example.answer, "")]
+    wrong = _wrong_answers(config, example, pool, teacher, prompt)
+    sides: list[tuple[Kind, str, str]] = [("factual", example.answer, wrong[0])]
+    if config.counterfactual:
+        sides += [("counterfactual", answer, example.answer) for answer in wrong]
+    return sides
+
+
+def _wrong_answers(config: ElicitConfig, example: Example, pool: Sequence[Example], teacher: Teacher,
+                   prompt: Callable[[str | None], str]) -> list[str]:
+    """The wrong answers to argue for; the one to hold against gold comes first."""
+    offered = wrong_choices(example)
+    drawn = wrong_answer(example, pool, config.seed)
+    if config.wrong == "all" and offered:
+        return [drawn, *(answer for answer in offered if answer != drawn)]
+    if config.wrong == "hardest" and len(offered) > 1:
+        asked = [prompt(answer) for answer in offered]
+        start = _common_start(asked)
+        likely = teacher.rank(start, [text[len(start) :] for text in asked])
+        return [offered[likely.index(max(likely))]]
+    return [drawn]
+
+
+def _decodings(config: ElicitConfig, kind: Kind, hint: str, teacher: Teacher) -> list[dict[str, Any]]:
+    """What is recorded of how a rationale was decoded, once a sample: everything that decides its text."""
+    how: dict[str, Any] = {"decode": config.decode, "hint": hint, "max_new_tokens": config.max_new_tokens,
+                           **teacher.settings}
+    if config.reasoning != "drop":
+        how["reasoning"] = config.reasoning
+    if config.contrasts:
+        gold = kind == "counterfactual" and config.contrast == "wrong"
+        how |= {"contrast": "gold" if gold else config.contrast, "lambda": config.lambda_}
+    if config.decode == "contrastive":
+        how |= {name: value for name, value in (("plausibility", config.plausibility),
+                                                ("temperature", config.temperature)) if value not in (None, 1.0)}
+        return [how]
+    if config.decode == "greedy":
+        return [how]
+    how |= {"temperature": config.temperature, "top_p": config.top_p, "seed": config.seed}
+    if config.decode == "rerank":
+        return [{**how, "samples": config.samples}]
+    return [{**how, "sample": at} for at in range(config.samples)]
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    """What all texts begin with, up to a blank."""
+    low, high = min(texts), max(texts)  # in lexicographic order all others lie between these two
+    alike = next((at for at, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    return low[:alike].rpartition(" ")[0]

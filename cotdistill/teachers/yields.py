@@ -1,0 +1,86 @@
+"""What an `elicit` run brought in: how much can be learned from, of what quality, at what cost."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.table import Table
+
+from cotdistill.console import console, is_main_process, say
+from cotdistill.data.records import Item, Label, Rationale
+from cotdistill.demo.checker import check
+from cotdistill.teachers.calls import Reply
+
+LABELS: tuple[Label, ...] = ("keep", "wrong", "unparsed", "leaked", "repeated", "truncated")
+MILLION = 1_000_000
+
+
+@dataclass
+class Bill:
+    """Tokens of this run, and money where prices (dollars a million tokens) are given."""
+
+    price_in: float | None = None
+    price_out: float | None = None
+    prompt_tokens: int = field(default=0, init=False)
+    completion_tokens: int = field(default=0, init=False)
+
+    def add(self, reply: Reply) -> None:
+        """Count one reply."""
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+
+    def __str__(self) -> str:
+        cost = money(self.prompt_tokens, self.completion_tokens, self.price_in, self.price_out)
+        return (f"{self.prompt_tokens} prompt and {self.completion_tokens} completion tokens"
+                + (f", ${cost:.2f}" if cost is not None else ""))
+
+
+def money(tokens_in: int, tokens_out: int, price_in: float | None, price_out: float | None) -> float | None:
+    """Dollars; None where no price is given."""
+    if price_in is None and price_out is None:
+        return None
+    return (tokens_in * (price_in or 0) + tokens_out * (price_out or 0)) / MILLION
+
+
+def yield_tables(items: Sequence[Item], failed: int, bill: Bill | None) -> None:
+    """Labels and quality by kind, on stderr."""
+    labels = Table("rationales", "elicited", *LABELS, title="Yield")
+    for kind in ("factual", "counterfactual"):
+        found = [(item, rationale) for item in items for rationale in item.rationales if rationale.kind == kind]
+        if not found:
+            continue
+        counts = Counter(rationale.label for _, rationale in found)
+        labels.add_row(kind, str(len(found)), *(str(counts[label]) for label in LABELS))
+    quality = Table("rationales", "words", "name their answer", "support it (checker)", title="Quality")
+    for kind in ("factual", "counterfactual"):
+        found = [(item, rationale) for item in items for rationale in item.rationales
+                 if rationale.kind == kind and rationale.text]
+        if found:
+            quality.add_row(kind, *_quality(found))
+    if is_main_process():
+        console.print(labels, quality)
+    say(f"{len(items)} rows" + (f", {failed} calls failed" if failed else "")
+        + (f"; {bill}" if bill and bill.completion_tokens else ""))
+
+
+def names_answer(rationale: Rationale) -> bool:
+    """Whether a rationale holds the words of its answer (leakage: a student may copy instead of reason)."""
+    answer = (rationale.answer or "").strip()
+    return bool(answer) and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", rationale.text, re.IGNORECASE) is not None
+
+
+def supported(item: Item, rationale: Rationale) -> bool | None:
+    """Whether its last step ends at its answer, by the embedded world's checker; None outside that world."""
+    verdict = check(item.question, item.choices, rationale.text)
+    return None if verdict is None else verdict.supports is not None and verdict.supports == rationale.answer
+
+
+def _quality(found: Sequence[tuple[Item, Rationale]]) -> tuple[str, str, str]:
+    words = sum(len(rationale.text.split()) for _, rationale in found) / len(found)
+    naming = sum(names_answer(rationale) for _, rationale in found) / len(found)
+    checked = [verdict for pair in found if (verdict := supported(*pair)) is not None]
+    share = f"{sum(checked) / len(checked):.1%}" if checked else "-"
+    return f"{words:.1f}", f"{naming:.1%}", share

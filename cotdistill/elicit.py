@@ -207,6 +207,10 @@ def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> En
 
 def open_teacher(config: ElicitConfig, dry_run: bool = False) -> Teacher:
     """The teacher that `--teacher` names; a dry run loads no weights."""
+    if config.teacher.startswith("openai:"):
+        from cotdistill.teachers.openai_server import OpenAITeacher
+
+        return OpenAITeacher(config)
     from cotdistill.teachers.huggingface import HuggingFaceTeacher
 
     return HuggingFaceTeacher(config, weights=not dry_run)

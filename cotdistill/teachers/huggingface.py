@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,12 +21,12 @@ from cotdistill.students.decode import Choice, Prompt, Rule, greedy
 from cotdistill.students.families import Student, demo_model, load_student
 from cotdistill.students.fitness import decoder_for
 from cotdistill.students.sampling import Sampling
+from cotdistill.teachers.blank_line import has_blank_line
 from cotdistill.teachers.calls import Call, Deliver, Reply
 from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.reasoning import split_thoughts
 from cotdistill.teachers.rerank import best_of
 
-BLANK_LINE = re.compile(r"\n[ \t]*\n")
 WINDOW = 8  # tokens decoded to look for a blank line: one is never spelled in more
 WEIGHT_SAMPLE = 1 << 20  # bytes at head and tail of each weight file that name a local model's revision
 
@@ -188,8 +187,7 @@ class TeacherSession:
     def _stops_at(self, token: int) -> bool:
         if token in self.stops:
             return True
-        return self.until_blank_line and BLANK_LINE.search(
-            self.model.tokens.text([*self.ids[-WINDOW:], token])) is not None
+        return self.until_blank_line and has_blank_line(self.model.tokens.text([*self.ids[-WINDOW:], token]))
 
     def _end(self, finished: bool) -> None:
         thoughts, text = split_thoughts(self.model.tokens.text(self.ids))

@@ -1,0 +1,170 @@
+"""Loopback servers for tests: one that fails on purpose, and transformers' own."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+Behaviour = Callable[[str, int], str]  # (prompt, how often it was asked before) -> what happens
+TEXT = "A thing is where it is. So the answer is yes."
+
+
+class Server(ThreadingHTTPServer):
+    """Answers every prompt alike, or misbehaves as told; counts what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.behaviour = behaviour
+        self.asked: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        self.happened: Counter[str] = Counter()
+        self.requests: list[dict[str, Any]] = []
+        self.keys: set[str | None] = set()
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that gave up is no news."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["messages"][0]["content"] if "messages" in body else body["prompt"]
+        with self.server.lock:
+            before = self.server.asked[prompt]
+            self.server.asked[prompt] += 1
+            self.server.requests.append(body)
+            self.server.keys.add(self.headers["Authorization"])
+            what = self.server.behaviour(prompt, before)
+            self.server.happened[what] += 1
+        getattr(self, f"_{what}")(prompt, "messages" in body)
+
+    def _answer(self, prompt: str, chat: bool) -> None:
+        with self.server.lock:
+            self.server.answered[prompt] += 1
+        piece = {"message": {"role": "assistant", "content": TEXT}} if chat else {"text": TEXT}
+        self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [
+            {"index": 0, "finish_reason": "stop", **piece}], "usage": {
+                "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}))
+
+    def _thoughts(self, prompt: str, chat: bool) -> None:
+        self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [
+            {"index": 0, "finish_reason": "stop", "message": {
+                "role": "assistant", "content": "So the answer is yes.", "reasoning_content": "Let me think."}}]}))
+
+    def _busy(self, prompt: str, chat: bool) -> None:
+        self._send(429, '{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}', {"Retry-After": "0.02"})
+
+    def _broke(self, prompt: str, chat: bool) -> None:
+        self._send(429, '{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}')
+
+    def _error(self, prompt: str, chat: bool) -> None:
+        self._send(500, '{"error": {"message": "boom"}}')
+
+    def _refused(self, prompt: str, chat: bool) -> None:
+        key = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        self._send(401, json.dumps({"error": {"message": f"Incorrect API key provided: {key}"}}))
+
+    def _unknown(self, prompt: str, chat: bool) -> None:
+        self._send(404, '{"error": {"message": "The model `m` does not exist"}}')
+
+    def _malformed(self, prompt: str, chat: bool) -> None:
+        self._send(200, '{"id": "x", "choices": [{"text": "cut o')
+
+    def _empty(self, prompt: str, chat: bool) -> None:
+        self._send(200, '{"id": "x", "object": "x", "created": 1, "model": "m", "choices": []}')
+
+    def _drop(self, prompt: str, chat: bool) -> None:
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
+    def _hang(self, prompt: str, chat: bool) -> None:
+        time.sleep(1.0)
+        self.close_connection = True
+
+    def _send(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body.encode())))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silence."""
+
+
+@contextmanager
+def serving(behaviour: Behaviour = lambda prompt, before: "answer") -> Iterator[Server]:
+    """A server on a free loopback port."""
+    server = Server(behaviour)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def seeded_mix(seed: int = 0) -> Behaviour:
+    """One answer in four, else a failure, drawn from (prompt, attempt); one prompt in ten never succeeds."""
+
+    def behave(prompt: str, before: int) -> str:
+        draws = random.Random(f"{seed} {prompt}")
+        if draws.random() < 0.1:
+            return random.Random(f"{prompt} {before}").choice(["error", "malformed", "empty"])
+        if before > 6:
+            return "answer"
+        return random.Random(f"{seed} {prompt} {before}").choice(
+            ["answer", "answer", "busy", "error", "drop", "malformed", "empty", "hang"])
+
+    return behave
+
+
+@contextmanager
+def transformers_serve(model: Path) -> Iterator[str]:
+    """`transformers serve` with a local model; yields its base URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(model), "--host", "127.0.0.1", "--port",
+               str(port), "--device", "cpu", "--dtype", "float32"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            if process.poll() is not None:
+                raise RuntimeError("transformers serve ended before it served")
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(20)

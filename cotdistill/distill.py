@@ -33,9 +33,12 @@ def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str
     return distill_items(config, strategy, items, rows, dry_run)
 
 
-def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], source: str,
-                  dry_run: bool = False, folder: Path = Path("runs")) -> dict[str, Any] | None:
-    """`distill` on rows already read. Running the same again returns the finished run or resumes it."""
+def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], source: str, dry_run: bool = False,
+                  folder: Path = Path("runs"), student: Student | None = None) -> dict[str, Any] | None:
+    """`distill` on rows already read. Running the same again returns the finished run or resumes it.
+
+    `student`: a fresh one that is loaded already; it is trained in place.
+    """
     key = _key(config, strategy, items)
     run = config.out or folder / f"{strategy.name}-{key[:8]}"
     if (run / "run.json").exists() and not dry_run:
@@ -46,7 +49,8 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
         say(f"{run} is complete already")
         return _summary(run, card)
     samples, left_out = join(items, strategy)
-    student = load_student(config.student, device=device_of(config.device), trust_remote_code=config.trust_remote_code)
+    student = student or load_student(config.student, device=device_of(config.device),
+                                      trust_remote_code=config.trust_remote_code)
     encoder = Encoder(student.tokens, student.start, config.answers, config.max_length or student.context)
     context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items))
     data = encoder.encode(samples, strategy, context)

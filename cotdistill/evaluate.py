@@ -70,9 +70,12 @@ def set_name(spec: str, split: str | None) -> str:
     return f"{name}-{split}" if split else name
 
 
-def evaluate_set(config: EvaluateConfig, run: Path, card: RunCard, name: str,
-                 examples: Sequence[Example]) -> dict[str, Any]:
-    """One run on one set: predictions are appended as they come, and a second call only does what is missing."""
+def evaluate_set(config: EvaluateConfig, run: Path, card: RunCard, name: str, examples: Sequence[Example],
+                 student: Student | None = None) -> dict[str, Any]:
+    """One run on one set: predictions are appended as they come, and a second call only does what is missing.
+
+    `student`: the run's student where it is in memory already.
+    """
     path = run / "predictions" / f"{name}.jsonl"
     settings = json_digest({"key": card.key, "examples": digest(examples), "connectors": config.connectors,
                             "max_new_tokens": config.max_new_tokens, "score": config.score})
@@ -82,7 +85,8 @@ def evaluate_set(config: EvaluateConfig, run: Path, card: RunCard, name: str,
         raise DataError.at(str(path), None, f"{len(missing)} of {len(examples)} predictions are missing",
                            "evaluate without --from-predictions first")
     if missing:
-        student = load_student(str(run / "student"), config.dtype, device_of(config.device), config.trust_remote_code)
+        student = student or load_student(str(run / "student"), config.dtype, device_of(config.device),
+                                          config.trust_remote_code)
         done |= _predict(config, student, restore(card.strategy), card, missing, path, settings)
     predictions = [done[example.id] for example in examples]
     return {"run": str(run), "strategy": card.strategy["name"], "params": card.strategy["params"],

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Literal
 
 from cotdistill.data.records import Example
 from cotdistill.strategies.forms import Form, Part, Slot, SlotValue, Strategy, Tokens
-from cotdistill.students.decode import Choice, Decoder, Prompt
+from cotdistill.students.decode import Choice, Decodes, Prompt
 from cotdistill.students.encode import Encoder
 
 Connectors = Literal["forced", "free"]
@@ -27,18 +28,25 @@ class Walked:
     finished: bool  # every generated slot ended by itself, within max_new_tokens
     generated: int  # tokens the student generated
     forwarded: int  # tokens that went through the student, prompts included
+    unprompted: bool = True  # it wrote every connector itself: free connectors would have given the same
 
 
-def walk(decoder: Decoder, encoder: Encoder, strategy: Strategy, examples: Sequence[Example],
+def walk(decoder: Decodes, encoder: Encoder, strategy: Strategy, examples: Sequence[Example],
          filled: Sequence[Mapping[Slot, SlotValue]] | None = None, goal: Slot = "answer",
-         connectors: Connectors = "forced", max_new_tokens: int = 160) -> list[Walked]:
-    """Walk `plan` until {answer} is known (goal "rationale": `explain` until {rationale} is), for every example."""
+         connectors: Connectors = "forced", max_new_tokens: int = 160,
+         draws: Sequence[Random] | None = None) -> list[Walked]:
+    """Walk `plan` until {answer} is known (goal "rationale": `explain` until {rationale} is), for every example.
+
+    `draws`: one generator an example, for a decoder whose rule samples.
+    """
     plan = strategy.plan if goal == "answer" else strategy.explain
     if plan is None:
         raise ValueError(f"the strategy {strategy.name!r} gives no rationale")
     forms = [strategy.form(name) for name in plan]
     sessions = [WalkSession(encoder, forms, example, slots, goal, connectors, max_new_tokens)
                 for example, slots in zip(examples, filled or [{}] * len(examples), strict=True)]
+    for session, draw in zip(sessions, draws or (), strict=draws is not None):
+        session.random = draw
     running = [session for session in sessions if session.begin()]
     while running:
         decoder.run(running)
@@ -48,6 +56,8 @@ def walk(decoder: Decoder, encoder: Encoder, strategy: Strategy, examples: Seque
 
 class WalkSession:
     """One example on its way through the forms; `prompts` is what the decoder starts from."""
+
+    random: Random  # set where the decoder's rule samples
 
     def __init__(self, encoder: Encoder, forms: Sequence[Form], example: Example, filled: Mapping[Slot, SlotValue],
                  goal: Slot, connectors: Connectors, max_new_tokens: int) -> None:
@@ -61,7 +71,7 @@ class WalkSession:
         self.context: list[int] = []  # everything the decoder has been fed, or is about to be
         self.prompts: list[Prompt] = []
         self.restarts = False
-        self.finished = True
+        self.finished = self.unprompted = True
         self.generated = self.forwarded = 0
 
     def begin(self) -> bool:
@@ -96,15 +106,18 @@ class WalkSession:
                 self.forwarded += 1
                 return fed
             self.finished &= reached
-        elif self.connectors == "free" and any(part.slot is not None for part in self.parts):
-            self._close(reached)
-            return None  # the student ended before its connector: there is no answer
+        if not reached and self.slot != self.goal and any(part.slot is not None for part in self.parts):
+            self.unprompted = False
+            if self.connectors == "free":
+                self._close(reached)
+                return None  # the student ended before its connector: there is no answer
         self._close(reached)
         return self._onward(fed)
 
     def result(self) -> Walked:
         """The slots found, as text."""
-        return Walked(self._text("rationale"), self._text("answer"), self.finished, self.generated, self.forwarded)
+        return Walked(self._text("rationale"), self._text("answer"), self.finished, self.generated, self.forwarded,
+                      self.unprompted)
 
     def _onward(self, fed: list[int]) -> list[int] | None:
         """Feed what leads to the next open slot, in this form or, where its prompt continues the context, the next."""

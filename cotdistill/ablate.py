@@ -93,7 +93,7 @@ def _run_cell(config: AblateConfig, cell: Cell, items: list[Item], source: str, 
     began = time.perf_counter()
     strategy = create(cell.variant.strategy, cell.variant.params)
     distilled = DistillConfig(
-        strategy=strategy.name, param={k: str(v) for k, v in cell.variant.params.items()}, student=config.student,
+        strategy=strategy.name, param={k: str(v) for k, v in cell.variant.params.items()}, student=config.student[0],
         steps=config.steps, epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, seed=cell.seed,
         data_seed=config.data_seed, device=config.device, dtype=config.dtype, plugin=config.plugin)
     made = distill_items(distilled, strategy, items, source, folder=out / "runs")

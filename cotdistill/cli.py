@@ -202,7 +202,7 @@ def ablate(
     """Compare strategies on the same rows: a grid of cells, one JSON line per cell and set, one table."""
     options = dict(locals())
     source = options.pop("rows")
-    for name in ("strategies", "permute_level", "mask_tokens", "key_tokens", "seeds"):
+    for name in ("strategies", "permute_level", "mask_tokens", "key_tokens", "seeds", "student"):
         options[name] = split_list(options[name])
     given = parse_params(param)
     options["param"] = None if given is None else {name: split_list(value) for name, value in given.items()}

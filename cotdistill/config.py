@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cotdistill.errors import UsageError, did_you_mean
 from cotdistill.evaluation.answers import AnswerStyle
@@ -140,22 +140,60 @@ class EvaluateConfig(Config):
 
 
 class AblateConfig(Config):
-    """`cotdistill ablate`: a grid of strategies, parameters and seeds, compared."""
+    """`cotdistill ablate`: a grid of strategies, parameters, rows, students and seeds, compared."""
 
+    study: str | None = None
     strategies: tuple[str, ...] = ()
     param: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    placement: tuple[Literal["before", "after"], ...] = ()
     permute_tokens: bool = False
     permute_level: tuple[Literal["word", "token", "sentence"], ...] = ("word",)
     mask_tokens: tuple[float, ...] = ()
     key_tokens: tuple[int, ...] = ()
-    seeds: tuple[int, ...] = (0, 1, 2)
-    student: str = DEMO
+    key_by: tuple[Literal["tfidf", "integrated-gradients", "gradient-input", "random"], ...] = ("tfidf",)
+    exclude_label: bool = False
+    tags: tuple[Literal["none", "input", "both"], ...] = ()
+    controls: bool = True
+    baseline: str | None = None
+    teacher: str | None = None
+    train: str | None = None  # question rows to elicit on; None: the embedded world, unless rows are given
+    teacher_decoding: tuple[Literal["greedy", "contrastive"], ...] = ()
+    match_lengths: bool = False
+    train_size: tuple[float, ...] = (1.0,)
+    student: tuple[str, ...] = (DEMO,)
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     data: tuple[str, ...] = ()
+    dev: str | None = None  # question rows on which the sweep chooses; None: the world's dev split, or held-out rows
+    budget: Literal["examples", "steps", "learned-tokens", "flops"] = "examples"
+    sweep: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     steps: int | None = Field(default=None, gt=0)
     epochs: float | None = Field(default=None, gt=0)
     batch_size: int = Field(default=16, gt=0)
     lr: float = Field(default=2e-3, gt=0)
+    jobs: int | None = Field(default=None, gt=0)  # None: one a GPU, or one a core for small students
+    ray: str | None = None
+    gpus_per_cell: float = Field(default=1.0, gt=0)
+    explain: bool = False
     out: Path | None = None
+
+    @field_validator("student", mode="before")
+    @classmethod
+    def _one_student(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("train_size")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or not all(0 < share <= 1 for share in value):
+            raise ValueError("shares of the rows lie above 0 and at most at 1")
+        return value
+
+    @field_validator("sweep")
+    @classmethod
+    def _rates(cls, value: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        if set(value) - {"lr"} or any(not rates or min(rates) <= 0 for rates in value.values()):
+            raise ValueError("a sweep is lr=V1,V2,... with rates above 0")
+        return value
 
 
 def parse_params(pairs: list[str] | None) -> dict[str, str] | None:

@@ -1,0 +1,92 @@
+"""What stands beside the students of every table: their teacher, and the student before it learned anything.
+
+Both answer the evaluation sets by themselves and are judged as the students are; the teacher is not told answers.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from cotdistill.config import DistillConfig, ElicitConfig
+from cotdistill.data.files import write_text
+from cotdistill.data.records import Example, Item
+from cotdistill.data.rows import read_items
+from cotdistill.data.runcard import RunCard, package_versions, run_key
+from cotdistill.data.tasks import load_examples, training_rows
+from cotdistill.distill import student_digest
+from cotdistill.elicit import RECORDED, elicit, fitted, open_teacher, settled
+from cotdistill.errors import NothingLeft
+from cotdistill.evaluate import judged
+from cotdistill.evaluation.metrics import Prediction
+from cotdistill.strategies.description import describe
+from cotdistill.strategies.forms import Strategy
+from cotdistill.students.families import Student
+from cotdistill.students.walk import Walked
+from cotdistill.teachers.planning import plan
+from cotdistill.teachers.prompts import PromptTemplate
+from cotdistill.teachers.recorded import ROWS
+from cotdistill.teachers.shots import choose_shots
+
+ANSWERS = "{rationale} So the answer is {answer}."  # how a teacher that is not told the answer is asked to end
+
+
+def teacher_predictions(config: ElicitConfig, examples: list[Example]) -> list[Prediction]:
+    """The teacher's greedy answers to `examples`; `config` names teacher, data and split, and the file they go to.
+
+    Running it again resumes, as elicit does. Tokens are those of rationale and answer sentence by the teacher's own
+    tokenizer (0 for a recorded teacher).
+    """
+    assert config.out is not None
+    with suppress(NothingLeft):  # a teacher that is never right is a result
+        if not config.out.exists():
+            elicit(config)
+    items = {item.id: item for item in read_items(config.out)}
+    counts = _token_counts(config, examples, items)
+    return [_prediction(example, items[example.id], *counts.get(example.id, (0, 0))) for example in examples]
+
+
+def untrained_card(student: Student, strategy: Strategy, name: str) -> RunCard:
+    """A run card without a run: the base model, walked as a strategy's students are."""
+    config = DistillConfig(strategy=strategy.name, student=name)
+    digest = student_digest(name)
+    return RunCard(
+        key=run_key(strategy=describe(strategy), student=digest, untrained=True), strategy=describe(strategy),
+        student={"name": name, "family": student.model.config.model_type,
+                 "parameters": student.model.num_parameters(), "digest": digest},
+        data={"source": None, "rows": 0, "world": None}, config=config.model_dump(mode="json"),
+        counts={"learned_tokens": {}, "input_tokens": 0}, trained={"steps": 0, "processes": 1},
+        versions=package_versions())
+
+
+def write_predictions(path: Path, settings: str, predictions: list[Prediction]) -> None:
+    """A predictions file as evaluate writes it."""
+    header = f'{{"settings": "{settings}"}}\n'
+    write_text(path, header + "".join(prediction.model_dump_json() + "\n" for prediction in predictions))
+
+
+def _prediction(example: Example, item: Item, generated: int, forwarded: int) -> Prediction:
+    rationale = next((r for r in item.rationales if r.kind == "factual"), None)
+    if rationale is None:  # the call failed
+        return judged(example, Walked(None, None, False, 0, 0))
+    return judged(example, Walked(rationale.text, rationale.answer, rationale.finished, generated, forwarded))
+
+
+def _token_counts(config: ElicitConfig, examples: list[Example], items: dict[str, Item]) -> dict[str, tuple[int, int]]:
+    """{id: (tokens generated, tokens forwarded)}; a teacher's weights are not needed to count."""
+    if config.teacher == ROWS or config.teacher.startswith(RECORDED):
+        return {}
+    config = settled(config)
+    teacher = open_teacher(config, dry_run=True)
+    template = PromptTemplate(config.prompt, teacher.style)
+    shots = choose_shots(config.shots, examples,
+                         lambda: training_rows(config.data, load_examples(config.data, config.split), config.data_seed),
+                         config.seed)
+    calls = plan(config, examples, examples, teacher, fitted(config, examples, teacher, template, shots), template)
+    counts = {}
+    for call in calls:
+        found = items[call.example.id].rationales
+        text = ANSWERS.format(rationale=found[0].text, answer=found[0].answer) if found else ""
+        said = teacher.count(text) if text else 0
+        counts[call.example.id] = (said, teacher.count(call.prompt) + said)
+    return counts

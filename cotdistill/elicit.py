@@ -12,6 +12,7 @@ from pathlib import Path
 from cotdistill.config import ElicitConfig
 from cotdistill.console import emit, progress, say, warn_once
 from cotdistill.data.files import write_text
+from cotdistill.data.importers import read_recordings
 from cotdistill.data.journal import Entry, Journal
 from cotdistill.data.records import Example, Item, Rationale
 from cotdistill.data.tasks import load_examples, training_rows
@@ -25,7 +26,7 @@ from cotdistill.teachers.mixing import refuse_mixing
 from cotdistill.teachers.planning import plan
 from cotdistill.teachers.processes import Processes
 from cotdistill.teachers.prompts import PromptTemplate
-from cotdistill.teachers.recorded import ROWS, check_joined, from_recording, from_row, read_recordings
+from cotdistill.teachers.recorded import ROWS, from_recordings, from_row
 from cotdistill.teachers.shots import Shots, choose_shots
 from cotdistill.teachers.yields import Bill, yield_tables
 
@@ -79,12 +80,13 @@ def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[Item]:
     """Rationales that exist already, of a recording or of the rows themselves."""
     if config.teacher == ROWS:
         return [item_of(example, from_row(example), config.keep) for example in examples]
-    file = Path(config.teacher.removeprefix(RECORDED))
-    recordings = read_recordings(file)
-    joined = check_joined(examples, recordings, file)
-    say(f"{joined} of {len(examples)} questions have a recording in {file.name}")
-    return [item_of(example, from_recording(example, recordings, config.counterfactual), config.keep)
-            for example in examples]
+    found: list[list[Rationale]] = [[] for _ in examples]
+    for name in config.teacher.removeprefix(RECORDED).split(","):
+        recordings = read_recordings(Path(name))
+        new = from_recordings(examples, recordings, config.counterfactual)
+        say(f"{sum(map(bool, new))} of {len(examples)} questions have a recording in {recordings.file.name}")
+        found = [before + after for before, after in zip(found, new, strict=True)]
+    return [item_of(example, rationales, config.keep) for example, rationales in zip(examples, found, strict=True)]
 
 
 def ask(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Example], processes: Processes,

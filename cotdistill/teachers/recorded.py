@@ -1,66 +1,36 @@
-"""Rationales that exist already: recorded generations joined by id, and the rows' own rationales.
+"""Rationales that exist already: recordings joined to questions, and the rows' own rationales.
 
-Of a recording only id, teacher and the texts are read. Stored verdicts are never trusted: our scorer decides.
+Stored verdicts are never trusted: our scorer judges every text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
+from cotdistill.data.importers import Chain, Recording, Recordings
 from cotdistill.data.records import Example, Rationale
-from cotdistill.data.rows import json_lines
 from cotdistill.errors import DataError
+from cotdistill.evaluation.answers import same_answer
 from cotdistill.teachers.filters import judged
 
 ROWS = "rows"
+LEAST_READ = 0.5  # of what is joined by place: below, the rows are not the ones it was recorded on
 
 
-@dataclass(frozen=True)
-class Recording:
-    """The texts a teacher gave to one question."""
-
-    teacher: str
-    texts: tuple[str, ...]
-
-
-def read_recordings(file: Path) -> dict[str, Recording]:
-    """{id: recording} of JSON lines {id, teacher, samples: [{text, ...}]}; everything else in them is ignored."""
-    recordings: dict[str, Recording] = {}
-    for number, row in json_lines(file):
-        row_id, teacher, samples = row.get("id"), row.get("teacher"), row.get("samples")
-        if not isinstance(row_id, str) or not isinstance(samples, list):
-            raise DataError.at(str(file), number, "is no recorded generation",
-                               'a line needs "id", "teacher" and "samples": [{"text": ...}]')
-        texts = [sample.get("text") if isinstance(sample, dict) else None for sample in samples]
-        if not all(isinstance(text, str) for text in texts):
-            raise DataError.at(str(file), number, "a sample without a text", 'give every sample a "text"')
-        if row_id in recordings:
-            raise DataError.at(str(file), number, f"id {row_id!r} stands twice", "put its samples into one line")
-        name = teacher if isinstance(teacher, str) and teacher else file.stem
-        recordings[row_id] = Recording(name, tuple(map(str, texts)))
-    if not recordings:
-        raise DataError.at(str(file), None, "holds no rows", "give a file with one JSON object a line")
-    return recordings
-
-
-def from_recording(example: Example, recordings: Mapping[str, Recording], counterfactual: bool) -> list[Rationale]:
-    """The judged rationales for one question.
-
-    A chain that argues for a wrong answer is a factual rationale labelled wrong, or, where counterfactuals are
-    wanted, a counterfactual one: it is what a counterfactual rationale is, a rationale for a wrong answer.
-    """
-    found = recordings.get(example.id)
-    if found is None:
-        return []
-    rationales = []
-    for at, text in enumerate(found.texts):
-        decoding = {"decode": "recorded", "sample": at}
-        chain = judged(example, "factual", example.answer, text, teacher=found.teacher, decoding=decoding)
-        if counterfactual and chain.correct is False and chain.answer is not None:
-            chain = judged(example, "counterfactual", chain.answer, text, teacher=found.teacher, decoding=decoding)
-        rationales.append(chain)
+def from_recordings(examples: Sequence[Example], recordings: Recordings,
+                    counterfactual: bool) -> list[list[Rationale]]:
+    """The judged rationales for every question, in order. Raises `DataError` where none belongs to any."""
+    found = [recordings.of(example, at) for at, example in enumerate(examples)]
+    if not any(found):
+        key = next(iter(recordings.found))
+        raise DataError.at(str(recordings.file), None, f"none of its rows belongs to one of the {len(examples)} "
+                           f"questions (joined by {recordings.by}: it has {key[:60]!r}, the first question is "
+                           f"{examples[0].id!r})", "join it with the data set it was recorded on")
+    rationales = [[_judged(example, chain, recording, at, recordings, counterfactual)
+                   for at, chain in enumerate(recording.chains)] if recording else []
+                  for example, recording in zip(examples, found, strict=True)]
+    if recordings.by == "place":
+        _check_places(rationales, recordings)
     return rationales
 
 
@@ -72,11 +42,40 @@ def from_row(example: Example) -> list[Rationale]:
                    decoding={"decode": "recorded", "hint": "gold"})]
 
 
-def check_joined(examples: Sequence[Example], recordings: Mapping[str, Recording], file: Path) -> int:
-    """How many questions have a recording; none at all is a mistake."""
-    joined = sum(example.id in recordings for example in examples)
-    if not joined:
-        raise DataError.at(str(file), None, f"none of its ids is among the {len(examples)} questions' (it has "
-                           f"{next(iter(recordings))!r}, they have {examples[0].id!r})",
-                           "join it with the data set it was recorded on")
-    return joined
+def _judged(example: Example, chain: Chain, recording: Recording, at: int, recordings: Recordings,
+            counterfactual: bool) -> Rationale:
+    """One chain as a rationale.
+
+    A chain that argues for a wrong answer by itself is a factual rationale labelled wrong, or, where
+    counterfactuals are wanted, a counterfactual one: that is what a counterfactual rationale is.
+    """
+    decoding = {"decode": "recorded", "sample": at}
+    if chain.supports is not None:
+        return _explained(example, chain.supports, chain, recording, decoding, recordings)
+    rationale = judged(example, "factual", example.answer, chain.text, teacher=recording.teacher, decoding=decoding)
+    if counterfactual and rationale.correct is False and rationale.answer is not None:
+        return judged(example, "counterfactual", rationale.answer, chain.text, teacher=recording.teacher,
+                      decoding=decoding)
+    return rationale
+
+
+def _explained(example: Example, supports: str, chain: Chain, recording: Recording, decoding: dict[str, object],
+               recordings: Recordings) -> Rationale:
+    """A chain for an answer that the teacher was told."""
+    same = [text for text in example.choices or (example.answer, supports)
+            if same_answer(text, supports, example.choices, example.kind_of_answer)]
+    if not same:
+        raise DataError.at(str(recordings.file), recording.line, f"explains the answer {supports!r}, which is none of "
+                           f"the choices {list(example.choices or ())} of {example.id!r}", "correct the row")
+    factual = same_answer(supports, example.answer, example.choices, example.kind_of_answer)
+    return judged(example, "factual" if factual else "counterfactual", same[0], chain.text, teacher=recording.teacher,
+                  decoding={**decoding, "hint": "gold" if factual else "wrong"})
+
+
+def _check_places(rationales: Sequence[Sequence[Rationale]], recordings: Recordings) -> None:
+    """Texts joined by place alone must at least answer these questions."""
+    chains = [rationale for found in rationales for rationale in found]
+    read = sum(rationale.answer is not None for rationale in chains)
+    if read < LEAST_READ * len(chains):
+        raise DataError.at(str(recordings.file), None, f"only {read} of {len(chains)} texts answer the question at "
+                           "their place", "give the rows in the order in which they were recorded")

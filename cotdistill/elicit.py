@@ -95,7 +95,8 @@ def ask(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Exampl
     teacher = open_teacher(config, dry_run)
     template = PromptTemplate(config.prompt, teacher.style)
     shots = fitted(config, examples, teacher, template, choose_shots(
-        config.shots, examples, lambda: training_rows(config.data, pool, config.data_seed), config.seed))
+        config.shots, examples, lambda: training_rows(config.data, pool, config.data_seed, config.map),
+        config.seed))
     calls = plan(config, examples, pool, teacher, shots, template)
     if dry_run:
         describe(config, teacher, calls)

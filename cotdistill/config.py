@@ -94,6 +94,7 @@ class DistillConfig(Config):
 
     strategy: str = "cot"
     param: dict[str, str] = Field(default_factory=dict)
+    scores: Path | None = None  # importance of each word of the rationales, where the strategy keeps key words
     student: str = DEMO
     answers: AnswerStyle = "text"
     steps: int | None = Field(default=None, gt=0)
@@ -151,6 +152,7 @@ class AblateConfig(Config):
     mask_tokens: tuple[float, ...] = ()
     key_tokens: tuple[int, ...] = ()
     key_by: tuple[Literal["tfidf", "integrated-gradients", "gradient-input", "random"], ...] = ("tfidf",)
+    key_from: Literal["student", "teacher"] = "student"  # whose gradients
     exclude_label: bool = False
     tags: tuple[Literal["none", "input", "both"], ...] = ()
     controls: bool = True

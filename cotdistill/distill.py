@@ -10,12 +10,12 @@ from cotdistill.console import say, warn
 from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
-from cotdistill.data.runcard import RunCard, package_versions, read_card, run_key
+from cotdistill.data.runcard import RunCard, package_versions, read_card
 from cotdistill.demo import world
 from cotdistill.errors import DataError, UsageError
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.forms import FillContext, Strategy
-from cotdistill.strategies.join import join
+from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import word_scores
 from cotdistill.students.encode import EncodedSet, Encoder
@@ -23,7 +23,7 @@ from cotdistill.students.families import Student, demo_model, load_student
 from cotdistill.students.train import Trained, total_steps, train
 
 # What changes how a run is made, not what it is: outside the key.
-NOT_IN_KEY = {"out", "device", "plugin", "checkpoint_every", "keep_checkpoints", "allow_partial"}
+NOT_IN_KEY = {"out", "device", "plugin", "checkpoint_every", "keep_checkpoints", "allow_partial", "scores"}
 
 
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
@@ -39,7 +39,7 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
 
     `student`: a fresh one that is loaded already; it is trained in place.
     """
-    key = _key(config, strategy, items)
+    key = json_digest(definition(config, strategy, digest(items)))
     run = config.out or folder / f"{strategy.name}-{key[:8]}"
     if (run / "run.json").exists() and not dry_run:
         card = read_card(run)
@@ -51,9 +51,7 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
     samples, left_out = join(items, strategy)
     student = student or load_student(config.student, device=device_of(config.device),
                                       trust_remote_code=config.trust_remote_code)
-    encoder = Encoder(student.tokens, student.start, config.answers, config.max_length or student.context)
-    context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items))
-    data = encoder.encode(samples, strategy, context)
+    data = encoded(config, strategy, items, samples, student)
     _check_dropped(data, len(samples), config)
     if dry_run:
         steps = total_steps(config, len(data.samples))
@@ -68,6 +66,14 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
     return _summary(run, card)
 
 
+def encoded(config: DistillConfig, strategy: Strategy, items: list[Item], samples: list[Sample],
+            student: Student) -> EncodedSet:
+    """What a strategy trains on, as one student's tokens."""
+    encoder = Encoder(student.tokens, student.start, config.answers, config.max_length or student.context)
+    context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items, config.scores))
+    return encoder.encode(samples, strategy, context)
+
+
 def device_of(name: str) -> str:
     """`auto`: a CUDA device where there is one."""
     import torch
@@ -75,9 +81,11 @@ def device_of(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
-def _key(config: DistillConfig, strategy: Strategy, items: list[Item]) -> str:
-    return run_key(strategy=describe(strategy), rows=digest(items), student=student_digest(config.student),
-                   config=config.model_dump(mode="json", exclude=NOT_IN_KEY))
+def definition(config: DistillConfig, strategy: Strategy, rows: str) -> dict[str, Any]:
+    """Everything that defines a run's result; its digest is the run's key. `rows`: the digest of the items."""
+    scores = {} if config.scores is None else {"scores": file_digest(config.scores)}
+    return {"strategy": describe(strategy), "rows": rows, "student": student_digest(config.student),
+            "config": config.model_dump(mode="json", exclude=NOT_IN_KEY), **scores}
 
 
 def student_digest(name: str) -> str:

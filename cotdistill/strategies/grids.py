@@ -1,12 +1,17 @@
-"""Which strategies an ablation compares: the meaning of `ablate`'s options, spelled out as (name, parameters)."""
+"""Which strategies an ablation compares: the meaning of `ablate`'s options, spelled out as (name, parameters).
+
+The only place, beside the papers' own files, where strategies are called by name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any
 
+from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.registry import create
 
 DEFAULT = ("answer-only", "cot", "step-by-step", "scott", "cascod", "post-cot")
@@ -20,13 +25,28 @@ class Variant:
     strategy: str
     params: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def label(self) -> str:
         """`post-cot-key(k=3)`."""
         defaults = create(self.strategy).params
-        made = create(self.strategy, self.params).params
-        changed = ", ".join(f"{name}={value}" for name, value in made.items() if value != defaults[name])
+        changed = ", ".join(f"{name}={value}" for name, value in self.made.params.items() if value != defaults[name])
         return f"{self.strategy}({changed})" if changed else self.strategy
+
+    @property
+    def made(self) -> Strategy:
+        """The strategy itself (not kept: its closures do not travel to other processes)."""
+        return create(self.strategy, self.params)
+
+    @property
+    def learns_rationales(self) -> bool:
+        """Whether training reads rationales at all."""
+        return any(slot == "rationale" for _, slot in self.made.needs())
+
+
+FLOOR = Variant("answer-only")  # what every rationale must beat
+UNTRAINED = Variant("cot")  # how the student that learned nothing is asked: rationale first
+ATTRIBUTED = Variant("cot")  # the student whose gradients say which words of a rationale matter
+AFTER = Variant("post-cot")  # what permuting, masking and key words are ablations of
 
 
 def variants(
@@ -38,6 +58,7 @@ def variants(
     key_by: Iterable[str] = ("tfidf",),
     tags: Iterable[str] = (),
     placements: Iterable[str] = (),
+    exclude_label: bool = False,
 ) -> list[Variant]:
     """The product of strategies and their parameters, then what the ablation options add; no variant twice.
 
@@ -48,18 +69,61 @@ def variants(
     permuted = [Variant("post-cot-permuted", {"level": level}) for level in permute_levels]
     masked = [Variant("post-cot-masked", {"ratio": ratio}) for ratio in mask_ratios]
     counts = list(key_counts)
-    keyed = [Variant("post-cot-key", {"k": k, "by": by}) for by in key_by for k in counts]
-    random = [Variant("post-cot-random-k", {"k": k}) for k in counts]
+    keyed = [Variant("post-cot-key", {"k": k, "by": by, "exclude_label": exclude_label})
+             for by in key_by if by != "random" for k in counts]
+    random = [Variant("post-cot-random-k", {"k": k, "exclude_label": exclude_label}) for k in counts]
     tagged = [Variant("scott", {"tags": tag}) for tag in tags]
-    if permuted or masked or keyed:
-        made += [Variant("post-cot")]  # what they are ablations of
+    if permuted or masked or counts:
+        made.append(AFTER)
     unique: dict[str, Variant] = {}
     for variant in (*made, *permuted, *masked, *keyed, *random, *tagged):
         unique.setdefault(variant.label, variant)
     return list(unique.values())
 
 
+def subject(chosen: Sequence[Variant]) -> Variant | None:
+    """The variant whose rationales the controls replace: what is ablated, else the first that learns rationales."""
+    ablated = {"post-cot-permuted", "post-cot-masked", "post-cot-key", "post-cot-random-k"}
+    if any(variant.strategy in ablated for variant in chosen):
+        return AFTER
+    return next((variant for variant in chosen if variant.learns_rationales), None)
+
+
+def baseline(chosen: Sequence[Variant]) -> Variant:
+    """What the others are held against where nothing else is named: the subject of the grid, else its first."""
+    return subject(chosen) or chosen[0]
+
+
+def size_matched(variant: Variant, chosen: Sequence[Variant]) -> Variant | None:
+    """The same number of random words beside a variant with key words."""
+    if variant.strategy != "post-cot-key":
+        return None
+    wanted = {name: variant.made.params[name] for name in ("k", "exclude_label", "label_share")}
+    return next((other for other in chosen if other.strategy == "post-cot-random-k"
+                 and dict(other.made.params) == wanted), None)
+
+
+def dose(variant: Variant) -> tuple[str, str, float] | None:
+    """(curve, what is varied, how much) of a variant that keeps some of a rationale's words: figures draw these."""
+    params = variant.made.params
+    if variant.strategy == "post-cot-masked":
+        return "masked words", "share of the words masked", float(params["ratio"])
+    if variant.strategy == "post-cot-key":
+        return f"key words by {params['by']}", "words kept", float(params["k"])
+    if variant.strategy == "post-cot-random-k":
+        return "random words", "words kept", float(params["k"])
+    return None
+
+
+def known_params(names: Sequence[str]) -> set[str]:
+    """What `--param` may name: a parameter of any of these strategies, or `strategy.parameter` of one."""
+    own = [(name, param) for name in names for param in create(name).params]
+    return {param for _, param in own} | {f"{name}.{param}" for name, param in own}
+
+
 def _product(name: str, params: Mapping[str, Sequence[str]]) -> list[Variant]:
     """Every combination of the values of the parameters that this strategy has."""
-    own = {key: values for key, values in params.items() if key in create(name).params}
+    mine = {key: params[key] for key in params if "." not in key}
+    mine |= {key.partition(".")[2]: values for key, values in params.items() if key.startswith(name + ".")}
+    own = {key: values for key, values in mine.items() if key in create(name).params}
     return [Variant(name, dict(zip(own, combination, strict=True))) for combination in product(*own.values())]

@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cotdistill.data.records import Item
-from cotdistill.errors import UsageError
+from cotdistill.data.rows import json_lines
+from cotdistill.errors import DataError, UsageError
 from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.rewrites import bare
 
 WordScores = Callable[[str, str, str], list[float]]  # (example id, rationale, answer) -> one score a word
 
 
-def word_scores(strategy: Strategy, items: Sequence[Item]) -> WordScores | None:
-    """The scores a strategy asks for (None: it asks for none)."""
+def word_scores(strategy: Strategy, items: Sequence[Item], sidecar: Path | None = None) -> WordScores | None:
+    """The scores a strategy asks for (None: it asks for none); attributions stand in a file made beforehand."""
     if strategy.needs_scores is None:
         return None
     if strategy.needs_scores == "tfidf":
         return tfidf(items)
-    raise UsageError(f"scores by {strategy.needs_scores!r} need an attribution made beforehand; use by=tfidf")
+    if sidecar is None:
+        raise UsageError(f"scores by {strategy.needs_scores!r} need an attribution made beforehand: ablate makes one, "
+                         "distill takes its file with --scores; or use by=tfidf")
+    return from_sidecar(sidecar, strategy.needs_scores)
+
+
+def rationale_digest(example_id: str, text: str, answer: str) -> str:
+    """What a sidecar knows a rationale by: a text under one question, arguing for one answer."""
+    return hashlib.sha256("\x1f".join((example_id, text, answer)).encode()).hexdigest()
+
+
+def from_sidecar(path: Path, by: str) -> WordScores:
+    """Scores of a file: a first line {"by", ...}, then {"rationale": digest, "scores": [one a word], ...}."""
+    lines = json_lines(path)
+    _, header = next(lines, (1, {}))
+    if header.get("by") != by:
+        raise DataError.at(str(path), 1, f"holds scores by {header.get('by')!r}, not by {by!r}",
+                           "give the sidecar that an attribution by that name made")
+    known = {str(line["rationale"]): [float(score) for score in line["scores"]] for _, line in lines}
+
+    def scores(example_id: str, text: str, answer: str) -> list[float]:
+        found = known.get(rationale_digest(example_id, text, answer))
+        if found is None:
+            raise DataError.at(str(path), None, f"has no scores of a rationale of {example_id!r}",
+                               "make the attribution on the same rows")
+        return found
+
+    return scores
 
 
 def tfidf(items: Sequence[Item]) -> WordScores:

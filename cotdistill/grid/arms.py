@@ -1,0 +1,110 @@
+"""The arms of an ablation: every way of making a student that is compared, before seeds are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from cotdistill.config import DEMO, AblateConfig
+from cotdistill.data.controls import CONTROLS, TITLES, Control
+from cotdistill.errors import UsageError, did_you_mean
+from cotdistill.strategies import grids
+from cotdistill.strategies.grids import DEFAULT, FLOOR, Variant, known_params, variants
+from cotdistill.strategies.studies import Study, study
+
+GREEDY = "greedy"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A strategy with its parameters, on rows made in one way, with one student.
+
+    `decoding`: how the teacher's rationales were decoded. `control`: what was taken away from the rows. `size`: the
+    share of the rows. `student`: shown only where students are compared.
+    """
+
+    variant: Variant
+    student: str = DEMO
+    decoding: str = GREEDY
+    control: Control | None = None
+    size: float = 1.0
+    names_student: bool = False
+
+    @property
+    def label(self) -> str:
+        """`post-cot [swapped rationales, 10 % of the rows]`."""
+        notes = [
+            *([f"{self.decoding} rationales"] if self.decoding != GREEDY else []),
+            *([TITLES[self.control]] if self.control else []),
+            *([f"{100 * self.size:g} % of the rows"] if self.size != 1 else []),
+            *([self.student] if self.names_student else []),
+        ]
+        return self.variant.label + (f" [{', '.join(notes)}]" if notes else "")
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it stands in the table as a floor, not as a candidate."""
+        return self.control is not None or self.variant == FLOOR
+
+
+def arms(config: AblateConfig) -> list[Arm]:
+    """All arms that a settled configuration spells, controls last, none twice."""
+    chosen = chosen_variants(config)
+    several = len(config.student) > 1
+    wanted = [(variant, None) for variant in chosen]
+    if config.controls:
+        wanted += [(FLOOR, None)] + [(variant, control) for variant in subjects(config, chosen) for control in CONTROLS]
+    made: dict[str, Arm] = {}
+    sizes, decodings = sorted(config.train_size, reverse=True), config.teacher_decoding or (GREEDY,)
+    for student, size, decoding, (variant, control) in product(config.student, sizes, decodings, wanted):
+        if control and (size != sizes[0] or decoding != decodings[0]):
+            continue  # one floor of each kind a student
+        if not variant.learns_rationales:
+            decoding = GREEDY  # it reads none: one arm stands for all decodings
+        arm = Arm(variant, student, decoding, control, size, several)
+        made.setdefault(arm.label, arm)
+    return list(made.values())
+
+
+def chosen_variants(config: AblateConfig) -> list[Variant]:
+    """What the options spell, without controls; unknown parameters are refused."""
+    ablated = bool(config.permute_tokens or config.mask_tokens or config.key_tokens or config.tags or config.placement)
+    names = config.strategies or (() if ablated else DEFAULT)
+    known = known_params([*names, *DEFAULT])
+    for param in config.param:
+        if param not in known:
+            raise UsageError(f"--param {param}: no chosen strategy has it{did_you_mean(param, known)}")
+    return variants(names, config.param, config.permute_level if config.permute_tokens else (), config.mask_tokens,
+                    config.key_tokens, config.key_by, config.tags, config.placement, config.exclude_label)
+
+
+def subjects(config: AblateConfig, chosen: Sequence[Variant]) -> list[Variant]:
+    """The variants whose rows the controls change."""
+    if config.study:
+        return [variant for variant in chosen if variant.label in study(config.study).controlled]
+    found = grids.subject(chosen)
+    return [found] if found else []
+
+
+def baseline(config: AblateConfig, made: Sequence[Arm]) -> Arm:
+    """The arm that all others are held against: `--baseline LABEL`, else the subject of the grid on all rows."""
+    plain = [arm for arm in made if not arm.is_control]
+    if config.baseline is None:
+        wanted = grids.baseline([arm.variant for arm in plain])
+        return next(arm for arm in plain if arm.variant == wanted)
+    for arm in made:
+        if arm.label == config.baseline:
+            return arm
+    raise UsageError(f"--baseline {config.baseline}: no such arm"
+                     f"{did_you_mean(config.baseline, [arm.label for arm in made])}; there are "
+                     + ", ".join(arm.label for arm in made))
+
+
+def settled(config: AblateConfig) -> tuple[AblateConfig, Study | None]:
+    """The configuration with what its study sets and was not given."""
+    if config.study is None:
+        return config, None
+    found = study(config.study)
+    missing = {name: value for name, value in found.options.items() if name not in config.model_fields_set}
+    return config.model_copy(update=missing), found

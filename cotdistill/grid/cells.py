@@ -1,0 +1,96 @@
+"""A cell: one arm with one seed, trained and evaluated once; and where finished cells are kept.
+
+A cell is known by the digest of all that defines its result. Running a grid again does what is missing; where a
+definition has changed, `explain` says in which point.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cotdistill.data.files import json_digest, write_json
+from cotdistill.grid.arms import Arm
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`definition`: everything that decides the result, by name; every value is plain data."""
+
+    arm: Arm
+    seed: int
+    lr: float
+    steps: int
+    purpose: str  # "compare", or "sweep": a candidate for a learning rate, judged on dev rows only
+    definition: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of the definition."""
+        return json_digest(self.definition)
+
+    @property
+    def name(self) -> str:
+        """`cot/seed-0`: what reports call the cell."""
+        return f"{self.arm.label}/seed-{self.seed}" + (f"/lr-{self.lr:g}" if self.purpose == "sweep" else "")
+
+
+class CellStore:
+    """DIR/cells/KEY.json, one file a finished or failed cell."""
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / "cells"
+
+    def finished(self, key: str) -> Record | None:
+        """The record of a cell that was finished, None for one that is missing or failed."""
+        path = self.folder / f"{key[:16]}.json"
+        if not path.is_file():
+            return None
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return stored["record"] if stored["key"] == key and "error" not in stored["record"] else None
+
+    def put(self, cell: Cell, record: Record) -> None:
+        """Keep a record; a failed one is tried again next time."""
+        write_json(self.folder / f"{cell.key[:16]}.json",
+                   {"key": cell.key, "name": cell.name, "definition": cell.definition, "record": record})
+
+    def explain(self, cell: Cell) -> str:
+        """Why a cell has to be run, or that it is done."""
+        if self.finished(cell.key) is not None:
+            return f"{cell.name}: done ({cell.key[:8]})"
+        others = [stored for stored in self._stored() if stored["name"] == cell.name]
+        if not others:
+            return f"{cell.name}: to be run, it is new"
+        failed = next((stored for stored in others if stored["key"] == cell.key), None)
+        if failed is not None:
+            return f"{cell.name}: to be run again, it failed: {failed['record'].get('error')}"
+        nearest = min((changes(stored["definition"], cell.definition) for stored in others), key=len)
+        return f"{cell.name}: to be run, " + "; ".join(nearest)
+
+    def _stored(self) -> Iterable[dict[str, Any]]:
+        return (json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("*.json")))
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two definitions: `lr was 0.002, is 0.001`."""
+    found: list[str] = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += changes(before, after, f"{prefix}{name}.")
+        else:
+            found.append(f"{prefix}{name} was {_short(before)}, is {_short(after)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

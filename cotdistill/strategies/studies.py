@@ -1,0 +1,98 @@
+"""The headline questions of three papers as named studies: `ablate --study scott | mysteries | cascod`.
+
+A study is a grid and the claims it puts to the test. The claims are the papers'; what the world says to them is
+not written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cotdistill.errors import UsageError, did_you_mean
+
+Measure = str  # "accuracy", or the name of a faithfulness probe
+MARGIN = 0.05  # two strategies are as good as each other if the whole interval lies within this
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`name` against `baseline`, two labels of the grid, on sets of a domain."""
+
+    text: str
+    name: str
+    baseline: str
+    expects: Literal["higher", "as good"]
+    measure: Measure = "accuracy"
+    domain: Literal["in", "out", "all"] = "all"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A paper's question: `options` are defaults of `ablate`, given ones win; `controlled` have their controls."""
+
+    name: str
+    paper: str
+    question: str
+    options: Mapping[str, Any]
+    claims: tuple[Claim, ...]
+    controlled: tuple[str, ...] = field(default=())
+
+
+STUDIES = {
+    study.name: study
+    for study in (
+        Study(
+            "scott", "SCOTT: Self-Consistent Chain-of-Thought Distillation, arXiv 2305.01879",
+            "Does counterfactual training make the answer follow the rationale, and is it the tags that do it?",
+            {"strategies": ("cot", "scott"), "tags": ("none", "input", "both"), "baseline": "cot"},
+            (
+                Claim("scott answers about as well as cot", "scott", "cot", "as good"),
+                Claim("scott follows its rationale more than cot does", "scott", "cot", "higher", "follows"),
+                Claim("scott without tags follows its rationale as much as with them", "scott(tags=none)", "scott",
+                      "as good", "follows"),
+            ),
+            ("cot",),
+        ),
+        Study(
+            "mysteries", "Investigating Mysteries of CoT-Augmented Distillation, arXiv 2406.14511",
+            "Does the rationale help more after the label, and does it then matter what it says?",
+            {"placement": ("before", "after"), "permute_tokens": True, "mask_tokens": (0.5, 1.0),
+             "key_tokens": (1, 3, 5), "key_by": ("integrated-gradients",), "baseline": "post-cot"},
+            (
+                Claim("the rationale after the label beats the rationale before it", "post-cot", "cot", "higher"),
+                Claim("a permuted rationale is as good as an intact one", "post-cot-permuted", "post-cot", "as good"),
+                Claim("three key words are as good as the whole rationale",
+                      "post-cot-key(k=3, by=integrated-gradients)", "post-cot", "as good"),
+                Claim("three key words beat three random words",
+                      "post-cot-key(k=3, by=integrated-gradients)", "post-cot-random-k(k=3)", "higher"),
+                Claim("the rationale helps at all", "post-cot", "answer-only", "higher"),
+                Claim("its content helps: it beats another question's rationale", "post-cot",
+                      "post-cot [swapped rationales]", "higher"),
+            ),
+            ("post-cot",),
+        ),
+        Study(
+            "cascod", "Improve Student's Reasoning Generalizability through Cascading Decomposed CoTs Distillation, "
+            "arXiv 2405.19842",
+            "Do two cascaded steps generalise better than one chain, and what do they cost?",
+            {"strategies": ("cot", "cascod", "step-by-step"), "param": {"cascod.alpha": ("0.1", "0.3", "0.5")},
+             "baseline": "cot"},
+            (
+                Claim("cascod beats cot in domain", "cascod", "cot", "higher", domain="in"),
+                Claim("cascod beats cot out of domain", "cascod", "cot", "higher", domain="out"),
+                Claim("cascod beats step-by-step out of domain", "cascod", "step-by-step", "higher", domain="out"),
+                Claim("the rationale helps out of domain", "cascod", "answer-only", "higher", domain="out"),
+            ),
+            ("cot",),
+        ),
+    )
+}
+
+
+def study(name: str) -> Study:
+    """The study of that name."""
+    if name not in STUDIES:
+        raise UsageError(f"no study {name!r}{did_you_mean(name, STUDIES)}; there are {', '.join(STUDIES)}")
+    return STUDIES[name]

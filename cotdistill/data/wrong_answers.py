@@ -20,11 +20,14 @@ NEAR = 10  # a wrong number lies within a tenth of the right one, at least withi
 
 
 def wrong_choices(example: Example) -> list[str]:
-    """The wrong texts a question offers, each once, in their order; binary questions have one; free answers none."""
+    """The wrong texts a question offers, each once, in their order: one for binary questions, none for free answers."""
     kind = example.kind_of_answer
     if example.choices is not None:
-        texts = dict.fromkeys(example.choices)
-        return [text for text in texts if not same_answer(text, example.answer, example.choices, kind)]
+        texts: dict[str, str] = {}
+        for text in example.choices:
+            texts.setdefault(_words(text), text)
+        texts.pop(_words(example.answer))
+        return [text for text in texts.values() if not same_answer(text, example.answer, example.choices, kind)]
     opposite = OPPOSITES.get(example.answer.strip().lower())
     return [_like(opposite, example.answer)] if opposite and kind in ("yesno", "truefalse") else []
 
@@ -40,17 +43,15 @@ def wrong_answer(example: Example, pool: Sequence[Example] = (), seed: int = 0) 
 
 
 def _near_number(example: Example, seed: int) -> str:
-    """A number near the gold one with as many decimals: 18 -> 21, 3.50 -> 3.20; never below zero for a gold >= 0."""
-    gold = first_number(example.answer) or "0"
-    number = Decimal(gold) if "/" not in gold else Decimal(gold.split("/")[0])
+    """A number near the gold one, with as many decimals: 18 -> 21, 3.50 -> 3.57; none below zero for a gold >= 0."""
+    gold, _, over = (first_number(example.answer) or "0").partition("/")
+    number = Decimal(gold)
     unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
-    steps = max(NEAR, int(abs(number / unit)) // NEAR)
-    offsets = [step for step in (*range(-min(steps, 1000), 0), *range(1, min(steps, 1000) + 1))
-               if number < 0 or number + step * unit >= 0]
-    scale = max(1, steps // 1000)  # a far number is moved in larger steps, or all digits but the last would stand
-    near = number + rng(seed, "wrong-answer", example.id).choice(offsets) * unit * scale
-    text = format(max(near, unit) if number >= 0 and near < 0 else near, "f")
-    return text if "/" not in gold else f"{text}/{gold.split('/')[1]}"
+    most = max(NEAR, int(abs(number / unit)) // NEAR)
+    below = most if number < 0 else min(most, int(number / unit))
+    step = rng(seed, "wrong-answer", example.id).randint(-below, most - 1)
+    near = format(number + (step if step < 0 else step + 1) * unit, "f")
+    return f"{near}/{over}" if over else near
 
 
 def _answer_of_another(example: Example, pool: Sequence[Example], seed: int) -> str:
@@ -66,3 +67,7 @@ def _answer_of_another(example: Example, pool: Sequence[Example], seed: int) -> 
 def _like(word: str, model: str) -> str:
     """`word` in the case of `model`: Yes -> No, TRUE -> FALSE."""
     return word.upper() if model.isupper() else word.capitalize() if model[:1].isupper() else word
+
+
+def _words(text: str) -> str:
+    return " ".join(text.casefold().split())

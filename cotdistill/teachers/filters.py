@@ -30,7 +30,8 @@ def judged(example: Example, kind: Kind, supports: str, text: str, *, teacher: s
     if hinted(decoding) and found.rule not in EXPLICIT:
         parsed = None
     verdict = judge(parsed, supports, example.choices, example.kind_of_answer)
-    words = found.rationale if parsed is not None else text.strip()
+    # An answer sentence with no rationale before it stays: what follows it may be one, and the label says so.
+    words = (found.rationale if parsed is not None else "") or text.strip()
     rationale = Rationale(
         kind=kind, text=thoughts.strip() if thoughts else words,
         answer=supports if hinted(decoding) else parsed,
@@ -41,15 +42,19 @@ def judged(example: Example, kind: Kind, supports: str, text: str, *, teacher: s
 
 def relabel(example: Example, rationales: Sequence[Rationale],
             keep_all: bool = False) -> list[Rationale]:
-    """All rationales of one question with their labels; the second of two that say the same is `repeated`."""
+    """All rationales of one question with their labels.
+
+    The second of two that say the same is `repeated`, also where they are to support different answers: words that
+    fit both support neither.
+    """
     labelled: list[Rationale] = []
-    seen: set[tuple[Kind, str]] = set()
+    seen: set[str] = set()
     for rationale in rationales:
         words = " ".join(rationale.text.lower().split())
         label = _label(example, rationale)
-        if label == "keep" and (rationale.kind, words) in seen:
+        if label == "keep" and words in seen:
             label = "repeated"
-        seen.add((rationale.kind, words))
+        seen.add(words)
         if keep_all and rationale.text and rationale.answer is not None:
             label = "keep"
         labelled.append(rationale.model_copy(update={"label": label}))

@@ -124,7 +124,7 @@ def _choices(folder: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("reasoning", "text"), [("rationale", "Let me think."), ("drop", "")])
+@pytest.mark.parametrize(("reasoning", "text"), [("rationale", "Let me think."), ("drop", "So the answer is yes.")])
 def test_thoughts_become_the_rationale_only_when_told(reasoning: str, text: str, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     settings = {"reasoning": reasoning, "out": out}

@@ -42,10 +42,11 @@ Slots = Mapping[Slot, SlotValue]
 
 @dataclass(frozen=True)
 class Part:
-    """Literal text, or a blank and one slot such as " {answer}"."""
+    """Literal text, or a blank and one slot such as " {answer}". `opening`: it begins a chat turn, without a blank."""
 
     text: str
     weight: float
+    opening: bool = False
 
     @property
     def slot(self) -> Slot | None:
@@ -116,12 +117,14 @@ class Form:
 class FillContext:
     """What a rewriting may use besides the text: all draws come from (seed, purpose, id).
 
-    `tokenize` gives the student's ids of a text; `scores` gives one importance per word of a rationale.
+    `tokenize` gives the student's ids of a text; `scores` gives one importance per word of a rationale; `render`
+    gives a draft's answer as the run shows answers (text, letter or both).
     """
 
     seed: int
     tokenize: Callable[[str], tuple[int, ...]]
     scores: Callable[[str, str, str], list[float]] | None = None
+    render: Callable[[Draft], str] = lambda draft: draft.answer
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,12 @@ class Draft:
     rationale: str
     answer: str
     index: int = 0  # which of the example's rationales this is
+    kind: Kind = "factual"
+    dual: Draft | None = None  # the draft of the other kind, where the strategy reads both
 
 
 Fill = Callable[[Draft, FillContext], Slots]
+Reweight = Callable[[Any, Any], Any]  # (coef, nll) -> coef, arrays over targets; no gradient flows through it
 
 
 def default_fill(draft: Draft, context: FillContext) -> Slots:
@@ -149,6 +155,7 @@ class Strategy:
     `plan`: forms walked until {answer} is known. `explain`: forms walked until {rationale} is known, after or
     instead of the answer; None means the strategy gives no rationale and probes say "not applicable".
     `needs_scores`: the name of the word scores that `fill` reads ("tfidf", ...), made before encoding.
+    `reweight`: changes coefs once the nll is known, e.g. EDIT's gate.
     """
 
     name: str
@@ -159,6 +166,7 @@ class Strategy:
     fill: Fill = default_fill
     params: Mapping[str, Any] = field(default_factory=dict)
     needs_scores: str | None = None
+    reweight: Reweight | None = None
 
     def __post_init__(self) -> None:
         names = [form.name for form in self.forms]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cotdistill.data.records import Item, Kind
 from cotdistill.errors import DataError, NothingLeft
@@ -36,11 +36,17 @@ def join(items: Sequence[Item], strategy: Strategy) -> tuple[list[Sample], Count
             left_out[f"no kept {missing[0]} rationale"] += 1
             continue
         width = max(map(len, sides.values()))
-        samples += [Sample(item.id, {kind: drafts[at % len(drafts)] for kind, drafts in sides.items()})
+        samples += [_sample(item.id, {kind: drafts[at % len(drafts)] for kind, drafts in sides.items()})
                     for at in range(width)]
     if not samples:
         _explain_nothing(items, strategy, kinds)
     return samples, left_out
+
+
+def _sample(row: str, drafts: dict[Kind, Draft]) -> Sample:
+    """Each draft knows the one of the other kind, where there is one."""
+    duals = {kind: next((other for of, other in drafts.items() if of != kind), None) for kind in drafts}
+    return Sample(row, {kind: replace(draft, dual=duals[kind]) for kind, draft in drafts.items()})
 
 
 def _drafts(item: Item, kind: Kind, with_rationale: bool) -> list[Draft]:
@@ -48,7 +54,8 @@ def _drafts(item: Item, kind: Kind, with_rationale: bool) -> list[Draft]:
     if kind == "factual" and not with_rationale:
         return [Draft(example, "", item.answer)]
     # The factual answer is the gold one; a counterfactual row's is the wrong answer its rationale argues for.
-    return [Draft(example, rationale.text, item.answer if kind == "factual" else rationale.answer, at)
+    return [Draft(example, rationale.text, item.answer if kind == "factual" else rationale.answer, at,
+                  kind)
             for at, rationale in enumerate(item.kept(kind)) if rationale.text.strip() and rationale.answer is not None]
 
 

@@ -23,7 +23,7 @@ from cotdistill.strategies.forms import Strategy
 
 Factory = Callable[..., Strategy]
 GROUP = "cotdistill.strategies"
-PAPERS = ("baselines", "multi_task", "scott", "cascod", "post_cot")
+PAPERS = ("baselines", "multi_task", "scott", "cascod", "post_cot", "edit_krsl")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -94,6 +94,7 @@ class Encoder:
     def encode(self, samples: Sequence[Sample], strategy: Strategy, context: FillContext) -> EncodedSet:
         """Every sample's learned forms as token trees; over-long samples are dropped whole and counted."""
         forms = strategy.learned_forms()
+        context = replace(context, render=self._rendered)
         filled = [{kind: self._fill(strategy, draft, context) for kind, draft in sample.drafts.items()}
                   for sample in samples]
         self._warm(samples, filled, forms)
@@ -118,9 +119,14 @@ class Encoder:
         source = [*self.tokens.before, *(i for piece in pieces for i in piece), *self.tokens.after]
         return (None, source) if self.start is None else (source, [self.start])
 
+    def target(self, form: Form) -> list[Part]:
+        """The parts of a form's target. Behind a chat template the first begins a turn: its blank is dropped."""
+        first, *rest = form.target
+        return [replace(first, opening=True) if self.tokens.chat else first, *rest]
+
     def part_ids(self, part: Part, slots: Slots) -> tuple[int, ...]:
         """Ids of a target part whose slot, if any, is filled."""
-        return self._part_ids(part, dict(slots), first=False)
+        return self._part_ids(part, dict(slots), first=part.opening)
 
     def too_long(self, ids: Sequence[int]) -> bool:
         """Whether a sequence exceeds the student's context (or --max-length)."""
@@ -129,7 +135,7 @@ class Encoder:
     def _sequence(self, index: int, form: Form, example: Example, slots: Slots) -> FormSequence:
         source, ids = self.prompt(form, example, slots)
         targets: list[tuple[int, int, float]] = []
-        for part in form.target:
+        for part in self.target(form):
             piece = self.part_ids(part, slots)
             weights = _weights(part, slots, len(piece))
             targets += [(len(ids) + at - 1, token, weight)
@@ -145,8 +151,11 @@ class Encoder:
         slots = strategy.fill(draft, context)
         answer = slots["answer"]
         if isinstance(answer, str):
-            answer = render_answer(answer, draft.example.choices, self.answers)
+            answer = self._rendered(replace(draft, answer=answer))
         return {"rationale": slots["rationale"], "answer": answer}
+
+    def _rendered(self, draft: Draft) -> str:
+        return render_answer(draft.answer, draft.example.choices, self.answers)
 
     def _question_slots(self, example: Example, slots: Slots) -> dict[str, SlotValue]:
         return {**slots, "question": example.text()}
@@ -155,7 +164,7 @@ class Encoder:
         text = render(part.text, slots)
         if isinstance(text, Tokens):
             return text.ids
-        return self.tokens.first(text) if first else self.tokens.segment(text)
+        return self.tokens.first(text.lstrip() if part.opening else text) if first else self.tokens.segment(text)
 
     def _warm(self, samples: Sequence[Sample], filled: Sequence[dict[str, Slots]], forms: Sequence[Form]) -> None:
         first: set[str] = set()
@@ -163,10 +172,10 @@ class Encoder:
         for sample, by_kind in zip(samples, filled, strict=True):
             for form in forms:
                 slots = self._question_slots(sample.drafts[form.kind].example, by_kind[form.kind])
-                for at, part in enumerate((*form.source_segments(), *form.target)):
+                for at, part in enumerate((*form.source_segments(), *self.target(form))):
                     text = render(part.text, slots)
                     if isinstance(text, str):
-                        (first if at == 0 else rest).add(text)
+                        (first if at == 0 or part.opening else rest).add(text.lstrip() if part.opening else text)
         self.tokens.warm(first, rest)
 
 

@@ -16,10 +16,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from cotdistill.config import DEMO
 from cotdistill.errors import Unavailable
+from cotdistill.strategies.forms import Reweight
 from cotdistill.students.attention import PACKED, Segments, segments, using_attention
 from cotdistill.students.batches import Row
 from cotdistill.students.encode import Encoded, Share
-from cotdistill.students.loss import Reweight, nll_of, weighted_nll
+from cotdistill.students.loss import nll_of, weighted_nll
 from cotdistill.students.tokens import SegmentTokenizer
 
 TOLERANCE = 1e-4  # of an nll in float32, a fast path against the plain one
@@ -112,6 +113,11 @@ class Student:
             except (TypeError, RuntimeError):
                 return False
             return direct is not None and _agree(direct, self.token_nll(batch))
+
+    def forget_tests(self) -> None:
+        """The model was changed: the start-up tests above are run again when asked for."""
+        for name in ("can_pack", "head_is_linear"):
+            self.__dict__.pop(name, None)
 
     def collate(self, rows: Sequence[Row], packed: bool = False) -> Batch:
         """Token trees padded on the right to the longest, or packed in one row, on the model's device."""

@@ -6,15 +6,16 @@ is turned into its own gradient in place, and the head's gradients are done when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cotdistill.strategies.forms import Reweight
+
 CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 512 << 20}  # of float32 logits; on a CPU about what its last cache holds
-Reweight = Callable[[Any, Any], Any]  # (coef, nll) -> coef, e.g. EDIT's gate; both [N]
 
 
 def nll_of(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -23,12 +23,12 @@ from cotdistill.console import progress
 from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.seeds import derive
 from cotdistill.students import checkpoints
+from cotdistill.strategies.forms import Reweight
 from cotdistill.students.attention import PACKED, using_attention
 from cotdistill.students.batches import Row, for_rank, micro_batches, step_indices, step_rows
 from cotdistill.students.curves import Curves
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
-from cotdistill.students.loss import Reweight
 from cotdistill.students.memory import OutOfMemory, TokenBudget, out_of_memory_raised
 from cotdistill.students.optimizers import learning_rate, optimizer_for
 
@@ -57,9 +57,7 @@ def train(student: Student, data: EncodedSet, config: DistillConfig, folder: Pat
     `reweight`: (coef, nll) -> coef. `dev_accuracy` chooses the weights that are kept and may stop early.
     `plain`: padded rows and the model's own logits, the reference that every fast path is tested against.
     """
-    loop = _Loop(student, data, config, folder, reweight, dev_accuracy, plain)
-    with using_attention(student.model, PACKED if loop.packed else None):
-        return loop.run()
+    return Loop(student, data, config, folder, reweight, dev_accuracy, plain).run()
 
 
 def total_steps(config: DistillConfig, examples: int) -> int:
@@ -69,16 +67,17 @@ def total_steps(config: DistillConfig, examples: int) -> int:
     return max(1, ceil((config.epochs or 10.0) * examples / config.batch_size))
 
 
-class _Loop:
-    """A run's moving parts."""
+class Loop:
+    """A run's moving parts; `run` is a whole run, `advance` some of its steps (benchmarks take turns)."""
 
     def __init__(self, student: Student, data: EncodedSet, config: DistillConfig, folder: Path,
-                 reweight: Reweight | None, dev_accuracy: DevAccuracy | None, plain: bool) -> None:
+                 reweight: Reweight | None = None, dev_accuracy: DevAccuracy | None = None,
+                 plain: bool = False) -> None:
         self.student, self.data, self.config, self.folder = student, data, config, folder
         self.reweight, self.dev_accuracy = reweight, dev_accuracy
         self.packed = not plain and student.can_pack
-        self.plain = plain or not student.head_is_linear
         self.decoding = student.model.config._attn_implementation
+        self.plain = plain or not student.head_is_linear
         self.steps = total_steps(config, len(data.samples))
         self.accelerator = _accelerator(student, config, folder)
         optimizer = optimizer_for(student.model, config)
@@ -99,21 +98,32 @@ class _Loop:
     def run(self) -> Trained:
         """All remaining steps."""
         started = self.progress.step
-        with progress("training", self.steps - started) as advance:
-            curves = Curves(self.folder, self.data.forms, self.accelerator, started, advance)
-            self.model.train()
-            while self.progress.step < self.steps and not self.progress.stopped:
+        with progress("training", self.steps - started) as show:
+            curves = self._curves(show)
+            self.advance(self.steps - started, curves)
+        self.accelerator.end_training()
+        best = self._finish()
+        return Trained(self.progress.step, curves.loss, curves.seconds, self.accelerator.num_processes, curves.inputs,
+                       started, *best)
+
+    def advance(self, steps: int, curves: Curves | None = None) -> None:
+        """Up to `steps` optimizer steps, with the evaluations and checkpoints that fall due."""
+        curves = curves or self._curves(lambda count, note: None)
+        self.model.train()
+        with using_attention(self.student.model, PACKED if self.packed else None):
+            for _ in range(steps):
+                if self.progress.stopped:
+                    break
                 self._step(curves)
                 if self._due(self._dev_every):
                     self._evaluate(curves)
                 if self._due(self.config.checkpoint_every):
                     curves.flush()
                     self._save()
-            curves.flush()
-        self.accelerator.end_training()
-        best = self._finish()
-        return Trained(self.progress.step, curves.loss, curves.seconds, self.accelerator.num_processes, curves.inputs,
-                       started, *best)
+        curves.flush()
+
+    def _curves(self, show: Callable[[int, str], None]) -> Curves:
+        return Curves(self.folder, self.data.forms, self.accelerator, self.progress.step, show)
 
     def _step(self, curves: Curves) -> None:
         """One optimizer step, repeated with smaller micro-batches where memory did not suffice."""

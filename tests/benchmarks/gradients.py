@@ -1,0 +1,35 @@
+"""The distance of the fast path's gradient from a reference nobody could doubt."""
+
+from __future__ import annotations
+
+import torch
+
+from cotdistill.data.records import Item
+from cotdistill.students.batches import micro_batches, step_rows
+from cotdistill.students.attention import PACKED, using_attention
+from cotdistill.students.families import Student
+from tests.benchmarks.workload import encoded
+
+
+def gradient_distance(student: Student, strategy: str, rows: list[Item], budget: int = 1024) -> float:
+    """|fast - reference| / |reference| over all weights: one step's gradient, one sequence at a time, full logits."""
+    model = student.model.eval()
+    reference = encoded(student, strategy, rows, "none")
+    for row in step_rows(reference.samples, reference.forms):
+        tree, coef = row.tree, torch.from_numpy(row.coef)
+        ids = torch.from_numpy(tree.ids).long()[None]
+        if tree.source is None:
+            logits = model(input_ids=ids).logits[0]
+        else:
+            logits = model(input_ids=torch.from_numpy(tree.source).long()[None], decoder_input_ids=ids).logits[0]
+        chosen = logits.log_softmax(-1)[torch.from_numpy(tree.positions).long(), torch.from_numpy(tree.tokens).long()]
+        (coef * -chosen).sum().backward()
+    wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
+    model.zero_grad()
+    fast = encoded(student, strategy, rows, student.share)
+    _ = student.head_is_linear
+    with using_attention(model, PACKED if student.can_pack else None):
+        for batch in micro_batches(step_rows(fast.samples, fast.forms), budget, student.can_pack):
+            student.loss(student.collate(batch, student.can_pack))[0].backward()
+    found = torch.cat([p.grad.flatten() for p in model.parameters()])
+    return float((found - wanted).norm() / wanted.norm())

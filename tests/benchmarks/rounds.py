@@ -1,0 +1,214 @@
+"""Measuring fairly on a noisy machine: variants take turns inside each round, ratios are paired, medians reported.
+
+Seconds are the process's CPU seconds on its one thread: what else the machine does then hardly counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from threading import Semaphore, Thread
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to do the work. `start` builds it and returns `advance(steps)`; `examples` is one step's worth."""
+
+    name: str
+    start: Callable[[], Callable[[int], None]]
+    examples: float
+    steps: int = 1  # optimizer steps of one turn
+    bar: float | None = None  # how many times faster ours has to be
+    memory_bar: float | None = None  # ours may use this part of its memory
+    note: str = ""
+
+
+@dataclass
+class Row:
+    """What was measured of one variant."""
+
+    name: str
+    examples_per_second: float
+    ratio: float  # ours over this one, median of the rounds' paired ratios
+    low: float
+    high: float
+    bar: float | None
+    memory_mib: float | None
+    memory_part: float | None
+    memory_bar: float | None
+    gradient: float | None = None  # relative distance from the plain reference
+    note: str = ""
+
+    @property
+    def reached(self) -> bool:
+        """Whether every bar of this row is met."""
+        fast = self.bar is None or self.ratio >= self.bar
+        small = self.memory_bar is None or (self.memory_part is not None and self.memory_part <= self.memory_bar)
+        return fast and small
+
+
+class Worker:
+    """A variant in a process of its own: trainers keep global state, and memory can be told apart."""
+
+    def __init__(self, module: str, variant: Variant) -> None:
+        self.variant = variant
+        self.process = subprocess.Popen([sys.executable, "-m", module, "--serve", variant.name], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def ask(self, request: str) -> float:
+        """`advance N`: seconds of N optimizer steps; `peak N`: MiB they need."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(request + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            assert self.process.stderr is not None
+            raise RuntimeError(f"{self.variant.name} died: {self.process.stderr.read()[-2000:]}")
+        return float(answer)
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+
+
+def serve(variant: Variant) -> None:
+    """The other side of `Worker`."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # trainers print to stdout what they like
+    advance = variant.start()
+    for line in sys.stdin:
+        request, steps = line.split()
+        if request == "peak":
+            found = measure_peak(advance, int(steps))
+        else:
+            began = time.process_time()
+            advance(int(steps))
+            found = time.process_time() - began
+        answers.write(f"{found}\n")
+        answers.flush()
+
+
+def interleaved(module: str, variants: list[Variant], rounds: int) -> tuple[list[list[float]], dict[str, float]]:
+    """Examples per second of every variant in every round, and the memory of a step; each waits for its turn."""
+    workers = [Worker(module, variant) for variant in variants]
+    try:
+        memory = {worker.variant.name: worker.ask("peak 1") for worker in workers}
+        rates: list[list[float]] = [[] for _ in variants]
+        for turn in range(rounds):
+            for at in [*range(turn % len(workers), len(workers)), *range(turn % len(workers))]:
+                steps = variants[at].steps
+                rates[at].append(variants[at].examples * steps / workers[at].ask(f"advance {steps}"))
+        return rates, memory
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def compare(variants: list[Variant], rates: list[list[float]], memory: dict[str, float]) -> list[Row]:
+    """The first variant is ours; every row says how many times faster it was."""
+    ours, rows = rates[0], []
+    for variant, own in zip(variants, rates, strict=True):
+        ratios = sorted(a / b for a, b in zip(ours, own, strict=True))
+        used = memory.get(variant.name)
+        part = memory[variants[0].name] / used if used and variants[0].name in memory else None
+        rows.append(Row(variant.name, statistics.median(own), statistics.median(ratios), ratios[0], ratios[-1],
+                        variant.bar, used, part, variant.memory_bar, note=variant.note))
+    return rows
+
+
+def measure_peak(advance: Callable[[int], None], steps: int = 2) -> float:
+    """MiB that `steps` optimizer steps need on top of weights and optimizer state (which exist after one step)."""
+    advance(1)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
+    before = _status("VmRSS")
+    advance(steps)
+    return (_status("VmHWM") - before) / 1024
+
+
+def matmul_rate(size: int = 1024, repeats: int = 10) -> float:
+    """float32 GFLOP/s of this core, best of a few: what model FLOP utilisation is measured against."""
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    best = 0.0
+    for _ in range(5):
+        began = time.process_time()
+        for _ in range(repeats):
+            left @ right
+        best = max(best, 2 * size**3 * repeats / (time.process_time() - began) / 1e9)
+    return best
+
+
+class Paused:
+    """A run-to-the-end trainer that can be advanced step by step: it runs in a thread that waits at every step."""
+
+    def __init__(self, run: Callable[[Callable[[], None]], None]) -> None:
+        self.may_go, self.arrived = Semaphore(0), Semaphore(0)
+        self.failure: BaseException | None = None
+
+        def body() -> None:
+            torch.set_flush_denormal(True)  # a setting of each thread
+            try:
+                run(self._step_done)
+            except BaseException as error:
+                self.failure = error
+                self.arrived.release()
+
+        self.first = True
+        self.thread = Thread(target=body, daemon=True)
+
+    def _step_done(self) -> None:
+        self.arrived.release()
+        self.may_go.acquire()
+
+    def __call__(self, steps: int) -> None:
+        for _ in range(steps):
+            if self.first:
+                self.first = False
+                self.thread.start()
+            else:
+                self.may_go.release()
+            self.arrived.acquire()
+            if self.failure is not None:
+                raise self.failure
+
+
+def report(name: str, rows: list[Row], facts: dict[str, Any]) -> bool:
+    """Print the table, keep it as results/NAME-DATE.json, and say whether every bar was reached."""
+    print(f"\n{name}  ({', '.join(f'{key}: {value}' for key, value in facts.items())})")
+    head = ("variant", "ex/s", "ours is", "range", "bar", "MiB", "ours/its", "bar", "gradient", "")
+    table = [head, *map(_cells, rows)]
+    widths = [max(len(line[at]) for line in table) for at in range(len(head))]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    RESULTS.mkdir(exist_ok=True)
+    kept = RESULTS / f"{name}-{date.today().isoformat()}.json"
+    kept.write_text(json.dumps({"facts": facts, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    return all(row.reached for row in rows)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    def shown(value: float | None, pattern: str) -> str:
+        return "" if value is None else format(value, pattern)
+
+    return (row.name, f"{row.examples_per_second:.2f}", f"{row.ratio:.2f}x", f"{row.low:.2f}-{row.high:.2f}",
+            shown(row.bar, ".2f"), shown(row.memory_mib, ".0f"), shown(row.memory_part, ".3f"),
+            shown(row.memory_bar, ".3f"), shown(row.gradient, ".1e"), row.note + ("" if row.reached else "  MISSED"))
+
+
+def _status(field: str) -> int:
+    lines: Iterator[str] = iter(Path("/proc/self/status").read_text().splitlines())
+    return int(next(line for line in lines if line.startswith(field)).split()[1])

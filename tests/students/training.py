@@ -1,0 +1,75 @@
+"""What the training tests share: one step's loss and gradient by any path, and the papers' losses written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cotdistill.strategies.forms import FillContext, Strategy
+from cotdistill.strategies.join import join
+from cotdistill.strategies.registry import create
+from cotdistill.students.attention import PACKED, using_attention
+from cotdistill.students.batches import micro_batches, step_rows
+from cotdistill.students.encode import EncodedSet, Encoder, Share
+from cotdistill.students.families import Student
+from tests.models import items
+
+
+def encode(student: Student, strategy: Strategy | str, count: int = 4, share: Share | None = None,
+           rows: Any = None) -> EncodedSet:
+    """`count` rows as token trees; word scores are word lengths."""
+    made = create(strategy) if isinstance(strategy, str) else strategy
+    encoder = Encoder(student.tokens, student.start, share=share or student.share)
+    context = FillContext(0, student.tokens.segment, lambda _, text, __: [float(len(word)) for word in text.split()])
+    return encoder.encode(join(rows or items(count), made)[0], made, context)
+
+
+def step_gradient(student: Student, data: EncodedSet, strategy: Strategy | None = None, budget: int = 4096,
+                  plain: bool = False, order: list[int] | None = None) -> tuple[float, Tensor]:
+    """Loss and flat gradient of one optimizer step on all of `data`."""
+    packed = not plain and student.can_pack
+    assert plain or isinstance(student.head_is_linear, bool)
+    samples = data.samples if order is None else [data.samples[at] for at in order]
+    student.model.zero_grad()
+    loss = 0.0
+    with using_attention(student.model, PACKED if packed else None):
+        for batch in micro_batches(step_rows(samples, data.forms), budget, packed):
+            total, _ = student.loss(student.collate(batch, packed), None, strategy and strategy.reweight, plain)
+            total.backward()
+            loss += float(total.detach())
+    return loss, flat_gradient(student)
+
+
+def flat_gradient(student: Student) -> Tensor:
+    """All gradients as one vector (zeros where a parameter has none)."""
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten()
+                      for p in student.model.parameters() if p.requires_grad])
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """|one - other| / |other|."""
+    return float((one - other).norm() / other.norm())
+
+
+def target_nll(student: Student, source: str, shown: str, scored: str) -> Tensor:
+    """nll of the tokens of `scored` and EOS after `source` and `shown`, from text and the model alone [N]."""
+    words, model = student.tokenizer, student.model
+    eos = words.eos_token_id
+    if student.encoder_decoder:
+        target = words(shown + scored)["input_ids"]  # the tokenizer ends it in EOS
+        begun = len(words(shown, add_special_tokens=False)["input_ids"]) if shown else 0
+        logits = model(input_ids=torch.tensor([words(source)["input_ids"]]),
+                       decoder_input_ids=torch.tensor([[student.start, *target[:-1]]])).logits[0]
+        return -logits.log_softmax(-1)[range(len(target)), target][begun:]
+    prompt, whole = words(source + shown)["input_ids"], words(source + shown + scored)["input_ids"]
+    assert whole[: len(prompt)] == prompt
+    logits = model(input_ids=torch.tensor([whole])).logits[0]
+    wanted = [*whole[1:], eos]
+    return -logits.log_softmax(-1)[range(len(whole)), wanted][len(prompt) - 1:]
+
+
+def mean_over_rows(parts: list[Tensor]) -> Tensor:
+    """The papers' batch mean: over all scored tokens of all rows of one kind."""
+    return torch.cat(parts).mean()

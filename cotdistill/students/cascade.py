@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 
 NAME = "cotdistill_slots"
-ROOM = 64  # tokens by which the slots grow at a time
+ROOM = 32  # tokens by which the slots grow at a time
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Rows:
     slots: Tensor | slice  # [R]
     take: Tensor | None  # [R, Q]
     at: Tensor  # own position of each query [R, Q]; padding: any written position
-    length: int  # longest of these slots, new tokens included
+    length: int  # own tokens to read, at least the longest of these slots with its new ones
     give: Tensor | None = None  # [M]
     tokens: Tensor | None = None  # [M]
     masks: dict[tuple[int | None, int], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
@@ -129,8 +129,8 @@ class Step:
         for rows in self.rows:
             mask, before = rows.mask(window, queries.shape[1] // key.shape[1], self.cache.start, query.dtype)
             asked = queries[:, :, None] if rows.take is None else queries[rows.take].transpose(1, 2)
-            found = cascade(asked, held.keys[rows.slots, :, :rows.length], held.values[rows.slots, :, :rows.length],
-                            mask, prefix, before, scaling, softcap).transpose(1, 2)  # [R, Q, H, D]
+            keys, values = held.keys[rows.slots, :, :rows.length], held.values[rows.slots, :, :rows.length]
+            found = cascade(asked, keys, values, mask, prefix, before, scaling, softcap).transpose(1, 2)  # [R, Q, H, D]
             if rows.take is None:
                 return found.transpose(0, 1)
             out = torch.empty_like(queries) if out is None else out
@@ -147,25 +147,36 @@ def cascade(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, prefix: K
     queries: grouped heads then need no copy of the keys.
     """
     rows, heads, length, width = query.shape
-    groups = heads // keys.shape[1]
-    query = query.reshape(rows, keys.shape[1], groups * length, width)
-    if prefix is None and softcap is None:
+    query = query.reshape(rows, keys.shape[1], -1, width)  # [R, G, groups * Q, D]
+    # One query a row is a few small products: on a CPU the fused kernel takes longer than they do.
+    if prefix is None and softcap is None and (length > 1 or query.is_cuda):
         out = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scaling)
         return out.view(rows, heads, length, width)
-    own = query @ keys.transpose(-1, -2) * scaling
+    query = query * scaling
+    own = _cap(query @ keys.transpose(-1, -2), softcap) + mask
     if prefix is None:
-        return (_softmax(_cap(own, softcap) + mask) @ values).view(rows, heads, length, width)
-    # All rows' queries meet the prefix in one product a head: [G, R * groups * Q, D] x [G, D, P].
-    together = query.transpose(0, 1).flatten(1, 2)
-    shared = (together @ prefix.keys.transpose(-1, -2) * scaling).unflatten(1, (rows, -1)).transpose(0, 1)
-    own, shared = _cap(own, softcap) + mask, _cap(shared, softcap)
-    if before is not None:
-        shared = shared + before
-    weights = _softmax(torch.cat([shared, own], -1))
+        return (_softmax(own) @ values).view(rows, heads, length, width)
+    out = _with_prefix(query, own, values, prefix, before, softcap)
+    return out.reshape(rows, heads, length, width)
+
+
+def _with_prefix(query: Tensor, own: Tensor, values: Tensor, prefix: KeyValues, before: Tensor | None,
+                 softcap: float | None) -> Tensor:
+    """One softmax over prefix scores and own scores [R, G, Q, L]; the queries are scaled. -> [R, G, Q, D]
+
+    All rows' queries meet the prefix in one product a head, [R * Q, D] x [D, P]. Scores stay in the order [G, R, Q]
+    of that product: its large part is then never copied to be transposed.
+    """
+    rows, heads, length, _ = query.shape
     split = prefix.keys.shape[1]
-    from_shared = weights[..., :split].transpose(0, 1).flatten(1, 2) @ prefix.values
-    out = weights[..., split:] @ values + from_shared.unflatten(1, (rows, -1)).transpose(0, 1)
-    return out.view(rows, heads, length, width)
+    shared = query.transpose(0, 1).flatten(1, 2) @ prefix.keys.transpose(-1, -2)
+    shared = _cap(shared.view(heads, rows, length, split), softcap)
+    if before is not None:
+        shared = shared + before.transpose(0, 1)
+    weights = _softmax(torch.cat([shared, own.transpose(0, 1)], -1))  # [G, R, Q, P + L]
+    from_prefix = weights[..., :split].flatten(1, 2) @ prefix.values
+    from_own = weights[..., split:].transpose(0, 1) @ values
+    return from_own + from_prefix.view(heads, rows, length, -1).transpose(0, 1)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
+import torch
 from torch import Tensor
 
 from cotdistill.students.decode import Choice, Session
@@ -36,8 +37,10 @@ class Contrast:
 
     def __call__(self, logits: Tensor, sessions: Sequence[Session]) -> list[Choice]:
         """logits float32 [sessions, 2, V] -> one choice a session."""
-        supported, perturbed = logits[:, 0] / self.temperature, logits[:, 1]
-        score = supported - self.lam * perturbed
+        supported, perturbed = logits[:, 0], logits[:, 1]
+        if self.temperature != 1:
+            supported = supported / self.temperature
+        score = torch.sub(supported, perturbed, alpha=self.lam)
         if self.plausibility is not None:
             floor = supported.amax(-1, keepdim=True) + log(self.plausibility)
             score = score.masked_fill(supported < floor, float("-inf"))

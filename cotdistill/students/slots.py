@@ -23,6 +23,9 @@ CHUNK = 512  # most tokens of one context in one step
 BUDGET = 1024  # pending tokens from which on no further session is admitted in a step
 
 
+Piece = tuple[int, int, int, int]  # tokens of one context in a step: slot, own position, index in the step, length
+
+
 @dataclass
 class Context:
     """One slot and its tokens behind the shared prefix: `fed` are in the cache, `pending` are not yet."""
@@ -70,6 +73,7 @@ class _Run:
         self.shared = shared if shared >= SHORTEST_PREFIX else 0
         prefix = self._prefill(prompts[0][: self.shared]) if self.shared else None
         self.cache = SlotCache(min(batch_size, len(sessions)) * self.k, prefix)
+        self.cache.reserve(max(map(len, prompts)) - self.shared)
         self.held: list[list[int]] = [[] for _ in range(self.cache.slots)]  # own tokens in each slot, left ones too
         self.free = list(range(self.cache.slots))
         # Contexts that begin alike sit down together. The last one is the next.
@@ -179,7 +183,7 @@ class StepPlan:
         self.tokens: list[int] = []
         self.positions: list[int] = []
         self.last: dict[int, int] = {}  # slot -> its last token in this step
-        self.pieces: list[tuple[int, int, int, int]] = []  # slot, own position and step index of a piece, its length
+        self.pieces: list[Piece] = []
         self.writes: list[tuple[int, int, int]] = []  # taken over inside this step: token, slot, own position
         # slot -> own tokens cached before this step, and where in the step each later one is computed
         self.origin: dict[int, tuple[int, list[int]]] = {}
@@ -219,29 +223,32 @@ class StepPlan:
             tokens, to, behind = map(list, zip(*self.writes, strict=True))
             source = torch.tensor([*range(len(slots)), *tokens], device=device)
             slots, ats = slots + to, ats + behind
-        singles = [piece for piece in self.pieces if piece[3] == 1]
-        chunks = [piece for piece in self.pieces if piece[3] > 1]
-        rows = [_singles(singles, not chunks, device)] if singles else []
-        rows += [_chunks(chunks, device)] if chunks else []
+        by_length: dict[int, list[Piece]] = {}  # attended to together, at most half of it padding
+        for piece in self.pieces:
+            by_length.setdefault((piece[3] - 1).bit_length(), []).append(piece)
+        singles = by_length.pop(0, [])
+        # Single tokens read the slots' whole room: gaps between the slots' tokens would halve a CPU's reading speed.
+        rows = [_singles(singles, not by_length, self.cache.room, device)] if singles else []
+        rows += [_chunks(pieces, device) for pieces in by_length.values()]
         return Step(self.cache, source, torch.tensor(slots, device=device), torch.tensor(ats, device=device), rows)
 
 
-def _singles(pieces: list[tuple[int, int, int, int]], alone: bool, device: torch.device) -> Rows:
+def _singles(pieces: list[Piece], alone: bool, room: int,
+             device: torch.device) -> Rows:
     """One token each: attention reads slots 0 to the highest in place; slots without a token give nothing."""
     width = max(slot for slot, *_ in pieces) + 1
-    longest = max(at for _, at, _, _ in pieces) + 1
     if alone and [(slot, first) for slot, _, first, _ in pieces] == [(at, at) for at in range(width)]:
         ats = torch.tensor([[at] for _, at, _, _ in pieces], device=device)
-        return Rows(slice(0, width), None, ats, longest)
+        return Rows(slice(0, width), None, ats, room)
     take, own = [[0]] * width, [[0]] * width
     for slot, at, first, _ in pieces:
         take[slot], own[slot] = [first], [at]
-    return Rows(slice(0, width), torch.tensor(take, device=device), torch.tensor(own, device=device), longest,
+    return Rows(slice(0, width), torch.tensor(take, device=device), torch.tensor(own, device=device), room,
                 torch.tensor([slot for slot, *_ in pieces], device=device),
                 torch.tensor([first for _, _, first, _ in pieces], device=device))
 
 
-def _chunks(pieces: list[tuple[int, int, int, int]], device: torch.device) -> Rows:
+def _chunks(pieces: list[Piece], device: torch.device) -> Rows:
     """Several tokens each, padded to the longest piece inside attention only."""
     width = max(length for *_, length in pieces)
     steps = torch.arange(width, device=device)

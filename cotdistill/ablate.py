@@ -1,110 +1,244 @@
-"""`cotdistill ablate`: a grid of strategies, parameters and seeds on the same rows, compared in one table."""
+"""`cotdistill ablate`: a grid of strategies, parameters and seeds on the same rows, compared in one report.
+
+    rows        elicited, or given; one file a teacher decoding, the questions every arm can use
+    references  the teacher and the untrained student answer the evaluation sets
+    budget      how many steps each arm gets
+    sweep       each arm's learning rate, chosen on dev rows
+    cells       arms x seeds, trained and evaluated by warm workers; what is finished is not done again
+    report      comparisons, tables and figures from the stored predictions
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import DEMO, AblateConfig, DistillConfig, ElicitConfig, EvaluateConfig
+from cotdistill.config import DEMO, AblateConfig, ElicitConfig
 from cotdistill.console import say, warn
-from cotdistill.data.records import Item
+from cotdistill.data.files import json_digest, write_text
+from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
-from cotdistill.data.runcard import read_card
-from cotdistill.distill import distill_items
-from cotdistill.elicit import elicit
-from cotdistill.errors import CotdistillError, NothingLeft, UsageError, did_you_mean
-from cotdistill.evaluate import evaluate_set, load_sets
-from cotdistill.strategies.grids import DEFAULT, Variant, variants
+from cotdistill.data.tasks import is_world
+from cotdistill.distill import definition
+from cotdistill.errors import CotdistillError, UsageError
+from cotdistill.grid.arms import GREEDY, Arm, arms, baseline, settled
+from cotdistill.grid.budgets import Load, budget_steps, needs_loads
+from cotdistill.grid.cells import Cell, CellStore, Record
+from cotdistill.grid.crews import crew_for
+from cotdistill.grid.rows import Rows, of_decoding, rows_file, training_rows, write_common
+from cotdistill.grid.sets import QuestionSet, dev_set, question_sets
+from cotdistill.grid.workers import Crew, Task
+from cotdistill.grid.workshop import (
+    Workshop,
+    answer_as_teacher,
+    answer_untrained,
+    distill_settings,
+    elicit_rows,
+    evaluation_settings,
+    measure,
+    run_cell,
+)
+from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.strategies.join import join
-from cotdistill.strategies.registry import create
+from cotdistill.strategies.studies import Study
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One training run of the grid."""
+def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Iterator[Record]:
+    """Run what is missing of a grid, yield each cell's record as it is done, and write the report.
 
-    variant: Variant
-    seed: int
-
-
-def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Iterator[dict[str, Any]]:
-    """Run every cell and yield its record as it is done; failed cells are yielded with their error."""
-    chosen = grid(config)
-    cells = [Cell(variant, seed) for variant in chosen for seed in config.seeds]
-    say(f"{len(chosen)} variants x {len(config.seeds)} seeds = {len(cells)} cells: "
-        + ", ".join(variant.label for variant in chosen))
+    `rows`: elicited rows, `-` for stdin; None elicits on `--train`, by default the embedded world. Failed cells are
+    yielded with their error; the others go on.
+    """
+    config, study = settled(config)
+    made = arms(config)
+    base = baseline(config, made)
+    say(f"{len(made)} arms x {len(config.seeds)} seeds = {len(made) * len(config.seeds)} cells, against {base.label}: "
+        + ", ".join(arm.label for arm in made))
+    grid = Grid(config, study, made, base, rows)
     if dry_run:
+        grid.describe()
         return
-    out = config.out or Path("runs") / "ablation"
-    source = rows if rows is not None else str(_elicited(config, chosen, out))
-    items = common_items(read_items(source, config.limit), chosen)
-    for cell in cells:
-        try:
-            yield from _run_cell(config, cell, items, source, out)
-        except CotdistillError as error:
-            warn(f"{cell.variant.label}, seed {cell.seed}: {error}")
-            yield {"cell": cell.variant.label, "seed": cell.seed, "error": str(error)}
+    crew = crew_for(config, partial(Workshop, config, grid.out), len(made) * len(config.seeds))
+    try:
+        yield from grid.run(crew)
+    finally:
+        crew.close()
 
 
-def grid(config: AblateConfig) -> list[Variant]:
-    """The variants that the options spell; unknown parameters are refused."""
-    names = config.strategies or (() if _ablations_named(config) else DEFAULT)
-    known = {param for name in (*names, *DEFAULT) for param in create(name).params}
-    for param in config.param:
-        if param not in known:
-            raise UsageError(f"--param {param}: no chosen strategy has it{did_you_mean(param, known)}")
-    return variants(names, config.param, config.permute_level if config.permute_tokens else (), config.mask_tokens,
-                    config.key_tokens)
+class Grid:
+    """One ablation on its way from rows to report; everything lies under `out`."""
+
+    def __init__(self, config: AblateConfig, study: Study | None, made: Sequence[Arm], base: Arm,
+                 rows: str | None) -> None:
+        self.config, self.study, self.arms, self.base, self.given = config, study, list(made), base, rows
+        self.train = config.train or (DEMO if rows is None else None)
+        self.teacher = config.teacher or (DEMO if self.train and is_world(self.train) else None)
+        if rows is None and self.teacher is None:
+            raise UsageError("ablate elicits only with a teacher: name --teacher, or give elicited ROWS")
+        self.out = config.out or Path("runs") / (f"ablation-{config.study}" if config.study else "ablation")
+        self.sets = tuple(question_sets(config.data, self.train, config.data_seed))
+        self.decodings = list(dict.fromkeys(arm.decoding for arm in made)) or [GREEDY]
+        self.store = CellStore(self.out)
+        self.records: dict[str, Record] = {}
+
+    def run(self, crew: Crew) -> Iterator[Record]:
+        """Every stage."""
+        yield from self.prepare(crew)
+        self.rows = self.read_rows()
+        self.digests = {arm.label: digest(training_rows(self.rows, arm, self.config.data_seed)) for arm in self.arms}
+        self.steps = self.budget(crew)
+        self.rates = self.sweep(crew)
+        cells = [self.cell(arm, seed, self.rates[arm.label], "compare", self.sets)
+                 for arm in self.arms for seed in self.config.seeds]
+        yield from self.run_cells(crew, cells, self.sets)
+
+    def prepare(self, crew: Crew) -> Iterator[Record]:
+        """Rows, and beside them the references."""
+        for decoding in self.decodings:
+            self._rows_task(crew, decoding)
+        for name, about, task in self._references():
+            stored = self.store.finished(json_digest(about))
+            if stored is None:
+                crew.submit([Task((name, about), *task)])
+            else:
+                yield self.take(stored, None)
+        for outcome in crew.outcomes():
+            if outcome.error is not None and (outcome.refused or isinstance(outcome.about, str)):
+                raise UsageError(outcome.error) if outcome.refused else CotdistillError(outcome.error)
+            if isinstance(outcome.about, str):
+                continue
+            name, about = outcome.about
+            if outcome.error is not None:
+                yield self.take({"cell": name, "arm": name, "error": outcome.error}, about)
+            else:
+                yield self.take(outcome.value[0], about, outcome.value[1])
+
+    def read_rows(self) -> Rows:
+        """The rows of every decoding, and which of them all arms can use."""
+        by_decoding = {decoding: read_items(rows_file(self.out, decoding)) for decoding in self.decodings}
+        hold_out = bool(self.config.sweep) and self.config.dev is None and not (self.train and is_world(self.train))
+        found = write_common(self.out, by_decoding, [arm.variant for arm in self.arms], self.config.match_lengths,
+                             hold_out, self.config.data_seed)
+        total = len(next(iter(by_decoding.values())))
+        if len(found.common) < total:
+            say(f"{len(found.common)} of {total} rows can be used by every arm; all train on those")
+        return found
+
+    def budget(self, crew: Crew) -> dict[str, int]:
+        """{label: optimizer steps}."""
+        samples = {arm.label: len(join(training_rows(self.rows, arm, self.config.data_seed), arm.variant.made)[0])
+                   for arm in self.arms}
+        loads: dict[str, Load] = {}
+        if needs_loads(self.config):
+            crew.submit([Task(arm.label, measure, (arm, self.config.lr)) for arm in self.arms])
+            loads = {outcome.about: Load(*_value(outcome)) for outcome in crew.outcomes()}
+        return budget_steps(self.config, self.arms, self.base, samples, loads)
+
+    def sweep(self, crew: Crew) -> dict[str, float]:
+        """{label: learning rate}: the one that is best on dev rows, with the first seed."""
+        rates = self.config.sweep.get("lr")
+        if not rates:
+            return dict.fromkeys((arm.label for arm in self.arms), self.config.lr)
+        dev = (dev_set(self.config.dev, self.train, self.rows.dev(), self.out, self.config.data_seed),)
+        cells = [self.cell(arm, self.config.seeds[0], rate, "sweep", dev) for arm in self.arms for rate in rates]
+        for _ in self.run_cells(crew, cells, dev):
+            pass
+        self.swept: dict[str, dict[str, float | None]] = {arm.label: {} for arm in self.arms}
+        for cell in cells:
+            found = self.records[cell.name].get("sets")
+            self.swept[cell.arm.label][f"{cell.lr:g}"] = found[dev[0].name]["accuracy"] if found else None
+        return {label: float(max(found, key=lambda rate: (found[rate] or 0.0, -float(rate))))
+                for label, found in self.swept.items()}
+
+    def run_cells(self, crew: Crew, cells: Sequence[Cell], sets: tuple[QuestionSet, ...]) -> Iterator[Record]:
+        """Records of all cells: finished ones from the store, the others from the workers."""
+        missing = []
+        for cell in cells:
+            if self.config.explain:
+                say(self.store.explain(cell.name, cell.definition))
+            stored = self.store.finished(cell.key)
+            if stored is None:
+                missing.append(cell)
+            else:
+                yield self.take(stored, None)
+        crew.submit([Task(cell, run_cell, (cell, sets)) for cell in missing])
+        for outcome in crew.outcomes():
+            cell = outcome.about
+            if outcome.error is None:
+                yield self.take(outcome.value[0], cell.definition, outcome.value[1])
+            else:
+                warn(f"{cell.name}: {outcome.error}")
+                yield self.take({"cell": cell.name, "arm": cell.arm.label, "seed": cell.seed,
+                                 "error": outcome.error}, cell.definition)
+
+    def cell(self, arm: Arm, seed: int, lr: float, purpose: str, sets: Sequence[QuestionSet]) -> Cell:
+        """A cell with its definition."""
+        steps = self.steps[arm.label]
+        settings = distill_settings(self.config, self.out, arm, seed, lr, steps)
+        about = {"training": definition(settings, arm.variant.made, self.digests[arm.label]),
+                 "evaluation": self._evaluation(sets)}
+        return Cell(arm, seed, lr, steps, purpose, about)
+
+    def take(self, record: Record, about: dict[str, Any] | Any | None, seconds: dict[str, float] | None = None) -> Record:
+        """Keep a record (`about`: its definition, where it is new); what is yielded has its measured seconds."""
+        if about is not None:
+            self.store.put(record["cell"], about, record)
+        self.records[record["cell"]] = record
+        return {**record, "seconds": seconds} if seconds else record
+
+    def describe(self) -> None:
+        """What would be run."""
+
+    def _rows_task(self, crew: Crew, decoding: str) -> None:
+        path = rows_file(self.out, decoding)
+        if self.given is not None:
+            items = self._given_items()
+            if self.config.teacher_decoding:
+                items = of_decoding(items, decoding)
+            write_text(path, "".join(item.line() + "\n" for item in items))
+            return
+        counterfactual = any(kind == "counterfactual" for arm in self.arms for kind, _ in arm.variant.made.needs())
+        assert self.teacher is not None
+        assert self.train is not None
+        crew.submit([Task(decoding, elicit_rows, (ElicitConfig(
+            teacher=self.teacher, data=self.train, hint="gold", decode=decoding, counterfactual=counterfactual,
+            limit=self.config.limit, out=path, device=self.config.device, data_seed=self.config.data_seed),))])
+
+    def _given_items(self) -> list[Item]:
+        assert self.given is not None
+        if not hasattr(self, "_items"):
+            self._items = read_items(self.given, self.config.limit)  # stdin can be read only once
+        return self._items
+
+    def _references(self) -> Iterator[tuple[str, dict[str, Any], tuple[Any, tuple[Any, ...]]]]:
+        """(name, definition, (call, arguments)) of the teacher's and the untrained students' rows."""
+        evaluation = self._evaluation(self.sets)
+        if self.teacher is not None:
+            configs = tuple(self._teacher_config(chosen) for chosen in self.sets)
+            about = {"teacher": [c.model_dump(mode="json", exclude={"out", "device"}) for c in configs],
+                     "evaluation": evaluation}
+            yield "teacher", about, (answer_as_teacher, (configs, self.sets))
+        for name in self.config.student:
+            arm = "untrained student" + (f" [{name}]" if len(self.config.student) > 1 else "")
+            about = {"untrained": definition(distill_settings(self.config, self.out, Arm(UNTRAINED, name), 0, 1.0, 1),
+                                             UNTRAINED.made, ""), "evaluation": evaluation}
+            yield arm, about, (answer_untrained, (name, arm, self.sets))
+
+    def _teacher_config(self, chosen: QuestionSet) -> ElicitConfig:
+        assert self.teacher is not None
+        return ElicitConfig(teacher=self.teacher, data=chosen.spec, split=chosen.split, hint="none",
+                            device=self.config.device, data_seed=self.config.data_seed,
+                            out=self.out / "references" / "teacher" / f"{chosen.name}.jsonl")
+
+    def _evaluation(self, sets: Sequence[QuestionSet]) -> dict[str, Any]:
+        return {"sets": {chosen.name: digest(chosen.examples()) for chosen in sets},
+                "settings": evaluation_settings(self.config).model_dump(
+                    mode="json", include={"score", "connectors", "max_new_tokens"})}
 
 
-def common_items(items: Sequence[Item], chosen: Sequence[Variant]) -> list[Item]:
-    """The rows that every variant can use: all methods share their data."""
-    common = list(items)
-    for variant in chosen:
-        strategy = create(variant.strategy, variant.params)
-        usable = {sample.id for sample in join(common, strategy)[0]}
-        common = [item for item in common if item.id in usable]
-    if not common:
-        raise NothingLeft("no row can be used by every strategy of the grid; see the yield table of elicit")
-    if len(common) < len(items):
-        say(f"{len(common)} of {len(items)} rows can be used by every strategy; all train on those")
-    return common
-
-
-def _ablations_named(config: AblateConfig) -> bool:
-    return bool(config.permute_tokens or config.mask_tokens or config.key_tokens)
-
-
-def _elicited(config: AblateConfig, chosen: Sequence[Variant], out: Path) -> Path:
-    """The embedded teacher's rationales on the embedded world, made once and kept beside the runs."""
-    path = out / "rationales.jsonl"
-    if not path.exists():
-        counterfactual = any(kind == "counterfactual" for variant in chosen
-                             for kind, _ in create(variant.strategy, variant.params).needs())
-        elicit(ElicitConfig(hint="gold", counterfactual=counterfactual, limit=config.limit, out=path,
-                            device=config.device, data_seed=config.data_seed))
-    return path
-
-
-def _run_cell(config: AblateConfig, cell: Cell, items: list[Item], source: str, out: Path) -> Iterator[dict[str, Any]]:
-    began = time.perf_counter()
-    strategy = create(cell.variant.strategy, cell.variant.params)
-    distilled = DistillConfig(
-        strategy=strategy.name, param={k: str(v) for k, v in cell.variant.params.items()}, student=config.student[0],
-        steps=config.steps, epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, seed=cell.seed,
-        data_seed=config.data_seed, device=config.device, dtype=config.dtype, plugin=config.plugin)
-    made = distill_items(distilled, strategy, items, source, folder=out / "runs")
-    assert made is not None
-    run = Path(made["run"])
-    trained = time.perf_counter() - began
-    asked = EvaluateConfig(data=config.data, device=config.device, seed=cell.seed, data_seed=config.data_seed)
-    card = read_card(run)
-    for name, examples in load_sets(asked, card):
-        began = time.perf_counter()
-        record = evaluate_set(asked, run, card, name, examples)
-        seconds = {"train": trained, "evaluate": time.perf_counter() - began}
-        yield {"cell": cell.variant.label, **record, "learned_tokens": made["learned_tokens"],
-               "input_tokens": made["input_tokens"], "steps": made["steps"], "seconds": seconds}
+def _value(outcome: Any) -> Any:
+    if outcome.error is not None:
+        raise UsageError(outcome.error) if outcome.refused else CotdistillError(outcome.error)
+    return outcome.value

@@ -7,7 +7,7 @@ definition has changed, `explain` says in which point.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,10 @@ class Cell:
         """Digest of the definition."""
         return json_digest(self.definition)
 
+    def run(self, out: Path) -> Path:
+        """Its run directory, as distill names it."""
+        return out / "runs" / f"{self.arm.variant.strategy}-{json_digest(self.definition['training'])[:8]}"
+
     @property
     def name(self) -> str:
         """`cot/seed-0`: what reports call the cell."""
@@ -42,39 +46,42 @@ class Cell:
 
 
 class CellStore:
-    """DIR/cells/KEY.json, one file a finished or failed cell."""
+    """DIR/cells/KEY.json, one file a finished or failed cell, or reference row."""
 
     def __init__(self, out: Path) -> None:
         self.folder = out / "cells"
 
     def finished(self, key: str) -> Record | None:
-        """The record of a cell that was finished, None for one that is missing or failed."""
-        path = self.folder / f"{key[:16]}.json"
-        if not path.is_file():
-            return None
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return stored["record"] if stored["key"] == key and "error" not in stored["record"] else None
+        """The record of what was finished, None where it is missing or failed."""
+        stored = self._read(self.folder / f"{key[:16]}.json")
+        return stored["record"] if stored and stored["key"] == key and "error" not in stored["record"] else None
 
-    def put(self, cell: Cell, record: Record) -> None:
+    def put(self, name: str, definition: Mapping[str, Any], record: Record) -> None:
         """Keep a record; a failed one is tried again next time."""
-        write_json(self.folder / f"{cell.key[:16]}.json",
-                   {"key": cell.key, "name": cell.name, "definition": cell.definition, "record": record})
+        key = json_digest(definition)
+        write_json(self.folder / f"{key[:16]}.json",
+                   {"key": key, "name": name, "definition": definition, "record": record})
 
-    def explain(self, cell: Cell) -> str:
+    def explain(self, name: str, definition: Mapping[str, Any]) -> str:
         """Why a cell has to be run, or that it is done."""
-        if self.finished(cell.key) is not None:
-            return f"{cell.name}: done ({cell.key[:8]})"
-        others = [stored for stored in self._stored() if stored["name"] == cell.name]
+        key = json_digest(definition)
+        if self.finished(key) is not None:
+            return f"{name}: done ({key[:8]})"
+        others = [stored for path in sorted(self.folder.glob("*.json"))
+                  if (stored := self._read(path)) and stored["name"] == name]
         if not others:
-            return f"{cell.name}: to be run, it is new"
-        failed = next((stored for stored in others if stored["key"] == cell.key), None)
+            return f"{name}: to be run, it is new"
+        failed = next((stored for stored in others if stored["key"] == key), None)
         if failed is not None:
-            return f"{cell.name}: to be run again, it failed: {failed['record'].get('error')}"
-        nearest = min((changes(stored["definition"], cell.definition) for stored in others), key=len)
-        return f"{cell.name}: to be run, " + "; ".join(nearest)
+            return f"{name}: to be run again, it failed: {failed['record'].get('error')}"
+        return f"{name}: to be run, " + "; ".join(min((changes(s["definition"], definition) for s in others), key=len))
 
-    def _stored(self) -> Iterable[dict[str, Any]]:
-        return (json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("*.json")))
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None  # never written, or damaged: the cell is run again
+        return found
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

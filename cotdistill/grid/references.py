@@ -17,12 +17,11 @@ from cotdistill.data.tasks import load_examples, training_rows
 from cotdistill.distill import student_digest
 from cotdistill.elicit import RECORDED, elicit, fitted, open_teacher, settled
 from cotdistill.errors import NothingLeft
-from cotdistill.evaluate import judged
+from cotdistill.evaluation.judging import judge_slot
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.forms import Strategy
 from cotdistill.students.families import Student
-from cotdistill.students.walk import Walked
 from cotdistill.teachers.planning import plan
 from cotdistill.teachers.prompts import PromptTemplate
 from cotdistill.teachers.recorded import ROWS
@@ -66,10 +65,13 @@ def write_predictions(path: Path, settings: str, predictions: list[Prediction]) 
 
 
 def _prediction(example: Example, item: Item, generated: int, forwarded: int) -> Prediction:
-    rationale = next((r for r in item.rationales if r.kind == "factual"), None)
-    if rationale is None:  # the call failed
-        return judged(example, Walked(None, None, False, 0, 0))
-    return judged(example, Walked(rationale.text, rationale.answer, rationale.finished, generated, forwarded))
+    said = next((r for r in item.rationales if r.kind == "factual"), None)  # none where the call failed
+    output = said.answer if said else None
+    answer, verdict = judge_slot(output, example.answer, example.choices, example.kind_of_answer)
+    return Prediction(
+        id=example.id, task=example.task, question=example.question, choices=example.choices, gold=example.answer,
+        rationale=said.text if said else None, output=output, answer=answer, verdict=verdict,
+        finished=said is not None and said.finished, generated=generated, forwarded=forwarded)
 
 
 def _token_counts(config: ElicitConfig, examples: list[Example], items: dict[str, Item]) -> dict[str, tuple[int, int]]:

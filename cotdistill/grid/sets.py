@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from cotdistill.config import DEMO
-from cotdistill.data.records import Example
+from cotdistill.data.files import write_text
+from cotdistill.data.records import Example, Item
 from cotdistill.data.tasks import is_world, load_examples
 from cotdistill.demo import world
 from cotdistill.errors import UsageError
@@ -56,3 +58,15 @@ def _splits(spec: str) -> list[str | None]:
 @lru_cache(maxsize=16)
 def _read(chosen: QuestionSet) -> tuple[Example, ...]:
     return tuple(load_examples(chosen.spec, chosen.split, chosen.limit, chosen.data_seed))
+
+
+def dev_set(dev: str | None, trained_on: str | None, held_out: Sequence[Item], out: Path,
+            data_seed: int = 0) -> QuestionSet:
+    """Where a sweep chooses: `--dev`, the embedded world's dev split, or the rows held out of training."""
+    if dev is not None:
+        return QuestionSet(dev, "dev" if is_world(dev) else None, None, data_seed)
+    if trained_on and is_world(trained_on):
+        return QuestionSet(trained_on, "dev", None, data_seed)
+    path = out / "rows" / "dev.jsonl"
+    write_text(path, "".join(item.example().line() + "\n" for item in held_out))
+    return QuestionSet(str(path), None)

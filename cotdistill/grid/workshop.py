@@ -15,27 +15,24 @@ from typing import Any
 from cotdistill import console
 from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig, EvaluateConfig
 from cotdistill.data.files import file_digest
-from cotdistill.data.records import Item, digest
-from cotdistill.data.runcard import read_card
+from cotdistill.data.records import Item
+from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.distill import device_of, distill_items, encoded
 from cotdistill.elicit import elicit
 from cotdistill.evaluate import evaluate_set
-from cotdistill.evaluation.metrics import figures
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.cells import Cell, Record
 from cotdistill.grid.references import teacher_predictions, untrained_card, write_predictions
 from cotdistill.grid.rows import Rows, mean_words, read_rows, rows_file, training_rows
 from cotdistill.grid.sets import QuestionSet
+from cotdistill.report.stored import set_figures
 from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import load_plugin
 from cotdistill.students.families import Student, load_student
 
-# Of what evaluate finds, what follows from the stored predictions alone: reports and verify stand on it.
-RECOMPUTED = ("n", "accuracy", "interval", "right", "wrong", "unparsed", "unfinished", "generated_per_question",
-              "forwarded_per_question", "by_task", "conflict", "follows_cue", "n_conflict", "steps_true")
 FLOPS_TRAINED = 6  # a token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
-FLOPS_WALKED = 2
+Seconds = dict[str, float]
 
 
 class Workshop:
@@ -63,10 +60,6 @@ class Workshop:
     def items(self, arm: Arm) -> list[Item]:
         """What an arm trains on."""
         return self.training_rows(arm.decoding, arm.control, arm.size)
-
-    def settings(self, arm: Arm, seed: int, lr: float, steps: int) -> DistillConfig:
-        """How a cell is distilled."""
-        return distill_settings(self.config, self.out, arm, seed, lr, steps)
 
     def _base(self, name: str) -> Student:
         student = load_student(name, device=device_of(self.config.device),
@@ -98,28 +91,93 @@ def scores_file(out: Path, by: str, decoding: str, student: str) -> Path:
     return out / "scores" / f"{by}-{decoding}-{Path(student).name}.jsonl"
 
 
-def elicit_rows(workshop: Workshop, config: ElicitConfig) -> str:
+def elicit_rows(workshop: Workshop, config: ElicitConfig) -> None:
     """Elicit the rows of one decoding into its file; resumes."""
     assert config.out is not None
     if not config.out.exists():
         elicit(config)
-    return str(config.out)
 
 
-def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> tuple[Record, dict[str, float]]:
+def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> tuple[Record, Seconds]:
     """Train and evaluate one cell: its record, and measured seconds apart from it."""
     began = time.perf_counter()
-    items = workshop.items(cell.arm)
-    student = workshop.fresh_student(cell.arm.student)
-    made = distill_items(workshop.settings(cell.arm, cell.seed, cell.lr, cell.steps), cell.arm.variant.made, items,
-                         rows_file(workshop.out, cell.arm.decoding).name, folder=workshop.out / "runs",
-                         student=student)
+    arm, items = cell.arm, workshop.items(cell.arm)
+    student = None if cell.run(workshop.out).joinpath("run.json").exists() else workshop.fresh_student(arm.student)
+    made = distill_items(distill_settings(workshop.config, workshop.out, arm, cell.seed, cell.lr, cell.steps),
+                         arm.variant.made, items, rows_file(workshop.out, arm.decoding).name,
+                         folder=workshop.out / "runs", student=student)
     assert made is not None
     run, trained = Path(made["run"]), time.perf_counter()
     card = read_card(run)
-    # A run that was complete already left the student untouched: its weights are read then.
-    ready = student if card.trained["steps"] and getattr(student, "trained", True) else None
-    asked = EvaluateConfig(device=workshop.config.device, data_seed=workshop.config.data_seed)
-    found = {chosen.name: evaluate_set(asked, run, card, chosen.name, chosen.examples(), ready) for chosen in sets}
+    asked = evaluation_settings(workshop.config)
+    for chosen in sets:
+        evaluate_set(asked, run, card, chosen.name, chosen.examples(), student)
     seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}
-    return cell_record(workshop, cell, items, made, card, found), seconds
+    record = {"cell": cell.name, "arm": arm.label, "role": "control" if arm.is_control else "strategy",
+              "strategy": arm.variant.strategy, "params": dict(arm.variant.made.params), "student": arm.student,
+              "decoding": arm.decoding, "control": arm.control, "train_size": arm.size, "seed": cell.seed,
+              "lr": cell.lr, "key": cell.key, **costs(card, mean_words(items)),
+              "sets": read_sets(workshop.out, run, sets)}
+    return record, seconds
+
+
+def answer_as_teacher(workshop: Workshop, configs: tuple[ElicitConfig, ...],
+                      sets: tuple[QuestionSet, ...]) -> tuple[Record, Seconds]:
+    """The teacher's row of the table; one configuration a set."""
+    began = time.perf_counter()
+    folder = workshop.out / "references" / "teacher"
+    for config, chosen in zip(configs, sets, strict=True):
+        predictions = teacher_predictions(config, list(chosen.examples()))
+        write_predictions(folder / "predictions" / f"{chosen.name}.jsonl", configs[0].teacher, predictions)
+    record = {"cell": "teacher", "arm": "teacher", "role": "teacher", "teacher": configs[0].teacher,
+              "sets": read_sets(workshop.out, folder, sets)}
+    return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
+
+
+def answer_untrained(workshop: Workshop, name: str, arm: str, sets: tuple[QuestionSet, ...]) -> tuple[Record, Seconds]:
+    """The untrained student's row of the table: the base model, asked for a rationale and then for the answer."""
+    began = time.perf_counter()
+    student = workshop.student(name)
+    card = untrained_card(student, UNTRAINED.made, name)
+    folder = workshop.out / "references" / f"untrained-{card.key[:8]}"
+    card.write(folder)
+    for chosen in sets:
+        evaluate_set(evaluation_settings(workshop.config), folder, card, chosen.name, chosen.examples(), student)
+    record = {"cell": arm, "arm": arm, "role": "untrained", "strategy": UNTRAINED.strategy, "student": name,
+              "parameters": card.student["parameters"], "sets": read_sets(workshop.out, folder, sets)}
+    return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
+
+
+def measure(workshop: Workshop, arm: Arm, lr: float) -> tuple[float, float]:
+    """(learned tokens, input tokens) of one example of an arm, on average: what budgets are counted in."""
+    items, strategy = workshop.items(arm), arm.variant.made
+    student = workshop.student(arm.student)
+    data = encoded(distill_settings(workshop.config, workshop.out, arm, 0, lr, 1), strategy, items,
+                   join(items, strategy)[0], student)
+    return sum(data.learned_tokens().values()) / len(data.samples), data.input_tokens() / len(data.samples)
+
+
+def evaluation_settings(config: AblateConfig) -> EvaluateConfig:
+    """How every cell is evaluated."""
+    return EvaluateConfig(device=config.device, data_seed=config.data_seed)
+
+
+def costs(card: RunCard, words: float) -> dict[str, Any]:
+    """What a run was shown and what it cost, counted and not measured."""
+    steps, batch = card.trained["steps"], card.config["batch_size"]
+    passes = steps * batch / card.data["trained_on"]
+    inputs = round(passes * card.counts["input_tokens"])
+    return {"steps": steps, "rows": card.data["rows"], "examples": steps * batch,
+            "learned_tokens": round(passes * sum(card.counts["learned_tokens"].values())), "input_tokens": inputs,
+            "train_flops": FLOPS_TRAINED * card.student["parameters"] * inputs, "rationale_words": words,
+            "parameters": card.student["parameters"], "run_key": card.key}
+
+
+def read_sets(out: Path, run: Path, sets: tuple[QuestionSet, ...]) -> dict[str, Any]:
+    """Figures of each set, recomputed from its stored predictions, with the file they stand in and its digest."""
+    found = {}
+    for chosen in sets:
+        path = run / "predictions" / f"{chosen.name}.jsonl"
+        found[chosen.name] = {**set_figures(path, [e.id for e in chosen.examples()]),
+                              "predictions": str(path.relative_to(out)), "digest": file_digest(path)}
+    return found

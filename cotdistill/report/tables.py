@@ -63,39 +63,39 @@ def show(table: Table) -> None:
 
 
 def ablation_table(records: Sequence[dict[str, Any]]) -> None:
-    """One row per variant: mean accuracy over seeds on each set (sd over seeds), then the world's figures and cost."""
-    sets = list(dict.fromkeys(r["set"] for r in records))
-    labels = list(dict.fromkeys(r["cell"] for r in records))
-    world = [name for name in ("conflict", "follows_cue", "steps_true") if any(name in r for r in records)]
-    table = Table(box=None, pad_edge=False, title=None)
+    """One row per arm: mean accuracy over seeds on each set (sd over seeds), then the world's figures and cost."""
+    records = [record for record in records if "sets" in record]
+    sets = list(dict.fromkeys(name for record in records for name in record["sets"]))
+    found = [figures for record in records for figures in record["sets"].values()]
+    world = [name for name in ("conflict", "follows_cue", "steps_true") if any(name in one for one in found)]
+    table = Table(box=None, pad_edge=False)
     table.add_column("accuracy %", no_wrap=True)
     for name in (*sets, *(f"{name.replace('_', ' ')} %" for name in world), "tokens/question", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for cell in labels:
-        mine = [r for r in records if r["cell"] == cell]
-        by_set = [[r["accuracy"] for r in mine if r["set"] == name] for name in sets]
-        world_means = [mean([r[name] for r in mine if r.get(name) is not None and _is_world_set(name, r)])
-                       for name in world]
-        table.add_row(cell, *map(_mean_sd, by_set), *map(percent, world_means),
-                      f"{mean([r['generated_per_question'] for r in mine]):.1f}", f"{_seconds(mine):.1f}")
+        table.add_column(name, justify="right")
+    for arm in dict.fromkeys(record["arm"] for record in records):
+        mine = [record for record in records if record["arm"] == arm]
+        by_set = [[r["sets"][name]["accuracy"] for r in mine if name in r["sets"]] for name in sets]
+        tokens = [one["generated_per_question"] for r in mine for one in r["sets"].values()]
+        seconds = [sum(r["seconds"].values()) for r in mine if "seconds" in r]
+        table.add_row(arm + (" (control)" if mine[0]["role"] == "control" else ""), *map(_mean_sd, by_set),
+                      *(percent(mean(world_values(mine, name))) for name in world), f"{mean(tokens):.1f}",
+                      f"{mean(seconds):.1f}" if seconds else "-")
     show(table)
 
 
-def _is_world_set(name: str, record: dict[str, Any]) -> bool:
-    # Conflict and cue-following mean something only where the cue is uniform: shift, not the training distribution.
-    return name == "steps_true" or record["set"].endswith("shift")
+def world_values(records: Sequence[dict[str, Any]], name: str) -> list[float]:
+    """One of the embedded world's figures, of all sets where it means something.
+
+    Conflict and cue-following do so only where the cue is uniform: out of domain, not where it mostly helps.
+    """
+    return [figures[name] for record in records for at, figures in record["sets"].items()
+            if name in figures and (name == "steps_true" or not at.endswith("-id"))]
 
 
 def _mean_sd(values: Sequence[float]) -> str:
     if len(values) < 2:
         return percent(mean(values))
     return f"{percent(mean(values))} ± {percent(stdev(values))}"
-
-
-def _seconds(records: Sequence[dict[str, Any]]) -> float:
-    """Training and evaluation of one seed; training is counted once however many sets there are."""
-    runs = {r.get("run"): r["seconds"].get("train", 0.0) for r in records}
-    return (sum(runs.values()) + sum(r["seconds"]["evaluate"] for r in records)) / max(1, len(runs))
 
 
 def mean(values: Sequence[float]) -> float | None:

@@ -1,0 +1,44 @@
+"""Which crew does a grid's work: this process, processes of this machine, or a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cotdistill.config import DEMO, AblateConfig
+from cotdistill.console import say
+from cotdistill.grid.workers import Crew, Here, MakeWorkshop, Processes
+
+SMALL = 64 << 20  # bytes of weights: so small a student leaves room for one worker a core
+
+
+def crew_for(config: AblateConfig, make: MakeWorkshop, cells: int) -> Crew:
+    """The crew that `--ray` or `--jobs` ask for."""
+    if config.ray is not None:
+        from cotdistill.grid.cluster import Cluster
+
+        return Cluster(make, config.ray, config.gpus_per_cell, config.jobs)
+    gpus = _gpus(config.device)
+    count = min(cells, config.jobs or (gpus if gpus else _cores() if _is_small(config) else 1))
+    if count <= 1:
+        return Here(make)
+    say(f"{count} workers")
+    return Processes(make, count, gpus)
+
+
+def _gpus(device: str) -> int:
+    if device not in ("auto", "cuda"):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_small(config: AblateConfig) -> bool:
+    """Whether every student is the embedded one or a local model of few weights."""
+    return all(name == DEMO or 0 < sum(file.stat().st_size for file in Path(name).glob("*.safetensors")) <= SMALL
+               for name in config.student)

@@ -1,0 +1,37 @@
+"""Figures as they follow from stored predictions: what reports print and `verify` computes again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cotdistill.errors import DataError
+from cotdistill.evaluation.metrics import Prediction, figures
+
+# No measured time and nothing from a forward pass: the same predictions give the same figures, byte for byte.
+RECOMPUTED = ("n", "accuracy", "interval", "right", "wrong", "unparsed", "unfinished", "generated_per_question",
+              "forwarded_per_question", "by_task", "conflict", "follows_cue", "n_conflict", "steps_true")
+
+
+def set_figures(path: Path, ids: Sequence[str] | None = None) -> dict[str, Any]:
+    """The figures of one predictions file; `ids`: the questions that must be there, in their order."""
+    found = figures(read_predictions(path, ids))
+    return {name: found[name] for name in RECOMPUTED if name in found}
+
+
+def read_predictions(path: Path, ids: Sequence[str] | None = None) -> list[Prediction]:
+    """The predictions of one run on one set."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()[1:]  # the first says under which settings
+        found = {p.id: p for p in map(Prediction.model_validate_json, lines)}
+        return list(found.values()) if ids is None else [found[name] for name in ids]
+    except OSError as error:
+        raise DataError.at(str(path), None, str(error.strerror), "evaluate the run again") from None
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError.at(str(path), None, f"damaged: {str(error).splitlines()[0]}", "evaluate the run again") from None
+    except KeyError as error:
+        raise DataError.at(str(path), None, f"has no prediction for {error.args[0]!r}", "evaluate it again") from None

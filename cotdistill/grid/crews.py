@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from cotdistill.config import DEMO, AblateConfig
-from cotdistill.console import say
 from cotdistill.grid.workers import Crew, Here, MakeWorkshop, Processes
 
 SMALL = 64 << 20  # bytes of weights: so small a student leaves room for one worker a core
@@ -22,7 +21,6 @@ def crew_for(config: AblateConfig, make: MakeWorkshop, cells: int) -> Crew:
     count = min(cells, config.jobs or (gpus if gpus else _cores() if _is_small(config) else 1))
     if count <= 1:
         return Here(make)
-    say(f"{count} workers")
     return Processes(make, count, gpus)
 
 

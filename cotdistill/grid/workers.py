@@ -84,10 +84,10 @@ class Processes:
     """Several spawned processes on this machine, one torch thread each; each its own GPU where there are several."""
 
     def __init__(self, make: MakeWorkshop, count: int, gpus: int = 0) -> None:
-        self.make, self.gpus = make, gpus
+        self.make, self.count, self.gpus = make, count, gpus
         self.context = multiprocessing.get_context("spawn")  # fork is not safe once torch has threads
         self.waiting: deque[Task] = deque()
-        self.workers = [self._hire(at) for at in range(count)]
+        self.workers: list[_Worker] = []  # hired when there is work for them
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Put tasks in line."""
@@ -112,6 +112,10 @@ class Processes:
             worker.process.join()
 
     def _hand_out(self) -> None:
+        idle = sum(worker.task is None for worker in self.workers)
+        while idle < len(self.waiting) and len(self.workers) < self.count:
+            self.workers.append(self._hire(len(self.workers)))
+            idle += 1
         for worker in self.workers:
             if worker.task is None and self.waiting:
                 worker.task = self.waiting.popleft()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from cotdistill.console import console, is_main_process
@@ -77,7 +78,7 @@ def ablation_table(records: Sequence[dict[str, Any]]) -> None:
         by_set = [[r["sets"][name]["accuracy"] for r in mine if name in r["sets"]] for name in sets]
         tokens = [one["generated_per_question"] for r in mine for one in r["sets"].values()]
         seconds = [sum(r["seconds"].values()) for r in mine if "seconds" in r]
-        table.add_row(arm + (" (control)" if mine[0]["role"] == "control" else ""), *map(_mean_sd, by_set),
+        table.add_row(escape(arm) + (" (control)" if mine[0]["role"] == "control" else ""), *map(_mean_sd, by_set),
                       *(percent(mean(world_values(mine, name))) for name in world), f"{mean(tokens):.1f}",
                       f"{mean(seconds):.1f}" if seconds else "-")
     show(table)

@@ -1,0 +1,109 @@
+"""A report as blocks, and the two ways to print it: one self-contained HTML page, and Markdown.
+
+The page loads nothing: styles and figures stand in it, it follows the reader's light or dark setting, prints on
+paper and fits a narrow screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    kind = "text"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: Sequence[str]
+    kind = "bullets"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One entry of a table. `source`: where the number comes from, shown on hovering; `link`: an anchor on the page;
+    `anchor`: a name that others link to."""
+
+    text: str
+    source: str | None = None
+    link: str | None = None
+    anchor: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of text first, numbers (right-aligned) after `words` of them."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Value]]
+    words: int = 1
+    kind = "table"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`name`: the file's stem under figures/. `svg`: drawn in the page's own colour. `says`: a caption in words."""
+
+    name: str
+    svg: str
+    says: str
+    kind = "figure"
+
+    @property
+    def drawing(self) -> Markup:
+        """The SVG element, as our own plotting code wrote it."""
+        return Markup(self.svg[self.svg.index("<svg"):])
+
+
+Block = Text | Bullets | Table | Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it."""
+
+    title: str
+    blocks: Sequence[Block] = field(default=())
+
+    @property
+    def anchor(self) -> str:
+        """The heading as a link target."""
+        return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
+
+
+@dataclass(frozen=True)
+class Report:
+    """`made`: when and with which versions: the only line in which two reports on the same results may differ."""
+
+    title: str
+    lead: str
+    sections: Sequence[Section]
+    made: str
+
+
+def to_html(report: Report) -> str:
+    """One self-contained page."""
+    return _environment(escape=True).get_template("page.html.j2").render(report=report)
+
+
+def to_markdown(report: Report) -> str:
+    """The same, for a repository or a terminal; figures are linked as files beside it."""
+    return _environment(escape=False).get_template("page.md.j2").render(report=report)
+
+
+def _environment(escape: bool) -> Environment:
+    return Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=escape,
+                       trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.config import DEMO, DistillConfig
-from cotdistill.console import say, warn
+from cotdistill.console import is_main_process, say, warn
 from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
@@ -59,10 +59,11 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
             f"{data.input_tokens()} input tokens an epoch, learned {data.learned_tokens()}, into {run}")
         return None
     trained = train(student, data, config, run)
-    student.save(run / "student")
     card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained)
-    write_text(run / "README.md", model_card(card))
-    card.write(run)
+    if is_main_process():
+        student.save(run / "student")
+        write_text(run / "README.md", model_card(card))
+        card.write(run)
     return _summary(run, card)
 
 

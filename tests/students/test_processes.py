@@ -1,0 +1,38 @@
+"""Two processes give the loss curve of one, and the run card says two."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.models import items, student
+
+
+def distill(launcher: list[str], folder: Path, out: Path, *options: str) -> list[dict[str, float]]:
+    command = [sys.executable, *launcher, "-m", "cotdistill", "distill", str(folder / "rows.jsonl"), "--strategy", "cascod",
+               "--student", str(folder / "base"), "--steps", "6", "--batch-size", "5", "--lr", "1e-3", "--device", "cpu",
+               "--out", str(out), *options]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["run"] for record in printed] == [str(out)]  # rank 0 alone speaks
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_two_processes_give_the_loss_curve_of_one(family: str, tmp_path: Path) -> None:
+    student(family).save(tmp_path / "base")
+    (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(8)))
+    one = distill([], tmp_path, tmp_path / "one")
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    two = distill(torchrun, tmp_path, tmp_path / "two")
+    card = json.loads((tmp_path / "two" / "run.json").read_text())
+    assert card["trained"]["processes"] == 2
+    assert json.loads((tmp_path / "one" / "run.json").read_text())["trained"]["processes"] == 1
+    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-5)

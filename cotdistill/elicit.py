@@ -102,10 +102,13 @@ def ask(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Exampl
         describe(config, teacher, calls)
         return
     journal = Journal(config.out, processes.rank)
-    keys = {call.key(teacher.name) for call in calls}
-    refuse_mixing(journal, calls, keys, teacher.name, config.mix)
     rows = Rows(examples, calls, journal, teacher.name, config)
-    answer(rows.waiting()[processes.rank :: processes.size], teacher, rows, config)
+    waiting: list[str] | None = None
+    if processes.rank == 0:
+        refuse_mixing(journal, calls, rows.calls, teacher.name, config.mix)
+        waiting = rows.waiting()
+    mine = processes.share(waiting)[processes.rank :: processes.size]
+    answer([rows.calls[key] for key in mine], teacher, rows, config)
     found = processes.gather(journal.entries)
     if processes.rank == 0:
         for entries in found:
@@ -138,11 +141,11 @@ class Rows:
         self.calls = {call.key(teacher): call for call in calls}
         for key, call in self.calls.items():
             self.keys[call.example.id].append(key)
-        self.bill = Bill(config.price_in, config.price_out)
+        self.asked: list[str] = []
         self.streamed = 0
 
-    def waiting(self) -> list[Call]:
-        """The calls still to be made; says how many are done."""
+    def waiting(self) -> list[str]:
+        """Keys of the calls still to be made; says how many are done."""
         done = [key for key in self.calls if key in self.journal.entries]
         failed = [key for key in done if self.journal.entries[key].failed is not None]
         if self.config.retry_failed:
@@ -153,11 +156,11 @@ class Rows:
             if failed:
                 tail += " and asked again" if self.config.retry_failed else " (--retry-failed asks again)"
             say(f"{len(done)}/{len(self.calls)} calls done{tail}")
-        return [call for key, call in self.calls.items() if key not in self.journal.entries]
+        self.asked = [key for key in self.calls if key not in self.journal.entries]
+        return self.asked
 
     def add(self, call: Call, reply: Reply) -> None:
         """Judge and journal one reply; rows that are complete go to stdout at once."""
-        self.bill.add(reply)
         self.journal.add(call.key(self.teacher), entry_of(call, reply, self.teacher, self.config))
         self.stream()
 
@@ -190,7 +193,8 @@ class Rows:
         """Write the rows; the journal stays while failed calls wait for --retry-failed."""
         failures = [entry.failed for key in self.calls if (entry := self.journal.entries[key]).failed is not None]
         items = [self.item(example) for example in self.examples]
-        write(self.config.out, items, self.config.keep, failures, self.streamed, self.bill)
+        write(self.config.out, items, self.config.keep, failures, self.streamed,
+              Bill.of((self.journal.entries[key].tokens for key in self.asked), self.config))
         self.journal.close()
         if failures:
             raise Partial(f"{len(failures)} calls failed, the first because {failures[0]}; their rows are written "

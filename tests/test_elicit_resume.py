@@ -160,7 +160,7 @@ def test_failed_calls_are_kept_apart_and_asked_again_when_told(teacher: Path, tm
     questions, out = tmp_path / "questions.jsonl", tmp_path / "rows.jsonl"
     questions.write_text("".join(json.dumps(row) + "\n" for row in (long, short)))
     settings = {"data": str(questions), "counterfactual": False, "hint": "gold"}
-    with pytest.raises(Partial, match="1 calls failed.*leaves no room"):
+    with pytest.raises(Partial, match=r"1 calls failed.*leaves no room"):
         elicit(config(teacher, out, **settings))
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["id"], len(row["rationales"])) for row in rows] == [("long", 0), ("short", 1)]

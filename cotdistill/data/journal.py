@@ -43,14 +43,14 @@ def call_key(row: str, kind: str, prompt: str | None, teacher: str, decoding: Ma
 class Journal:
     """What is done of the rows that will stand in `out`; without `out` it is kept in memory only.
 
-    Processes of one job append to files of their own and read all of them.
+    Processes of one job append to files of their own; the first one reads them all.
     """
 
     def __init__(self, out: Path | None, rank: int = 0) -> None:
         self.out, self.rank = out, rank
         self.entries: dict[str, Entry] = {}
         self._stream: TextIO | None = None
-        if out is not None:
+        if out is not None and rank == 0:
             self._read_rows(out)
             for file in self.files():
                 self._read_journal(file)

@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils import logging
 
 from cotdistill.config import DEMO, ElicitConfig
+from cotdistill.console import console
 from cotdistill.errors import Unavailable, UsageError
 from cotdistill.seeds import rng
 from cotdistill.students.contrast import Contrast
@@ -217,6 +219,8 @@ def load_teacher(config: ElicitConfig, weights: bool = True) -> tuple[Student, s
 
     Without weights (a dry run) the model stands on the meta device: its tokenizer and its limits are real.
     """
+    if not console.is_terminal:
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     place = demo_model("teacher") if config.teacher == DEMO else Path(config.teacher)
     name = str(place) if config.teacher == DEMO else config.teacher
     device = config.device

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.table import Table
 
+from cotdistill.config import ElicitConfig
 from cotdistill.console import console, is_main_process, say
 from cotdistill.data.records import Item, Label, Rationale
 from cotdistill.demo.checker import check
-from cotdistill.teachers.calls import Reply
 
 LABELS: tuple[Label, ...] = ("keep", "wrong", "unparsed", "leaked", "repeated", "truncated")
 MILLION = 1_000_000
 
 
-@dataclass
+@dataclass(frozen=True)
 class Bill:
     """Tokens of this run, and money where prices (dollars a million tokens) are given."""
 
+    prompt_tokens: int
+    completion_tokens: int
     price_in: float | None = None
     price_out: float | None = None
-    prompt_tokens: int = field(default=0, init=False)
-    completion_tokens: int = field(default=0, init=False)
 
-    def add(self, reply: Reply) -> None:
-        """Count one reply."""
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
+    @classmethod
+    def of(cls, tokens: Iterable[tuple[int, int]], config: ElicitConfig) -> Bill:
+        """The sum over calls, each (prompt tokens, completion tokens)."""
+        spent = list(tokens)
+        return cls(sum(prompt for prompt, _ in spent), sum(completion for _, completion in spent),
+                   config.price_in, config.price_out)
 
     def __str__(self) -> str:
         cost = money(self.prompt_tokens, self.completion_tokens, self.price_in, self.price_out)

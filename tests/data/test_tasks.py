@@ -91,7 +91,7 @@ def test_a_split_and_a_limit(tmp_path: Path) -> None:
 
 def test_a_hidden_answer_is_refused_with_its_row(tmp_path: Path) -> None:
     place = copy_of("commonsense_qa", tmp_path, rows=[{**COPIES["commonsense_qa"][0], "answerKey": ""}])
-    with pytest.raises(DataError, match=":0: .*gold answer|:0: String should have at least 1"):
+    with pytest.raises(DataError, match=r":0: .*gold answer|:0: String should have at least 1"):
         load_examples(f"hf:{place}")
 
 

@@ -103,16 +103,28 @@ class Student:
 
     @cached_property
     def head_is_linear(self) -> bool:
-        """Whether logits are nothing but the head's product: then the chunked loss takes its place."""
-        if type(self.model.get_output_embeddings()) is not nn.Linear:
+        """Whether logits are what the head says and nothing more: then the chunked loss takes its place.
+
+        Tried with large logits, which a soft cap or a scale behind the head (Gemma 2, Cohere) would change.
+        """
+        head = self.model.get_output_embeddings()
+        if type(head) is not nn.Linear:
             return False
         batch = self.collate(_probe(cut=True, encoder=self.encoder_decoder))
+        said: list[Tensor] = []
+
+        def answer(hidden: Tensor) -> Tensor:
+            said[:] = [100 * nn.functional.linear(hidden, head.weight, head.bias).sign()]
+            return said[0]
+
         with _evaluating(self.model):
+            with _replaced_forward(head, answer):
+                heard = self.model(**batch.inputs, use_cache=False).logits
             try:
                 direct = self._direct_loss(batch, self.model, None)[1]
             except (TypeError, RuntimeError):
                 return False
-            return direct is not None and _agree(direct, self.token_nll(batch))
+            return torch.equal(heard, said[0]) and _agree(direct, self.token_nll(batch))
 
     def forget_tests(self) -> None:
         """The model was changed: the start-up tests above are run again when asked for."""

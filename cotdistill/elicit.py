@@ -1,7 +1,7 @@
 """`cotdistill elicit`: question rows in, each with its teacher's rationales out.
 
-A command of two routes: rationales that exist are read and judged; all others are asked for, call by call, each
-one journalled before the next counts (`data.journal`), so that running the same command again resumes.
+A command of two routes: rationales that exist are read and judged; all others are asked for, call by call,
+each one journalled before the next counts (`data.journal`), so that running the same command again resumes.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ RECORDED = "recorded:"
 def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
     """Elicit rationales and write one item a question to `config.out`, else to stdout with its end line.
 
-    Raises `Partial` where calls failed (the rows are written all the same), `NothingLeft` where no rationale of
-    any row can be learned from, `KeyboardInterrupt` after Ctrl-C, with all that was finished in the journal.
+    Raises `Partial` where calls failed (the rows are written all the same), `NothingLeft` where no rationale
+    of any row can be learned from, `KeyboardInterrupt` after Ctrl-C, with all that was finished in the
+    journal.
     """
     config = settled(config)
     processes = Processes()
-    pool = processes.share(
-        load_examples(config.data, config.split, None, config.data_seed, config.map) if processes.rank == 0 else None)
+    pool = processes.share(load_pool(config) if processes.rank == 0 else None)
     examples = shard_of(pool[: config.limit], config.shard)
     if config.teacher == ROWS or config.teacher.startswith(RECORDED):
         write(config.out, recorded(config, examples), config.keep)
@@ -51,17 +51,23 @@ def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
     processes.close()
 
 
+def load_pool(config: ElicitConfig) -> list[Example]:
+    """Every row of the data set: wrong answers to free questions are drawn from all of them."""
+    return load_examples(config.data, config.split, None, config.data_seed, config.map)
+
+
 def settled(config: ElicitConfig) -> ElicitConfig:
     """The configuration with what `--for STRATEGY` needs, and impossible combinations refused."""
     if config.for_ is not None:
         kinds = {kind for kind, _ in registry.create(config.for_).needs()}
-        config = config.model_copy(update={"counterfactual": config.counterfactual or "counterfactual" in kinds})
+        if "counterfactual" in kinds:
+            config = config.model_copy(update={"counterfactual": True})
     if config.contrasts and config.hint == "none":
-        raise UsageError(f"--decode {config.decode} holds two hinted prompts against each other; leave --hint none "
-                         "away")
+        raise UsageError(f"--decode {config.decode} holds two hinted prompts against each other; "
+                         "leave --hint none away")
     if config.samples > 1 and config.decode not in ("sample", "rerank"):
-        raise UsageError(f"--samples {config.samples} needs --decode sample (or rerank): {config.decode} decoding "
-                         "gives the same rationale every time")
+        raise UsageError(f"--samples {config.samples} needs --decode sample (or rerank): "
+                         f"{config.decode} decoding gives the same rationale every time")
     return config
 
 
@@ -86,7 +92,8 @@ def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[Item]:
         new = from_recordings(examples, recordings, config.counterfactual)
         say(f"{sum(map(bool, new))} of {len(examples)} questions have a recording in {recordings.file.name}")
         found = [before + after for before, after in zip(found, new, strict=True)]
-    return [item_of(example, rationales, config.keep) for example, rationales in zip(examples, found, strict=True)]
+    return [item_of(example, rationales, config.keep)
+            for example, rationales in zip(examples, found, strict=True)]
 
 
 def ask(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Example], processes: Processes,
@@ -165,7 +172,7 @@ class Rows:
         self.stream()
 
     def stream(self) -> None:
-        """Rows to stdout, in order, as far as they are complete (one process; a file is written at the end)."""
+        """Rows to stdout, in order, as far as they are complete (a file is written at the end)."""
         if self.config.out is not None or Processes.many():
             return
         while self.streamed < len(self.examples):
@@ -191,14 +198,15 @@ class Rows:
 
     def finish(self) -> None:
         """Write the rows; the journal stays while failed calls wait for --retry-failed."""
-        failures = [entry.failed for key in self.calls if (entry := self.journal.entries[key]).failed is not None]
+        failures = [entry.failed for key in self.calls
+                    if (entry := self.journal.entries[key]).failed is not None]
         items = [self.item(example) for example in self.examples]
         write(self.config.out, items, self.config.keep, failures, self.streamed,
               Bill.of((self.journal.entries[key].tokens for key in self.asked), self.config))
         self.journal.close()
         if failures:
-            raise Partial(f"{len(failures)} calls failed, the first because {failures[0]}; their rows are written "
-                          "without them, and --retry-failed asks again")
+            raise Partial(f"{len(failures)} calls failed, the first because {failures[0]}; their rows are "
+                          "written without them, and --retry-failed asks again")
         self.journal.remove()
 
 
@@ -207,8 +215,8 @@ def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> En
     if reply.failed is not None:
         return Entry(call.example.id, failed=reply.failed)
     thoughts = reply.reasoning if config.reasoning == "rationale" else None
-    rationale = judged(call.example, call.kind, call.supports, reply.text, teacher=teacher, decoding=call.decoding,
-                       prompt=call.digest, finished=reply.finished, thoughts=thoughts)
+    rationale = judged(call.example, call.kind, call.supports, reply.text, teacher=teacher,
+                       decoding=call.decoding, prompt=call.digest, finished=reply.finished, thoughts=thoughts)
     return Entry(call.example.id, rationale, tokens=(reply.prompt_tokens, reply.completion_tokens))
 
 
@@ -225,18 +233,20 @@ def open_teacher(config: ElicitConfig, dry_run: bool = False) -> Teacher:
 
 def fitted(config: ElicitConfig, examples: Sequence[Example], teacher: Teacher, template: PromptTemplate,
            shots: Shots) -> Shots:
-    """As many demonstrations as leave room in the teacher's context for the longest question and its answer."""
+    """As many demonstrations as leave room for the longest question and its answer."""
     if teacher.context is None or not shots.count:
         return shots
     longest = sorted(examples, key=lambda example: -len(example.text()))[:3]
     room = teacher.context - config.max_new_tokens
     for count in range(shots.count, -1, -1):
         fewer = shots.fewer(count)
-        prompts = [teacher.wrap(template.render(e, e.answer if config.hinted else None, fewer.of(e))) for e in longest]
+        prompts = [teacher.wrap(template.render(e, e.answer if config.hinted else None, fewer.of(e)))
+                   for e in longest]
         if count == 0 or max(map(teacher.count, prompts)) <= room:
             break
     if count < shots.count:
-        warn_once(f"{count} of {shots.count} demonstrations fit the teacher's context of {teacher.context} tokens")
+        warn_once(f"{count} of {shots.count} demonstrations fit the teacher's context of "
+                  f"{teacher.context} tokens")
     return fewer
 
 
@@ -247,9 +257,9 @@ def item_of(example: Example, rationales: Sequence[Rationale], keep: str) -> Ite
                 rationales=tuple(relabel(example, rationales, keep_all=keep == "all")))
 
 
-def write(out: Path | None, items: Sequence[Item], keep: str, failures: Sequence[str | None] = (), streamed: int = 0,
-          bill: Bill | None = None) -> None:
-    """All items to a file, whole or not at all, or to stdout, where an end line tells that nothing is missing.
+def write(out: Path | None, items: Sequence[Item], keep: str, failures: Sequence[str | None] = (),
+          streamed: int = 0, bill: Bill | None = None) -> None:
+    """All items to a file, whole or not at all, or to stdout, where an end line tells that none is missing.
 
     Then the yield tables on stderr; raises `NothingLeft` where nothing can be learned from.
     """

@@ -26,12 +26,14 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(teacher: Path, limit: int = 6) -> list[str]:
-    return ["--teacher", str(teacher), "--limit", str(limit), "--hint", "gold", "--max-new-tokens", "12", "--keep",
+    return ["--teacher", str(teacher), "--limit", str(limit), "--hint", "gold", "--max-new-tokens", "12",
+            "--keep",
             "all", "--device", "cpu", "--shots", "0"]
 
 
 def run(*arguments: str, code: int = 0, **more: object) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*COMMAND, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
+    done = subprocess.run([*COMMAND, *arguments], env=ENVIRONMENT, capture_output=True, text=True,
+                          timeout=120,
                           check=False, **more)  # type: ignore[call-overload]
     assert done.returncode == code, done.stderr
     return done  # type: ignore[no-any-return]
@@ -72,7 +74,8 @@ def test_nothing_usable_is_exit_4_and_the_rows_are_written(teacher: Path, tmp_pa
 def test_ctrl_c_exits_130_and_the_same_command_goes_on(teacher: Path, tmp_path: Path) -> None:
     out, whole = tmp_path / "rows.jsonl", tmp_path / "whole.jsonl"
     arguments = [*options(teacher, 200), "--batch-size", "2"]
-    process = subprocess.Popen([*COMMAND, *arguments, "-o", str(out)], env=ENVIRONMENT, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*COMMAND, *arguments, "-o", str(out)], env=ENVIRONMENT,
+                               stderr=subprocess.PIPE)
     partial = out.with_name("rows.jsonl.partial")
     while not (partial.is_file() and partial.stat().st_size):
         assert process.poll() is None, process.communicate()[1].decode()
@@ -94,13 +97,15 @@ def test_two_processes_give_the_rows_of_one(teacher: Path, tmp_path: Path) -> No
     run(*options(teacher), "-o", str(one))
     torchrun = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc_per_node", "2",
                 "-m", "cotdistill", "elicit", *options(teacher)]
-    done = subprocess.run([*torchrun, "-o", str(two)], env=ENVIRONMENT, capture_output=True, text=True, timeout=200,
+    done = subprocess.run([*torchrun, "-o", str(two)], env=ENVIRONMENT, capture_output=True, text=True,
+                          timeout=200,
                           check=False)
     assert done.returncode == 0, done.stderr
     assert two.read_bytes() == one.read_bytes()
     assert not list(tmp_path.glob("*.partial*"))
     question = json.dumps({"id": "1", "question": "Is it?", "choices": ["yes", "no"], "answer": "yes"}) + "\n"
-    piped = subprocess.run([*torchrun, "--data", "-"], env=ENVIRONMENT, capture_output=True, text=True, timeout=200,
+    piped = subprocess.run([*torchrun, "--data", "-"], env=ENVIRONMENT, capture_output=True, text=True,
+                           timeout=200,
                            check=False, input=question)
     lines = [json.loads(line) for line in piped.stdout.splitlines()]
     assert [line.get("id") for line in lines] == ["1", None], "rank 0 alone reads and writes"

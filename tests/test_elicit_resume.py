@@ -40,7 +40,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def config(teacher: Path, out: Path, **changes: Any) -> ElicitConfig:
-    options: dict[str, Any] = {"teacher": str(teacher), "limit": LIMIT, "keep": "all", "out": out, "batch_size": 4,
+    options: dict[str, Any] = {"teacher": str(teacher), "limit": LIMIT, "keep": "all", "out": out,
+                               "batch_size": 4,
                                "max_new_tokens": 24, "shots": 0, "counterfactual": True, "device": "cpu"}
     return ElicitConfig.build(None, **{**options, **changes})
 
@@ -172,8 +173,8 @@ def test_failed_calls_are_kept_apart_and_asked_again_when_told(teacher: Path, tm
     assert "and asked again" in capsys.readouterr().err
 
 
-def test_ctrl_c_finishes_what_is_under_way_and_the_rest_is_asked_later(teacher: Path, tmp_path: Path,
-                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_finishes_what_is_under_way_and_the_rest_is_asked_later(
+        teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, whole = tmp_path / "rows.jsonl", tmp_path / "whole.jsonl"
     elicit(config(teacher, whole))
     add, added = Journal.add, []

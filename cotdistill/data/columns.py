@@ -20,8 +20,8 @@ POLES = (["yes", "no"], ["Yes", "No"], ["true", "false"], ["True", "False"])
 class Columns:
     """Names of the columns that hold a row's parts; "choices.text" is the field of a column.
 
-    `answer` may hold a choice's text, its label (from `labels`, else A, B, ...), its index, or true and false.
-    `question` may name several columns, joined by "+".
+    `answer` may hold a choice's text, its label (from `labels`, else A, B, ...), its index, or true and
+    false. `question` may name several columns, joined by "+".
     """
 
     question: str
@@ -39,7 +39,8 @@ class Columns:
         for part in text.split(","):
             name, equals, column = part.strip().partition("=")
             if not equals or not column:
-                raise UsageError(f"--map takes NAME=COLUMN,..., not {part!r}; the names are {', '.join(known)}")
+                raise UsageError(f"--map takes NAME=COLUMN,..., not {part!r}; the names are "
+                                 f"{', '.join(known)}")
             if name not in known:
                 raise UsageError(f"--map: no part of a row is called {name!r}{did_you_mean(name, known)}; "
                                  f"the names are {', '.join(known)}")
@@ -62,7 +63,8 @@ def example_of(row: Mapping[str, Any], columns: Columns, task: str, split: str |
         answer, choices = _answer(_cell(row, columns.answer), choices, labels)
         return Example(
             id=str(_cell(row, columns.id)) if columns.id else f"{task}-{split or 'rows'}-{number:05d}",
-            question=question, choices=tuple(choices) if choices else None, answer=answer, task=task, split=split,
+            question=question, choices=tuple(choices) if choices else None, answer=answer, task=task,
+            split=split,
             rationale=_rationale(_cell(row, columns.rationale)) if columns.rationale else None)
     except (ValueError, ValidationError) as error:
         what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)

@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub, CSV and Parquet files, through the `datasets` library.
 
-`hf:NAME` knows the data sets of the table below; any other, and any file, is read with `--map`. NAME may be the
-path of a local copy: its last part then says which data set it is.
+`hf:NAME` knows the data sets of the table below; any other, and any file, is read with `--map`. NAME may be
+the path of a local copy: its last part then says which data set it is.
 """
 
 from __future__ import annotations
@@ -88,15 +88,16 @@ ADAPTERS: dict[str, Adapter] = {
                       prepare=_quarel),
     "bbh": Adapter("lukaemon/bbh", Columns("question", "answer", "choices"), None, _bbh),
 }
-ALIASES = {"commonsenseqa": "commonsense_qa", "strategyqa": "strategy_qa", "arc": "ai2_arc", "aqua": "aqua_rat",
+ALIASES = {"commonsenseqa": "commonsense_qa", "strategyqa": "strategy_qa", "arc": "ai2_arc",
+           "aqua": "aqua_rat",
            "big_bench_hard": "bbh", "bigbench_hard": "bbh"}
 
 
 def load_hub(name: str, split: str | None, columns: Columns | None) -> list[Example]:
     """The rows of `hf:NAME` or `hf:NAME:CONFIG`, in the data set's own order.
 
-    Raises `UsageError` for a data set that is not in the table and has no --map, `Unavailable` where it cannot be
-    loaded, `DataError` for a row that does not fit.
+    Raises `UsageError` for a data set that is not in the table and has no --map, `Unavailable` where it
+    cannot be loaded, `DataError` for a row that does not fit.
     """
     place, _, config = name.removeprefix(PREFIX).partition(":")
     task = re.sub(r"\W+", "_", Path(place).name.lower())
@@ -104,7 +105,8 @@ def load_hub(name: str, split: str | None, columns: Columns | None) -> list[Exam
     adapter = ADAPTERS.get(task)
     if adapter is None and columns is None:
         raise UsageError(f"--data {name}: not one of the known data sets{did_you_mean(task, ADAPTERS)} "
-                         f"({', '.join(ADAPTERS)}); say what its columns are with --map question=...,answer=...")
+                         f"({', '.join(ADAPTERS)}); say what its columns are with --map "
+                         f"question=...,answer=...")
     repo = adapter.repo if adapter is not None and "/" not in place else place
     config = config or (adapter.config if adapter and not Path(place).is_dir() else None) or ""
     split = split or ("test" if task == "bbh" else "train")
@@ -134,7 +136,7 @@ def load_table(file: Path, split: str | None, columns: Columns | None) -> list[E
 
 
 def is_table(name: str) -> bool:
-    """Whether a file is read through `datasets`; JSON lines have a reader of our own, whose errors name the line."""
+    """Whether a file is read through `datasets` (JSON lines are not: our reader's errors name the line)."""
     return Path(name).suffix in BUILDERS
 
 

@@ -8,8 +8,8 @@
 | EDIT's code | an array of {input, chosen, rejected} | question |
 | Distilling Step-by-Step's | SPLIT_CoT_N.json, an array of texts | place |
 
-Only texts are read, and in SCOTT's files the answer that the teacher was told to explain; stored verdicts never.
-What a reader does not understand it refuses, with file and line.
+Only texts are read, and in SCOTT's files the answer that the teacher was told to explain; stored verdicts
+never. What a reader does not understand it refuses, with file and line.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Format:
 
 
 class Batches(Format):
-    """Distilling Step-by-Step's outputs: texts in the order of the data set, cut into files of equal length."""
+    """Distilling Step-by-Step's outputs: texts in the order of the data set, in files of equal length."""
 
     def recognises(self, row: Any) -> bool:
         """A row is a bare text."""
@@ -125,16 +125,18 @@ class Batches(Format):
         first = self._before(file, len(rows))
         for at, (line, text) in enumerate(rows):
             if not isinstance(text, str):
-                raise DataError.at(str(file), line, f"a {type(text).__name__} among texts", f"a row is {self.shape}")
+                raise DataError.at(str(file), line, f"a {type(text).__name__} among texts",
+                                   f"a row is {self.shape}")
             # The model went on with a question of its own: what follows is not part of its answer.
             answered = re.split(r"\n\s*(?:Q:|Premise:)", text)[0]
-            found[str(first + at)] = Recording(file.parent.parent.name or file.stem, (Chain(answered.strip()),), line)
+            found[str(first + at)] = Recording(file.parent.parent.name or file.stem,
+                                               (Chain(answered.strip()),), line)
         return Recordings(file, self.by, found)
 
     def _before(self, file: Path, length: int) -> int:
         named = _BATCH.match(file.stem)
         if named is None:
-            raise DataError.at(str(file), None, "texts without ids join rows by their place, which only the name "
+            raise DataError.at(str(file), None, "texts without ids are joined by place, which only the name "
                                "SPLIT_CoT_N.json tells", "name it so, or give recordings with ids")
         number = int(named["number"])
         full = file.with_name(f"{named['split']}_CoT_0.json")
@@ -192,8 +194,10 @@ FORMATS: tuple[Format, ...] = (
     Format('{"id", "teacher", "samples": [{"text"}]}', "id", frozenset({"id", "samples"}), _recorded),
     Format('{"id", "answer", "question" or "statement", "explanation"} (SCOTT)', "id",
            frozenset({"id", "answer", "explanation"}), _scott),
-    Format('{"instruction", "response"} (CasCoD)', "question", frozenset({"instruction", "response"}), _cascod),
-    Format('{"input", "chosen", "rejected"} (EDIT)', "question", frozenset({"input", "chosen", "rejected"}), _edit),
+    Format('{"instruction", "response"} (CasCoD)', "question", frozenset({"instruction", "response"}),
+           _cascod),
+    Format('{"input", "chosen", "rejected"} (EDIT)', "question", frozenset({"input", "chosen", "rejected"}),
+           _edit),
     Batches("a text (Distilling Step-by-Step)", "place", frozenset(), lambda row: ("", [])),
 )
 
@@ -224,12 +228,14 @@ def _array(file: Path) -> Iterator[tuple[int, Any]]:
         try:
             value, at = decoder.raw_decode(text, at)
         except json.JSONDecodeError as error:
-            raise DataError.at(str(file), error.lineno, f"malformed JSON: {error.msg} at column {error.colno}",
+            raise DataError.at(str(file), error.lineno,
+                               f"malformed JSON: {error.msg} at column {error.colno}",
                                "give a JSON array, or one object a line") from None
         yield line, value
         at = _skip(text, at, " \t\r\n")
         if text[at : at + 1] not in (",", "]"):
-            raise DataError.at(str(file), line, "the array does not go on after this element", "give whole JSON")
+            raise DataError.at(str(file), line, "the array does not go on after this element",
+                               "give whole JSON")
         at += text[at] == ","
 
 

@@ -1,9 +1,9 @@
 """The journal of `elicit`: every finished call at once on the disk, so that nothing paid for is lost.
 
 Lines of FILE.partial: {"key", "id", "rationale", "tokens"} or {"key", "id", "failed"}. A line is flushed and
-synced before the next call counts as done; a half-written last line, all that a kill can leave, is cut off. The key
-names row, kind, prompt, teacher and decoding, so that re-running the same command finds what is done, and another
-command finds nothing.
+synced before the next call counts as done; a half-written last line, all that a kill can leave, is cut off.
+The key names row, kind, prompt, teacher and decoding, so that re-running the same command finds what is done,
+and another command finds nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cotdistill.errors import DataError
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished call: its rationale, or the reason why there is none. Tokens: of the prompt, of the completion."""
+    """A finished call: its rationale, or why there is none; tokens of the prompt and of the completion."""
 
     id: str
     rationale: Rationale | None = None
@@ -110,7 +110,8 @@ class Journal:
         for number, fields in _whole_lines(file):
             try:
                 rationale = fields.get("rationale")
-                entry = Entry(fields["id"], rationale and Rationale.model_validate_json(json.dumps(rationale)),
+                entry = Entry(fields["id"],
+                              rationale and Rationale.model_validate_json(json.dumps(rationale)),
                               fields.get("failed"), tuple(fields.get("tokens", (0, 0))))
                 self.entries[fields["key"]] = entry
             except (KeyError, ValidationError) as error:

@@ -20,10 +20,10 @@ def load_examples(name: str = DEMO, split: str | None = None, limit: int | None 
                   columns: str | None = None) -> list[Example]:
     """The question rows that `--data NAME` names, at most `limit` of them.
 
-    `demo` and `demo:stow`: the embedded world. `hf:NAME`: a data set of the hub. A .csv, .tsv or .parquet file: a
-    table. Anything else: JSON lines, `-` for stdin, of which `split` keeps the rows that say they belong to it.
-    `columns` (--map) says which column is what where the names are not ours.
-    Raises `UsageError` for a world or split that does not exist, `DataError` for rows that cannot be read.
+    `demo` and `demo:stow`: the embedded world. `hf:NAME`: a data set of the hub. A .csv, .tsv or .parquet
+    file: a table. Anything else: JSON lines, `-` for stdin, of which `split` keeps the rows that say they
+    belong to it. `columns` (--map) says which column is what where the names are not ours. Raises
+    `UsageError` for a world or split that does not exist, `DataError` for rows that cannot be read.
     """
     mapped = Columns.parse(columns) if columns is not None else None
     if is_world(name):
@@ -42,7 +42,7 @@ def load_examples(name: str = DEMO, split: str | None = None, limit: int | None 
 
 def training_rows(name: str, loaded: Sequence[Example], data_seed: int = 0,
                   columns: str | None = None) -> Sequence[Example]:
-    """The rows demonstrations are drawn from: the training split, of a file the rows that do not say another."""
+    """The rows demonstrations are drawn from: the training split, of a file rows that name no other."""
     if is_world(name):
         return load_examples(name, "train", None, data_seed)
     if name.startswith(PREFIX) and any(row.split not in (None, "train") for row in loaded):
@@ -54,7 +54,8 @@ def _unique(rows: list[Example], name: str) -> list[Example]:
     """The rows, of which there is one at least and no two with the same id."""
     twice = [row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1]
     if twice:
-        raise DataError.at(name, None, f"id {twice[0]!r} stands more than once", "map another column as id, or none")
+        raise DataError.at(name, None, f"id {twice[0]!r} stands more than once",
+                           "map another column as id, or none")
     if not rows:
         raise DataError.at(name, None, "holds no rows", "give a data set with rows")
     return rows

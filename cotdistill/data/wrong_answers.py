@@ -20,20 +20,21 @@ NEAR = 10  # a wrong number lies within a tenth of the right one, at least withi
 
 
 def wrong_choices(example: Example) -> list[str]:
-    """The wrong texts a question offers, each once, in their order: one for binary questions, none for free answers."""
+    """The wrong texts a question offers, each once, in order: one if it is binary, none for free answers."""
     kind = example.kind_of_answer
     if example.choices is not None:
         texts: dict[str, str] = {}
         for text in example.choices:
             texts.setdefault(_words(text), text)
         texts.pop(_words(example.answer))
-        return [text for text in texts.values() if not same_answer(text, example.answer, example.choices, kind)]
+        return [text for text in texts.values()
+                if not same_answer(text, example.answer, example.choices, kind)]
     opposite = OPPOSITES.get(example.answer.strip().lower())
     return [_like(opposite, example.answer)] if opposite and kind in ("yesno", "truefalse") else []
 
 
 def wrong_answer(example: Example, pool: Sequence[Example] = (), seed: int = 0) -> str:
-    """One wrong answer: a wrong choice, the opposite, a nearby number, else the answer of another row of `pool`."""
+    """A wrong answer: a wrong choice, the opposite, a nearby number, else another row's answer of `pool`."""
     offered = wrong_choices(example)
     if offered:
         return rng(seed, "wrong-answer", example.id).choice(offered)
@@ -43,7 +44,7 @@ def wrong_answer(example: Example, pool: Sequence[Example] = (), seed: int = 0) 
 
 
 def _near_number(example: Example, seed: int) -> str:
-    """A number near the gold one, with as many decimals: 18 -> 21, 3.50 -> 3.57; none below zero for a gold >= 0."""
+    """A number near gold, with as many decimals: 18 -> 21, 3.50 -> 3.57; below zero only if gold is."""
     gold, _, over = (first_number(example.answer) or "0").partition("/")
     number = Decimal(gold)
     unit = Decimal(1).scaleb(int(number.as_tuple().exponent))

@@ -17,8 +17,9 @@ from cotdistill.teachers.drain import Drain
 class Call:
     """One rationale asked for.
 
-    `supports`: the answer it is to support, the gold one or for a counterfactual a wrong one. The prompt names it
-    where decoding["hint"] is "gold" or "wrong". `contrast`: the second branch's prompt in contrastive decoding.
+    `supports`: the answer it is to support, the gold one or for a counterfactual a wrong one. The prompt
+    names it where decoding["hint"] is "gold" or "wrong". `contrast`: the second branch's prompt in
+    contrastive decoding.
     """
 
     example: Example
@@ -34,7 +35,7 @@ class Call:
         return hashlib.sha256("\x1f".join(filter(None, (self.prompt, self.contrast))).encode()).hexdigest()
 
     def key(self, teacher: str) -> str:
-        """The name of this call: the same question in the same words, asked of the same teacher the same way."""
+        """The name of this call: the same question, words, teacher and decoding have the same."""
         return call_key(self.example.id, self.kind, self.digest, teacher, self.decoding)
 
 

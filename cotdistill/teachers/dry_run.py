@@ -21,8 +21,10 @@ def describe(config: ElicitConfig, teacher: Teacher, calls: Sequence[Call]) -> N
     cost = money(prompts, completions, config.price_in, config.price_out)
     rows = len({call.example.id for call in calls})
     say(calls[0].prompt, "default")
-    say(f"{rows} rows, {len(calls)} calls to {teacher.name}, {prompts} prompt tokens, at most {completions} completion "
+    say(f"{rows} rows, {len(calls)} calls to {teacher.name}, {prompts} prompt tokens, "
+        f"at most {completions} completion "
         f"tokens{f', at most ${cost:.2f}' if cost is not None else ''}")
     emit({"dry_run": {"rows": rows, "calls": len(calls), "teacher": teacher.name, "prompt_tokens": prompts,
-                      "completion_tokens_at_most": completions, "cost_at_most": cost, "prompt": calls[0].prompt,
+                      "completion_tokens_at_most": completions, "cost_at_most": cost,
+                      "prompt": calls[0].prompt,
                       "decoding": dict(calls[0].decoding)}})

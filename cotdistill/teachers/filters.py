@@ -12,18 +12,19 @@ from typing import Any
 from cotdistill.data.records import Example, Kind, Label, Rationale
 from cotdistill.evaluation.answers import extract, judge
 
-EXPLICIT = {"answer-is", "option-is", "to-answer", "hashes", "boxed"}  # extraction rules that read a statement
+EXPLICIT = {"answer-is", "option-is", "to-answer", "hashes", "boxed"}  # rules that read a statement
 LOOPS = 3  # a sentence, or a closing run of words, said this often in a row
 LONGEST_LOOP = 30  # words
 
 
-def judged(example: Example, kind: Kind, supports: str, text: str, *, teacher: str, decoding: Mapping[str, Any],
-           prompt: str | None = None, finished: bool = True, thoughts: str | None = None) -> Rationale:
+def judged(example: Example, kind: Kind, supports: str, text: str, *, teacher: str,
+           decoding: Mapping[str, Any], prompt: str | None = None, finished: bool = True,
+           thoughts: str | None = None) -> Rationale:
     """The rationale in a generation, with what it says about its answer; labelled as if it stood alone.
 
     Without a hint the answer is the parsed one. A hinted rationale argues for `supports`: only an explicit
-    statement of another answer makes it wrong, since it need not state the answer it was given. `thoughts`, where
-    they are wanted, are the rationale and `text` only states the answer.
+    statement of another answer makes it wrong, since it need not state the answer it was given. `thoughts`,
+    where they are wanted, are the rationale and `text` only states the answer.
     """
     found = extract(text, example.choices, example.kind_of_answer)
     parsed = found.answer
@@ -44,8 +45,8 @@ def relabel(example: Example, rationales: Sequence[Rationale],
             keep_all: bool = False) -> list[Rationale]:
     """All rationales of one question with their labels.
 
-    The second of two that say the same is `repeated`, also where they are to support different answers: words that
-    fit both support neither.
+    The second of two that say the same is `repeated`, also where they are to support different answers: words
+    that fit both support neither.
     """
     labelled: list[Rationale] = []
     seen: set[str] = set()
@@ -67,13 +68,13 @@ def hinted(decoding: Mapping[str, Any]) -> bool:
 
 
 def loops(text: str) -> bool:
-    """Whether a text goes round in circles: it ends in a thrice repeated run of words, or repeats a sentence so."""
+    """Whether a text goes round in circles: it ends in the same words thrice, or repeats a sentence so."""
     words = text.lower().split()
     for size in range(1, min(LONGEST_LOOP, len(words) // LOOPS) + 1):
-        tail = words[-size:]
-        if all(words[len(words) - size * n : len(words) - size * (n - 1)] == tail for n in range(2, LOOPS + 1)):
+        if words[-size * LOOPS :] == words[-size:] * LOOPS:
             return True
-    sentences = [" ".join(s.split()) for s in re.split(r"(?<=[.!?])\s+|\n+", text.lower()) if len(s.split()) > 3]
+    sentences = [" ".join(s.split()) for s in re.split(r"(?<=[.!?])\s+|\n+", text.lower())
+                 if len(s.split()) > 3]
     return any(sentences.count(sentence) >= LOOPS for sentence in set(sentences))
 
 

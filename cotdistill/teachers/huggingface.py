@@ -1,4 +1,4 @@
-"""A local teacher: any causal or encoder-decoder language model, decoded by the decoder that serves students."""
+"""A local teacher: any causal or encoder-decoder model, decoded by the decoder that serves students."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ WEIGHT_SAMPLE = 1 << 20  # bytes at head and tail of each weight file that name 
 class HuggingFaceTeacher:
     """A model that runs here.
 
-    Rationales end at EOS, at the token limit or, after a completion prompt, at a blank line, which is looked for
-    in the text: a tokenizer may have merged it into another token.
+    Rationales end at EOS, at the token limit or, after a completion prompt, at a blank line, which is looked
+    for in the text: a tokenizer may have merged it into another token.
     """
 
     def __init__(self, config: ElicitConfig, weights: bool = True) -> None:
@@ -45,7 +45,7 @@ class HuggingFaceTeacher:
         self.model, self.name = load_teacher(config, weights)
         template = self.model.tokenizer.chat_template
         if config.chat == "on" and not template:
-            raise UsageError(f"--chat on: the tokenizer of {config.teacher} has no chat template; leave it away")
+            raise UsageError(f"--chat on: {config.teacher} has no chat template; leave it away")
         self.style = "chat" if template and config.chat != "off" else "completion"
         self.settings: Mapping[str, Any] = {"dtype": config.dtype}
 
@@ -87,12 +87,13 @@ class HuggingFaceTeacher:
         """Log probability of each continuation of a prompt, float."""
         start = self.encode(prompt)
         if start.source is not None:
-            raise UsageError("--wrong hardest and --decode rerank need a decoder-only teacher; leave them away")
-        return log_probabilities(self.model, start.ids, [self.encode(prompt + text).ids for text in continuations])
+            raise UsageError("--wrong hardest and --decode rerank need a decoder-only teacher")
+        return log_probabilities(self.model, start.ids,
+                                 [self.encode(prompt + text).ids for text in continuations])
 
     def _ask_for_candidates(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
-        """Sample K rationales a call and deliver the best, a batch of calls at a time: ranking needs the model,
-        too, and what is ranked is safe in the journal."""
+        """Sample K rationales a call and deliver the best, a batch of calls at a time: ranking needs the
+        model, too, and what is ranked is safe in the journal."""
         for at in range(0, len(calls), self.config.batch_size):
             desk = Desk(drain)
             batch = calls[at : at + self.config.batch_size]
@@ -109,13 +110,14 @@ class HuggingFaceTeacher:
             ready = [session for session in sessions if session.open()]
             decoder_for(self.model, self._rule(), self.config.batch_size).run(ready)
 
-    def _session(self, call: Call, desk: Desk, done: Callable[[Reply], None], candidate: int = 0) -> TeacherSession:
+    def _session(self, call: Call, desk: Desk, done: Callable[[Reply], None],
+                 candidate: int = 0) -> TeacherSession:
         texts = [call.prompt, call.contrast] if self.config.decode == "contrastive" else [call.prompt]
         prompts = [self.encode(text) for text in texts if text is not None]
         draws = rng(self.config.seed, "sample", call.example.id, call.kind, call.supports,
                     call.decoding.get("sample", candidate))
-        return TeacherSession(self.model, prompts, self.config.max_new_tokens, self.style == "completion", desk,
-                              draws, done)
+        return TeacherSession(self.model, prompts, self.config.max_new_tokens, self.style == "completion",
+                              desk, draws, done)
 
     def _rule(self) -> Rule:
         if self.config.decode == "contrastive":
@@ -152,7 +154,7 @@ class Desk:
 
 
 class TeacherSession:
-    """One rationale being decoded: one context, or two that receive the same tokens (contrastive decoding)."""
+    """One rationale being decoded: one context, or two that receive the same tokens (contrast)."""
 
     def __init__(self, model: Student, prompts: list[Prompt], max_new_tokens: int, until_blank_line: bool,
                  desk: Desk, draws: random.Random, done: Callable[[Reply], None]) -> None:
@@ -169,12 +171,12 @@ class TeacherSession:
         if self.room > 0:
             return True
         longest = max(map(_length, self.prompts))
-        self.done(Reply("", failed=f"the prompt of {longest} tokens leaves no room in the teacher's context of "
-                                   f"{self.model.context}"))
+        self.done(Reply("", failed=f"the prompt of {longest} tokens leaves no room in the teacher's "
+                                   f"context of {self.model.context}"))
         return False
 
     def push(self, choice: Choice) -> list[int] | None:
-        """Append the chosen token, or end: SCOTT stops also where the first context alone would have stopped."""
+        """Append the chosen token, or end: SCOTT stops also where the first context alone would."""
         if not self.ids and not self.desk.admit():
             return None
         if self._stops_at(choice.alone) or (choice.token != choice.alone and self._stops_at(choice.token)):
@@ -200,16 +202,19 @@ class TeacherSession:
 @torch.inference_mode()
 def log_probabilities(model: Student, start: list[int], sequences: Sequence[list[int]]) -> list[float]:
     """Log probability of what each of R sequences [<= T] adds to `start`, in one padded batch."""
-    common = next((at for at, tokens in enumerate(zip(start, *sequences, strict=False)) if len(set(tokens)) > 1),
+    common = next((at for at, tokens in enumerate(zip(start, *sequences, strict=False))
+                   if len(set(tokens)) > 1),
                   min(len(start), *map(len, sequences)))
     common = min(common, min(map(len, sequences)) - 1)
     width = max(map(len, sequences))
     ids = torch.full((len(sequences), width), model.tokens.pad, device=model.device)
     for row, sequence in zip(ids, sequences, strict=True):
         row[: len(sequence)] = torch.tensor(sequence, device=model.device)
-    mask = torch.arange(width, device=model.device) < torch.tensor([[len(s)] for s in sequences], device=model.device)
+    lengths = torch.tensor([[len(sequence)] for sequence in sequences], device=model.device)
+    mask = torch.arange(width, device=model.device) < lengths
     kept = torch.arange(common - 1, width - 1, device=model.device)
-    logits = model.model(input_ids=ids, attention_mask=mask.long(), logits_to_keep=kept, use_cache=False).logits
+    logits = model.model(input_ids=ids, attention_mask=mask.long(), logits_to_keep=kept,
+                         use_cache=False).logits
     steps = logits.float().log_softmax(-1).gather(-1, ids[:, common:, None])[..., 0]  # [R, T - common]
     return [float(total) for total in steps.masked_fill(~mask[:, common:], 0.0).double().sum(-1)]
 

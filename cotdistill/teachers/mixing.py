@@ -11,23 +11,27 @@ from cotdistill.errors import UsageError
 from cotdistill.teachers.calls import Call
 
 
-def refuse_mixing(journal: Journal, calls: Sequence[Call], keys: Collection[str], teacher: str, mix: bool) -> None:
-    """Raise `UsageError`, saying what changed, where the file holds rationales that these calls do not ask for.
+def refuse_mixing(journal: Journal, calls: Sequence[Call], keys: Collection[str], teacher: str,
+                  mix: bool) -> None:
+    """Raise `UsageError`, saying what changed, where the file holds rationales that no call asks for.
 
-    `mix` allows other settings beside these; rows that are not asked about would be lost, which is never allowed.
+    `mix` allows other settings beside these; rows that are not asked about would be lost, which is never
+    allowed.
     """
-    others = [entry for key, entry in journal.entries.items() if key not in keys and entry.rationale is not None]
+    others = [entry for key, entry in journal.entries.items() if key not in keys
+              and entry.rationale is not None]
     if not others:
         return
     rows = {call.example.id for call in calls}
     strange = [entry for entry in others if entry.id not in rows]
     if strange:
-        raise UsageError(f"{journal.out} holds rationales of {len({entry.id for entry in strange})} rows that this "
-                         f"command does not ask about, such as {strange[0].id!r}; name another --out, or remove it "
-                         "and its .partial")
+        raise UsageError(f"{journal.out} holds rationales of {len({entry.id for entry in strange})} rows "
+                         f"that this command does not ask about, such as {strange[0].id!r}; name another "
+                         "--out, or remove it and its .partial")
     if mix:
         return
-    raise UsageError(f"{journal.out} was made with other settings ({_changes(others[0].rationale, calls, teacher)}); "
+    raise UsageError(f"{journal.out} was made with other settings "
+                     f"({_changes(others[0].rationale, calls, teacher)}); "
                      "name another --out, remove it and its .partial, or pass --mix to keep both in its rows")
 
 

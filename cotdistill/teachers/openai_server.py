@@ -1,9 +1,9 @@
 """A teacher behind an OpenAI-compatible server: vLLM, TGI, llama.cpp, `transformers serve`, or a hosted one.
 
-The openai client retries with backoff and honours Retry-After; what stays broken is a failed call with its reason.
-What no retry can mend (a refused key, an unknown model, an exhausted account, no server there) ends the run in one
-line, after the calls under way are in the journal. The key is read from the environment and written nowhere.
-Greedy decoding over HTTP is not promised to be repeatable: the rows are the record.
+The openai client retries with backoff and honours Retry-After; what stays broken is a failed call with its
+reason. What no retry can mend (a refused key, an unknown model, an exhausted account, no server there) ends
+the run in one line, after the calls under way are in the journal. The key is read from the environment and
+written nowhere. Greedy decoding over HTTP is not promised to be repeatable: the rows are the record.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ class OpenAITeacher:
         except ImportError:
             raise missing_extra("openai", "a server teacher") from None
         if config.decode == "contrastive":
-            raise UsageError("--decode contrastive needs the probabilities of every token, which servers do not give; "
-                             "use --decode rerank (K samples, the best by the contrastive score), or a local model")
+            raise UsageError("--decode contrastive needs the probabilities of every token, which servers do "
+                             "not give; use --decode rerank (the best of K samples by the contrastive "
+                             "score), or a local model")
         if config.contrasts and config.endpoint == "chat":
-            raise UsageError("--decode rerank reads the log probabilities of prompts, which only completion endpoints "
-                             "give; add --endpoint completion")
+            raise UsageError("--decode rerank reads the log probabilities of prompts, which only completion "
+                             "endpoints give; add --endpoint completion")
         self.openai, self.config = openai, config
         self.model = config.teacher.removeprefix(PREFIX)
         self.key = os.environ.get(KEY, NO_KEY)
@@ -125,12 +126,13 @@ class OpenAITeacher:
         return {**options, **{name: value for name, value in chosen.items() if value != 1.0}, "seed": seed}
 
     def _reason(self, error: Any) -> str:
-        """Why a call failed, in one line without the key. Raises `Unavailable` for what all calls will meet."""
+        """Why a call failed, in one line without the key. Raises `Unavailable` where all calls would."""
         said = _line(error).replace(self.key, "***") if self.key != NO_KEY else _line(error)
         if isinstance(error, (self.openai.AuthenticationError, self.openai.PermissionDeniedError)):
             raise Unavailable(f"the server refuses the key (is {KEY} right?): {said}")
         if isinstance(error, self.openai.NotFoundError):
-            raise Unavailable(f"the server does not know the model {self.model!r} or the {self.style} endpoint: {said}")
+            raise Unavailable(f"the server does not know the model {self.model!r} or the {self.style} "
+                              f"endpoint: {said}")
         if getattr(error, "code", None) == "insufficient_quota":
             raise Unavailable(f"the account is exhausted: {said}")
         if isinstance(error, self.openai.APITimeoutError):
@@ -145,20 +147,20 @@ class OpenAITeacher:
         return said
 
     def rank(self, prompt: str, continuations: Sequence[str]) -> list[float]:
-        """Log probability of each continuation, where the completion endpoint echoes prompts with theirs (vLLM)."""
+        """Log probability of each continuation; the completion endpoint must echo prompts with theirs."""
         with self.openai.OpenAI(**self._client()) as client:
             return [self._log_probability(client, prompt, text) for text in continuations]
 
     def _log_probability(self, client: Any, prompt: str, text: str) -> float:
         try:
-            answer = client.completions.create(model=self.model, prompt=prompt + text, max_tokens=1, temperature=0,
-                                               echo=True, logprobs=1)
+            answer = client.completions.create(model=self.model, prompt=prompt + text, max_tokens=1,
+                                               temperature=0, echo=True, logprobs=1)
         except self.openai.OpenAIError as error:
             raise Unavailable(f"scoring a prompt failed: {self._reason(error)}") from None
         found = answer.choices[0].logprobs if answer.choices else None
         if found is None or not found.text_offset or not found.token_logprobs:
-            raise UsageError("this server returns no log probabilities of prompts, which --decode rerank and --wrong "
-                             "hardest read (vLLM's completion endpoint does); leave them away")
+            raise UsageError("this server returns no log probabilities of prompts, which --decode rerank and "
+                             "--wrong hardest read (vLLM's completion endpoint does); leave them away")
         inside = range(len(prompt), len(prompt) + len(text))  # tokens that begin in the continuation
         return float(sum(value for value, offset in zip(found.token_logprobs, found.text_offset, strict=True)
                          if offset in inside and value is not None))

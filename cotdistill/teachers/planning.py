@@ -67,8 +67,10 @@ def _decodings(config: ElicitConfig, kind: Kind, hint: str, teacher: Teacher) ->
         gold = kind == "counterfactual" and config.contrast == "wrong"
         how |= {"contrast": "gold" if gold else config.contrast, "lambda": config.lambda_}
     if config.decode == "contrastive":
-        how |= {name: value for name, value in (("plausibility", config.plausibility),
-                                                ("temperature", config.temperature)) if value not in (None, 1.0)}
+        if config.plausibility is not None:
+            how["plausibility"] = config.plausibility
+        if config.temperature != 1.0:
+            how["temperature"] = config.temperature
         return [how]
     if config.decode == "greedy":
         return [how]

@@ -1,7 +1,7 @@
 """The words a teacher is asked in: templates shipped as files, rendered strictly.
 
-The completion prompt is SCOTT's (arXiv 2305.01879): demonstrations, then the question, then, where the teacher is
-to explain an answer, that answer; a blank line ends a rationale.
+The completion prompt is SCOTT's (arXiv 2305.01879): demonstrations, then the question, then, where the
+teacher is to explain an answer, that answer; a blank line ends a rationale.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class Shot:
 class PromptTemplate:
     """A Jinja2 template of prompts; an undefined variable is an error.
 
-    Variables: text (the question with its lettered choices), question, choices, task, shots, subject ("The answer",
-    or "The statement" for true/false), hint (the answer to explain, "" for SCOTT's empty one, none: no hint).
+    Variables: text (the question with its lettered choices), question, choices, task, shots, subject ("The
+    answer", or "The statement" for true/false), hint (the answer to explain, "" for SCOTT's empty one, none:
+    no hint).
     """
 
     def __init__(self, file: Path | None = None, name: str = "completion") -> None:
@@ -42,7 +43,8 @@ class PromptTemplate:
         try:
             self._template = environment.from_string(self.file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--prompt {self.file}: {getattr(error, 'strerror', None) or 'is not UTF-8'}") from None
+            why = getattr(error, "strerror", None) or "is not UTF-8"
+            raise UsageError(f"--prompt {self.file}: {why}") from None
         except TemplateError as error:
             line = getattr(error, "lineno", None)
             raise UsageError(f"--prompt {self.file}{f':{line}' if line else ''}: {error}") from None
@@ -54,8 +56,8 @@ class PromptTemplate:
                 text=example.text(), question=example.question, choices=example.choices, task=example.task,
                 hint=hint, shots=shots, subject=subject(example))
         except TemplateError as error:
-            raise UsageError(f"--prompt {self.file}: {error}; there are text, question, choices, task, hint, shots "
-                             "and subject") from None
+            raise UsageError(f"--prompt {self.file}: {error}; there are text, question, choices, task, hint, "
+                             "shots and subject") from None
 
 
 def subject(example: Example) -> str:

@@ -23,8 +23,9 @@ def from_recordings(examples: Sequence[Example], recordings: Recordings,
     found = [recordings.of(example, at) for at, example in enumerate(examples)]
     if not any(found):
         key = next(iter(recordings.found))
-        raise DataError.at(str(recordings.file), None, f"none of its rows belongs to one of the {len(examples)} "
-                           f"questions (joined by {recordings.by}: it has {key[:60]!r}, the first question is "
+        raise DataError.at(str(recordings.file), None,
+                           f"none of its rows belongs to one of the {len(examples)} questions (joined by "
+                           f"{recordings.by}: it has {key[:60]!r}, the first question is "
                            f"{examples[0].id!r})", "join it with the data set it was recorded on")
     rationales = [[_judged(example, chain, recording, at, recordings, counterfactual)
                    for at, chain in enumerate(recording.chains)] if recording else []
@@ -52,24 +53,26 @@ def _judged(example: Example, chain: Chain, recording: Recording, at: int, recor
     decoding = {"decode": "recorded", "sample": at}
     if chain.supports is not None:
         return _explained(example, chain.supports, chain, recording, decoding, recordings)
-    rationale = judged(example, "factual", example.answer, chain.text, teacher=recording.teacher, decoding=decoding)
+    rationale = judged(example, "factual", example.answer, chain.text, teacher=recording.teacher,
+                       decoding=decoding)
     if counterfactual and rationale.correct is False and rationale.answer is not None:
         return judged(example, "counterfactual", rationale.answer, chain.text, teacher=recording.teacher,
                       decoding=decoding)
     return rationale
 
 
-def _explained(example: Example, supports: str, chain: Chain, recording: Recording, decoding: dict[str, object],
-               recordings: Recordings) -> Rationale:
+def _explained(example: Example, supports: str, chain: Chain, recording: Recording,
+               decoding: dict[str, object], recordings: Recordings) -> Rationale:
     """A chain for an answer that the teacher was told."""
     same = [text for text in example.choices or (example.answer, supports)
             if same_answer(text, supports, example.choices, example.kind_of_answer)]
     if not same:
-        raise DataError.at(str(recordings.file), recording.line, f"explains the answer {supports!r}, which is none of "
+        raise DataError.at(str(recordings.file), recording.line,
+                           f"explains the answer {supports!r}, which is none of "
                            f"the choices {list(example.choices or ())} of {example.id!r}", "correct the row")
     factual = same_answer(supports, example.answer, example.choices, example.kind_of_answer)
-    return judged(example, "factual" if factual else "counterfactual", same[0], chain.text, teacher=recording.teacher,
-                  decoding={**decoding, "hint": "gold" if factual else "wrong"})
+    return judged(example, "factual" if factual else "counterfactual", same[0], chain.text,
+                  teacher=recording.teacher, decoding={**decoding, "hint": "gold" if factual else "wrong"})
 
 
 def _check_places(rationales: Sequence[Sequence[Rationale]], recordings: Recordings) -> None:
@@ -77,5 +80,6 @@ def _check_places(rationales: Sequence[Sequence[Rationale]], recordings: Recordi
     chains = [rationale for found in rationales for rationale in found]
     read = sum(rationale.answer is not None for rationale in chains)
     if read < LEAST_READ * len(chains):
-        raise DataError.at(str(recordings.file), None, f"only {read} of {len(chains)} texts answer the question at "
+        raise DataError.at(str(recordings.file), None,
+                           f"only {read} of {len(chains)} texts answer the question at "
                            "their place", "give the rows in the order in which they were recorded")

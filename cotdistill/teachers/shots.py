@@ -46,10 +46,10 @@ class Shots:
 
 def choose_shots(asked: int | None, examples: Sequence[Example], train: Callable[[], Sequence[Example]],
                  seed: int) -> Shots:
-    """`asked` demonstrations a task drawn from the training rows by seed; without a number our own, all of them.
+    """`asked` demonstrations a task, drawn from the training rows by seed; without a number all our own.
 
-    Where the training rows have no rationales our own stand in. The embedded world needs none: its teacher was
-    trained on the bare prompt.
+    Where the training rows have no rationales our own stand in. The embedded world needs none: its teacher
+    was trained on the bare prompt.
     """
     first = {example.task: example for example in reversed(examples)}
     if asked == 0:

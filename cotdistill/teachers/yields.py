@@ -51,7 +51,8 @@ def yield_tables(items: Sequence[Item], failed: int, bill: Bill | None) -> None:
     """Labels and quality by kind, on stderr."""
     labels = Table("rationales", "elicited", *LABELS, title="Yield")
     for kind in ("factual", "counterfactual"):
-        found = [(item, rationale) for item in items for rationale in item.rationales if rationale.kind == kind]
+        found = [(item, rationale) for item in items for rationale in item.rationales
+                 if rationale.kind == kind]
         if not found:
             continue
         counts = Counter(rationale.label for _, rationale in found)
@@ -71,7 +72,8 @@ def yield_tables(items: Sequence[Item], failed: int, bill: Bill | None) -> None:
 def names_answer(rationale: Rationale) -> bool:
     """Whether a rationale holds the words of its answer (leakage: a student may copy instead of reason)."""
     answer = (rationale.answer or "").strip()
-    return bool(answer) and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", rationale.text, re.IGNORECASE) is not None
+    return bool(answer) and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", rationale.text,
+                                      re.IGNORECASE) is not None
 
 
 def supported(item: Item, rationale: Rationale) -> bool | None:

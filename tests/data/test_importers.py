@@ -1,4 +1,5 @@
-"""Rationales made elsewhere: each kind of file is told apart, read, and refused where it is not understood."""
+"""Rationales made elsewhere: each kind of file is told apart, read, and refused where it is not
+understood."""
 
 from __future__ import annotations
 
@@ -13,8 +14,10 @@ from cotdistill.data.records import Example
 from cotdistill.errors import DataError
 from cotdistill.teachers.recorded import from_recordings, from_row
 
-DRILL = Example(id="1", question="Where is a drill?", choices=("shed", "pond", "sky"), answer="shed", task="t")
-SPOON = Example(id="2", question="Where is a spoon?", choices=("drawer", "pond", "sky"), answer="drawer", task="t")
+DRILL = Example(id="1", question="Where is a drill?", choices=("shed", "pond", "sky"), answer="shed",
+                task="t")
+SPOON = Example(id="2", question="Where is a spoon?", choices=("drawer", "pond", "sky"), answer="drawer",
+                task="t")
 PAIR = [DRILL, SPOON]
 
 
@@ -42,7 +45,8 @@ def test_stored_verdicts_are_never_trusted(tmp_path: Path) -> None:
 def test_scott_files_hold_the_answer_that_was_explained(tmp_path: Path) -> None:
     rows = [{"id": "1", "answer": "shed", "question": DRILL.question, "choices": "(A) shed (B) pond (C) sky",
              "explanation": "Tools lie in sheds."},
-            {"id": "2", "answer": "pond", "question": SPOON.question, "choices": "(A) drawer (B) pond (C) sky",
+            {"id": "2", "answer": "pond", "question": SPOON.question,
+             "choices": "(A) drawer (B) pond (C) sky",
              "explanation": ["It is wet.", "It swims."]}]
     assert judged(write(tmp_path, rows, "train.counterfactual.jsonl", lines=True)) == [
         [("factual", "Tools lie in sheds.", "shed", "keep")],
@@ -61,7 +65,8 @@ def test_cascod_files_are_joined_by_the_question(tmp_path: Path) -> None:
     rows = [{"task_description": "Choose.", "task_name": "places", "output": "(A)",
              "instruction": "Where is a drill?\nOptions:\n(A) shed\n(B) pond\n(C) sky",
              "response": "Tools lie in sheds. Therefore, the answer is (A)."},
-            {"task_description": "Choose.", "task_name": "places", "output": "(A)", "instruction": SPOON.question,
+            {"task_description": "Choose.", "task_name": "places", "output": "(A)",
+             "instruction": SPOON.question,
              "response": "It is wet. Therefore, the answer is (B)."}]
     assert judged(write(tmp_path, rows)) == [[("factual", "Tools lie in sheds.", "shed", "keep")],
                                              [("factual", "It is wet.", "pond", "wrong")]]
@@ -72,7 +77,8 @@ def test_edit_files_hold_a_right_and_a_wrong_chain(tmp_path: Path) -> None:
              "chosen": "Tools lie in sheds. Therefore, the answer is (A).",
              "rejected": "Tools float. Therefore, the answer is (B)."}]
     assert judged(write(tmp_path, rows), counterfactual=True) == [
-        [("factual", "Tools lie in sheds.", "shed", "keep"), ("counterfactual", "Tools float.", "pond", "keep")], []]
+        [("factual", "Tools lie in sheds.", "shed", "keep"),
+         ("counterfactual", "Tools float.", "pond", "keep")], []]
 
 
 def test_step_by_step_files_are_joined_by_place(tmp_path: Path) -> None:
@@ -97,7 +103,8 @@ def test_texts_at_the_wrong_places_are_refused(tmp_path: Path) -> None:
     ([{"id": "1", "samples": []}, {"id": "1", "samples": []}], True, r":2: id '1' stands already in line 1"),
     ([{"id": "1", "answer": "shed", "explanation": "x", "question": "q"}, {"id": "2", "answer": "x"}], True,
      r":2: a row unlike the first"),
-    ([{"id": "1", "answer": "shed", "explanation": "", "question": "q"}], True, r":1: .*'explanation' holds no text"),
+    ([{"id": "1", "answer": "shed", "explanation": "", "question": "q"}], True,
+     r":1: .*'explanation' holds no text"),
     ([{"instruction": "q", "response": "a"}, {"instruction": "q", "response": 3}], False,
      r":6: the field 'response' holds no text"),
     ([{"input": "q", "chosen": "a", "rejected": "b"}], False, r":2: the field 'input' is not"),
@@ -105,7 +112,8 @@ def test_texts_at_the_wrong_places_are_refused(tmp_path: Path) -> None:
     (["a text"], False, "only the name SPLIT_CoT_N"),
     ([], False, "holds no rows"),
 ])
-def test_what_is_not_understood_is_refused_with_its_place(rows: Any, lines: bool, said: str, tmp_path: Path) -> None:
+def test_what_is_not_understood_is_refused_with_its_place(rows: Any, lines: bool, said: str,
+                                                          tmp_path: Path) -> None:
     with pytest.raises(DataError, match=said):
         read_recordings(write(tmp_path, rows, lines=lines))
 
@@ -134,5 +142,6 @@ def test_recordings_of_other_questions_are_refused(tmp_path: Path) -> None:
 def test_a_rows_own_rationale_argues_for_gold() -> None:
     row = DRILL.model_copy(update={"rationale": "Tools lie in sheds."})
     [rationale] = from_row(row)
-    assert (rationale.answer, rationale.correct, rationale.label, rationale.teacher) == ("shed", None, "keep", "rows")
+    assert (rationale.answer, rationale.correct, rationale.label, rationale.teacher) == ("shed", None, "keep",
+                                                                                         "rows")
     assert from_row(DRILL) == []

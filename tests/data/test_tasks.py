@@ -1,4 +1,5 @@
-"""Question rows from everywhere: the hub's own formats as small local copies, tables, mapped columns, the world."""
+"""Question rows from everywhere: the hub's own formats as small local copies, tables, mapped columns, the
+world."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ COPIES: dict[str, tuple[dict[str, Any], tuple[str, tuple[str, ...] | None, str, 
                         "answerKey": "B"}, ("How many?", ("one", "two", "three"), "two", None)),
     "openbookqa": ({"id": "7-980", "question_stem": "The sun is", "choices": SQUARE, "answerKey": "C"},
                    ("The sun is", ("one", "two", "three"), "three", None)),
-    "ai2_arc": ({"id": "Mercury_1", "question": "Which?", "choices": {"text": ["3", "1"], "label": ["1", "2"]},
+    "ai2_arc": ({"id": "Mercury_1", "question": "Which?",
+                 "choices": {"text": ["3", "1"], "label": ["1", "2"]},
                  "answerKey": "1"}, ("Which?", ("3", "1"), "3", None)),
     "qasc": ({"id": "q", "question": "What?", "choices": SQUARE, "answerKey": "A", "fact1": "x", "fact2": "y",
               "combinedfact": "x so y", "formatted_question": "What? (A) one"},
@@ -99,8 +101,8 @@ def test_an_unknown_data_set_asks_for_a_map(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r'did you mean "openbookqa"\?.*--map'):
         load_examples("hf:openbokqa")
     place = copy_of("openbookqa", tmp_path).rename(tmp_path / "mine")
-    [row] = load_examples(f"hf:{place}", columns="question=question_stem,choices=choices.text,labels=choices.label,"
-                                                 "answer=answerKey")
+    mapped = "question=question_stem,choices=choices.text,labels=choices.label,answer=answerKey"
+    [row] = load_examples(f"hf:{place}", columns=mapped)
     assert (row.answer, row.id, row.task) == ("three", "mine-train-00000", "mine")
 
 
@@ -112,7 +114,8 @@ def test_a_data_set_that_cannot_be_loaded_is_unavailable(tmp_path: Path) -> None
 
 def test_csv_with_our_own_columns(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
-    file.write_text('id,question,choices,answer\n1,Which?,one|two,two\n2,"Who, then?","[""a"", ""b|c""]",b|c\n3,Free?,,x\n')
+    file.write_text('id,question,choices,answer\n1,Which?,one|two,two\n2,"Who, then?","[""a"", '
+                    '""b|c""]",b|c\n3,Free?,,x\n')
     rows = load_examples(str(file))
     assert [(row.id, row.choices, row.answer) for row in rows] == [
         ("1", ("one", "two"), "two"), ("2", ("a", "b|c"), "b|c"), ("3", None, "x")]
@@ -121,7 +124,8 @@ def test_csv_with_our_own_columns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 def test_mapped_columns_in_files(suffix: str, tmp_path: Path) -> None:
-    rows = [{"stem": "Which?", "options": "one|two", "key": "B"}, {"stem": "What?", "options": "x|y", "key": "x"}]
+    rows = [{"stem": "Which?", "options": "one|two", "key": "B"},
+            {"stem": "What?", "options": "x|y", "key": "x"}]
     file = tmp_path / f"mine.{suffix}"
     if suffix == "jsonl":
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -165,7 +169,8 @@ def test_the_embedded_world() -> None:
 def test_a_split_of_a_file_is_what_its_rows_say(tmp_path: Path) -> None:
     row = {"question": "q", "choices": None, "answer": "a"}
     file = tmp_path / "mine.jsonl"
-    file.write_text("".join(json.dumps({**row, "id": name, "split": name}) + "\n" for name in ("train", "dev")))
+    file.write_text("".join(json.dumps({**row, "id": name, "split": name}) + "\n" for name in ("train",
+                                                                                               "dev")))
     assert [row.id for row in load_examples(str(file), "dev")] == ["dev"]
     with pytest.raises(UsageError, match='has no such split'):
         load_examples(str(file), "test")

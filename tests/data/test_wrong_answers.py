@@ -23,7 +23,8 @@ def test_another_text_not_another_index() -> None:
 
 
 @pytest.mark.parametrize(("answer", "choices", "wrong"), [
-    ("yes", ("yes", "no"), "no"), ("false", ("true", "false"), "true"), ("yes", None, "no"), ("True", None, "False"),
+    ("yes", ("yes", "no"), "no"), ("false", ("true", "false"), "true"), ("yes", None, "no"),
+    ("True", None, "False"),
     ("NO", None, "YES"), ("Yes", ("No", "Yes"), "No")])
 def test_binary_questions_give_the_opposite(answer: str, choices: tuple[str, ...] | None, wrong: str) -> None:
     assert [wrong_answer(row(answer, choices), seed=seed) for seed in range(5)] == [wrong] * 5

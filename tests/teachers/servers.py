@@ -70,10 +70,12 @@ class Handler(BaseHTTPRequestHandler):
     def _thoughts(self, prompt: str, chat: bool) -> None:
         self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [
             {"index": 0, "finish_reason": "stop", "message": {
-                "role": "assistant", "content": "So the answer is yes.", "reasoning_content": "Let me think."}}]}))
+                "role": "assistant", "content": "So the answer is yes.",
+                "reasoning_content": "Let me think."}}]}))
 
     def _busy(self, prompt: str, chat: bool) -> None:
-        self._send(429, '{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}', {"Retry-After": "0.02"})
+        self._send(429, '{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}',
+                   {"Retry-After": "0.02"})
 
     def _broke(self, prompt: str, chat: bool) -> None:
         self._send(429, '{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}')
@@ -149,7 +151,8 @@ def transformers_serve(model: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(model), "--host", "127.0.0.1", "--port",
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(model), "--host",
+               "127.0.0.1", "--port",
                str(port), "--device", "cpu", "--dtype", "float32"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

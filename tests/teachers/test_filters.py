@@ -9,7 +9,8 @@ import pytest
 from cotdistill.data.records import Example, Rationale
 from cotdistill.teachers.filters import judged, loops, relabel
 
-DRILL = Example(id="1", question="Where is a drill?", choices=("shed", "pond", "sky"), answer="shed", task="t")
+DRILL = Example(id="1", question="Where is a drill?", choices=("shed", "pond", "sky"), answer="shed",
+                task="t")
 NONE: dict[str, Any] = {"decode": "greedy", "hint": "none"}
 GOLD: dict[str, Any] = {"decode": "greedy", "hint": "gold"}
 WRONG: dict[str, Any] = {"decode": "greedy", "hint": "wrong"}
@@ -17,7 +18,8 @@ WRONG: dict[str, Any] = {"decode": "greedy", "hint": "wrong"}
 
 def one(text: str, decoding: dict[str, Any] = NONE, finished: bool = True, kind: Any = "factual",
         supports: str = "shed", thoughts: str | None = None) -> Rationale:
-    return judged(DRILL, kind, supports, text, teacher="t", decoding=decoding, finished=finished, thoughts=thoughts)
+    return judged(DRILL, kind, supports, text, teacher="t", decoding=decoding, finished=finished,
+                  thoughts=thoughts)
 
 
 @pytest.mark.parametrize(("text", "decoding", "finished", "label", "answer", "correct"), [
@@ -64,7 +66,8 @@ def test_words_that_argue_for_two_answers_argue_for_neither_wrong_one() -> None:
 def test_keep_all_keeps_whatever_can_be_learned_from_and_nothing_is_dropped() -> None:
     every = [one("It floats. So the answer is pond."), one("Cut o", GOLD, finished=False), one("")]
     assert [rationale.label for rationale in relabel(DRILL, every)] == ["wrong", "truncated", "unparsed"]
-    assert [rationale.label for rationale in relabel(DRILL, every, keep_all=True)] == ["keep", "keep", "unparsed"]
+    assert [rationale.label for rationale in relabel(DRILL, every, keep_all=True)] == ["keep", "keep",
+                                                                                       "unparsed"]
     assert [rationale.text for rationale in relabel(DRILL, every)] == ["It floats.", "Cut o", ""]
 
 
@@ -74,7 +77,8 @@ def test_thoughts_are_the_rationale_and_the_text_its_answer() -> None:
 
 
 @pytest.mark.parametrize(("text", "round"), [
-    ("and so and so and so", True), ("One two three four. Then. One two three four. Else. One two three four.", True),
+    ("and so and so and so", True), ("One two three four. Then. One two three four. Else. One two three "
+                                     "four.", True),
     ("10 plus 1 is 11. 11 plus 1 is 12. 12 plus 1 is 1.", False), ("a b a b", False), ("", False),
     ("No, no, that is not it.", False)])
 def test_loops(text: str, round: bool) -> None:

@@ -52,9 +52,11 @@ def texts(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def plain_loop(model: Student, supported: str, perturbed: str | None, lam: float, limit: int) -> str:
-    """One row at a time, whole prompts, no cache: log p1 - lam * log p2, both stop rules, text cut before the stop."""
+    """One row at a time, whole prompts, no cache: log p1 - lam * log p2, both stop rules, text cut before the
+    stop."""
     words, new = model.tokenizer, list[int]()
-    first, second = words(supported)["input_ids"], words(perturbed)["input_ids"] if perturbed is not None else None
+    first = words(supported)["input_ids"]
+    second = words(perturbed)["input_ids"] if perturbed is not None else None
 
     def log_p(ids: list[int]) -> torch.Tensor:
         with torch.inference_mode():
@@ -88,11 +90,13 @@ def test_the_texts_are_those_of_the_plain_loop(decode: str, contrast: str, lam: 
     for example in load_examples("demo", limit=ROWS):
         gold, wrong = example.answer, wrong_answer(example)
         for supports, against in ((gold, wrong), (wrong, gold)):
-            perturbed = None if decode == "greedy" else template.render(example, "" if contrast == "empty" else against)
+            perturbed = None if decode == "greedy" else template.render(example, "" if contrast == "empty"
+                                                                        else against)
             expected.append(plain_loop(model, template.render(example, supports), perturbed, lam, 16))
     assert [text.strip() for text in texts(rows)] == expected
     answers = [[rationale["answer"] for rationale in row["rationales"]] for row in rows]
-    assert answers == [[e.answer, wrong_answer(e)] for e in load_examples("demo", limit=ROWS)], "flipped exactly once"
+    assert answers == [[e.answer, wrong_answer(e)] for e in load_examples("demo",
+                                                                          limit=ROWS)], "flipped exactly once"
 
 
 def test_lambda_0_is_greedy_and_the_contrast_changes_something(folder: Path, tmp_path: Path) -> None:
@@ -120,7 +124,8 @@ def merging_tokenizer() -> Any:
 
 
 @pytest.mark.parametrize(("pieces", "kept"), [
-    (["A", "b", ".\n\n"], "Ab"), (["A", "\n", "\n"], "A"), (["A", "\n", " ", "\n"], "A"), (["A", "<|end|>"], "A"),
+    (["A", "b", ".\n\n"], "Ab"), (["A", "\n", "\n"], "A"), (["A", "\n", " ", "\n"], "A"),
+    (["A", "<|end|>"], "A"),
     (["\n\n"], "")])
 def test_the_stop_is_found_in_the_text(pieces: list[str], kept: str) -> None:
     words = merging_tokenizer()
@@ -234,7 +239,8 @@ def test_an_instruction_tuned_teacher_is_asked_in_its_template(tmp_path: Path) -
     assert asked == "<s>[user] Why?\n[assistant]"
     ids = teacher.encode(asked).ids
     assert ids.count(model.tokenizer.bos_token_id) == 1, "the template brings its own BOS"
-    plain = HuggingFaceTeacher(ElicitConfig.build(None, teacher=str(tmp_path / "chat"), device="cpu", chat="off"))
+    plain = HuggingFaceTeacher(ElicitConfig.build(None, teacher=str(tmp_path / "chat"), device="cpu",
+                                                  chat="off"))
     assert (plain.style, plain.wrap("Why?")) == ("completion", "Why?")
     rows = run(tmp_path / "chat", tmp_path / "rows.jsonl", limit=2, hint="gold")
     assert all(row["rationales"][0]["text"] for row in rows)

@@ -31,13 +31,15 @@ def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def questions(folder: Path, count: int) -> Path:
     file = folder / "questions.jsonl"
-    file.write_text("".join(json.dumps({"id": f"q{at}", "question": f"Is {at} a number?", "choices": ["yes", "no"],
+    file.write_text("".join(json.dumps({"id": f"q{at}", "question": f"Is {at} a number?",
+                                        "choices": ["yes", "no"],
                                         "answer": "yes"}) + "\n" for at in range(count)))
     return file
 
 
 def config(url: str, data: Path, **changes: Any) -> ElicitConfig:
-    options = {"teacher": "openai:m", "base_url": url, "data": str(data), "shots": 0, "retries": 4, "timeout": 0.4}
+    options = {"teacher": "openai:m", "base_url": url, "data": str(data), "shots": 0, "retries": 4,
+               "timeout": 0.4}
     return ElicitConfig.build(None, **{**options, **changes})
 
 
@@ -52,7 +54,8 @@ def test_every_row_is_answered_once_or_failed_with_its_reason(tmp_path: Path) ->
     rows = rows_of(out)
     assert [row["id"] for row in rows] == [f"q{at}" for at in range(60)]
     journal = [json.loads(line) for line in (tmp_path / "rows.jsonl.partial").read_text().splitlines()]
-    assert sorted(entry["id"] for entry in journal) == sorted(f"q{at}" for at in range(60)), "each exactly once"
+    assert sorted(entry["id"] for entry in journal) == sorted(f"q{at}"
+                                                              for at in range(60)), "each exactly once"
     failed = {entry["id"]: entry["failed"] for entry in journal if "failed" in entry}
     assert {row["id"] for row in rows if not row["rationales"]} == set(failed)
     assert all(len(row["rationales"]) == 1 for row in rows if row["id"] not in failed)
@@ -114,7 +117,8 @@ def test_contrastive_decoding_is_refused_with_the_alternative(tmp_path: Path) ->
 
 def test_scoring_on_a_server_without_prompt_probabilities_is_refused(tmp_path: Path) -> None:
     with serving() as server, pytest.raises(UsageError, match="returns no log probabilities"):
-        elicit(config(server.url, _choices(tmp_path), endpoint="completion", wrong="hardest", counterfactual=True))
+        elicit(config(server.url, _choices(tmp_path), endpoint="completion", wrong="hardest",
+                      counterfactual=True))
 
 
 def _choices(folder: Path) -> Path:
@@ -124,7 +128,8 @@ def _choices(folder: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("reasoning", "text"), [("rationale", "Let me think."), ("drop", "So the answer is yes.")])
+@pytest.mark.parametrize(("reasoning", "text"), [("rationale", "Let me think."),
+                                                 ("drop", "So the answer is yes.")])
 def test_thoughts_become_the_rationale_only_when_told(reasoning: str, text: str, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     settings = {"reasoning": reasoning, "out": out}
@@ -181,7 +186,8 @@ def test_a_real_server_on_both_endpoints(tmp_path: Path) -> None:
     with transformers_serve(tmp_path / "model") as url:
         for endpoint in ("completion", "chat"):
             out = tmp_path / f"{endpoint}.jsonl"
-            elicit(ElicitConfig.build(None, teacher=f"openai:{tmp_path / 'model'}", base_url=url, data=str(data),
+            elicit(ElicitConfig.build(None, teacher=f"openai:{tmp_path / 'model'}", base_url=url,
+                                      data=str(data),
                                       endpoint=endpoint, shots=0, hint="gold", max_new_tokens=12, out=out,
                                       timeout=60.0, concurrency=2, keep="all"))
             rows = rows_of(out)

@@ -1,4 +1,5 @@
-"""The words: the embedded teacher's prompts, shipped demonstrations, templates of one's own, what fits, dry runs."""
+"""The words: the embedded teacher's prompts, shipped demonstrations, templates of one's own, what fits, dry
+runs."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cotdistill.console import say, warn
 from cotdistill.data.files import json_digest, write_text
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
+from cotdistill.data.runcard import package_versions
 from cotdistill.data.tasks import is_world
 from cotdistill.distill import definition
 from cotdistill.errors import CotdistillError, UsageError
@@ -27,7 +29,8 @@ from cotdistill.grid.arms import GREEDY, Arm, arms, baseline, settled
 from cotdistill.grid.budgets import Load, budget_steps, needs_loads
 from cotdistill.grid.cells import Cell, CellStore, Record
 from cotdistill.grid.crews import crew_for
-from cotdistill.grid.rows import Rows, of_decoding, rows_file, training_rows, write_common
+from cotdistill.grid.digests import write_digests
+from cotdistill.grid.rows import Rows, mean_words, of_decoding, rows_file, training_rows, write_common
 from cotdistill.grid.sets import QuestionSet, dev_set, question_sets
 from cotdistill.grid.workers import Crew, Task
 from cotdistill.grid.workshop import (
@@ -40,7 +43,8 @@ from cotdistill.grid.workshop import (
     measure,
     run_cell,
 )
-from cotdistill.strategies.grids import UNTRAINED
+from cotdistill.report.ablation import Description, made_line, write_lines, write_report
+from cotdistill.strategies.grids import UNTRAINED, dose, size_matched
 from cotdistill.strategies.join import join
 from cotdistill.strategies.studies import Study
 
@@ -82,6 +86,8 @@ class Grid:
         self.decodings = list(dict.fromkeys(arm.decoding for arm in made)) or [GREEDY]
         self.store = CellStore(self.out)
         self.records: dict[str, Record] = {}
+        self.swept: dict[str, dict[str, float | None]] = {}
+        self.scores: dict[str, dict[str, float]] = {}
 
     def run(self, crew: Crew) -> Iterator[Record]:
         """Every stage."""
@@ -93,6 +99,7 @@ class Grid:
         cells = [self.cell(arm, seed, self.rates[arm.label], "compare", self.sets)
                  for arm in self.arms for seed in self.config.seeds]
         yield from self.run_cells(crew, cells, self.sets)
+        self.report(cells)
 
     def prepare(self, crew: Crew) -> Iterator[Record]:
         """Rows, and beside them the references."""
@@ -145,7 +152,7 @@ class Grid:
         cells = [self.cell(arm, self.config.seeds[0], rate, "sweep", dev) for arm in self.arms for rate in rates]
         for _ in self.run_cells(crew, cells, dev):
             pass
-        self.swept: dict[str, dict[str, float | None]] = {arm.label: {} for arm in self.arms}
+        self.swept = {arm.label: {} for arm in self.arms}
         for cell in cells:
             found = self.records[cell.name].get("sets")
             self.swept[cell.arm.label][f"{cell.lr:g}"] = found[dev[0].name]["accuracy"] if found else None
@@ -187,6 +194,38 @@ class Grid:
             self.store.put(record["cell"], about, record)
         self.records[record["cell"]] = record
         return {**record, "seconds": seconds} if seconds else record
+
+    def report(self, cells: Sequence[Cell]) -> None:
+        """cells.jsonl, the comparisons, the pages, and the digests of everything they stand on."""
+        references = [record for name, record in self.records.items() if record.get("role") in ("teacher", "untrained")]
+        order = [record["cell"] for record in references] + [cell.name for cell in cells]
+        records = [self.records[name] for name in order]
+        write_lines(self.out / "cells.jsonl", records)
+        description = self.description()
+        description.write(self.out)
+        write_report(self.out, self.out, description, records, made_line())
+        write_digests(self.out, records)
+        say(f"report: {self.out / 'report.html'}")
+
+    def description(self) -> Description:
+        """What a report needs to know beside the cells."""
+        config = self.config.model_dump(mode="json", exclude={"out", "jobs", "ray", "gpus_per_cell", "explain"})
+        variants = [arm.variant for arm in self.arms]
+        pairs = [(arm.label, replace(arm, variant=matched).label) for arm in self.arms
+                 if (matched := size_matched(arm.variant, variants))]
+        files = {decoding: {"file": str(rows_file(self.out, decoding).relative_to(self.out)), "rows": len(items),
+                            "digest": digest(items), "words": mean_words(items)}
+                 for decoding, items in self.rows.by_decoding.items()}
+        dev = "none" if not self.config.sweep else self.config.dev or (
+            f"{self.train}'s dev split" if not self.rows.held_out else f"{len(self.rows.held_out)} held-out rows")
+        return Description(
+            title=f"Study {self.study.name}: {self.study.paper}" if self.study else "Ablation",
+            question=self.study.question if self.study else "Which way of distilling is better, by how much, how sure?",
+            baseline=self.base.label, in_domain=self.sets[0].name, pairs=pairs,
+            claims=self.study.claims if self.study else (), config=config,
+            rows={"files": files, "common": len(self.rows.common), "dev": dev}, swept=self.swept, rates=self.rates,
+            steps=self.steps, scores=self.scores, versions=package_versions(),
+            curves={arm.label: found for arm in self.arms if not arm.control and (found := dose(arm.variant))})
 
     def describe(self) -> None:
         """What would be run."""

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from cotdistill.errors import DataError
-from cotdistill.evaluation.metrics import Prediction, figures
+from cotdistill.evaluation.faithfulness import ProbeAnswer, Probed
+from cotdistill.evaluation.metrics import Prediction, figures, judged_again
 
 # No measured time and nothing from a forward pass: the same predictions give the same figures, byte for byte.
 RECOMPUTED = ("n", "accuracy", "interval", "right", "wrong", "unparsed", "unfinished", "generated_per_question",
@@ -19,7 +20,7 @@ RECOMPUTED = ("n", "accuracy", "interval", "right", "wrong", "unparsed", "unfini
 
 def set_figures(path: Path, ids: Sequence[str] | None = None) -> dict[str, Any]:
     """The figures of one predictions file; `ids`: the questions that must be there, in their order."""
-    found = figures(read_predictions(path, ids))
+    found = figures(judged_again(read_predictions(path, ids), "answers"))
     return {name: found[name] for name in RECOMPUTED if name in found}
 
 
@@ -32,6 +33,20 @@ def read_predictions(path: Path, ids: Sequence[str] | None = None) -> list[Predi
     except OSError as error:
         raise DataError.at(str(path), None, str(error.strerror), "evaluate the run again") from None
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError.at(str(path), None, f"damaged: {str(error).splitlines()[0]}", "evaluate the run again") from None
+        what = f"damaged: {str(error).splitlines()[0]}"
+        raise DataError.at(str(path), None, what, "evaluate the run again") from None
     except KeyError as error:
         raise DataError.at(str(path), None, f"has no prediction for {error.args[0]!r}", "evaluate it again") from None
+
+
+def read_probes(path: Path) -> dict[str, dict[str, ProbeAnswer | None]]:
+    """{question: {probe: its answer}} of one probes file; a later line adds probes of a later call."""
+    found: dict[str, dict[str, ProbeAnswer | None]] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+            probed = Probed.model_validate_json(line)
+            found.setdefault(probed.id, {}).update(probed.probes)
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        raise DataError.at(str(path), None, f"damaged: {str(error).splitlines()[0]}",
+                           "remove it; the probes are asked again") from None
+    return found

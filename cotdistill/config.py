@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -129,15 +129,35 @@ class DistillConfig(Config):
 
 
 class EvaluateConfig(Config):
-    """`cotdistill evaluate`: runs in, figures out."""
+    """`cotdistill evaluate`: runs, models or predictions in, figures out."""
 
-    data: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()  # FILE or NAME=FILE
     split: str | None = None
+    in_domain: tuple[str, ...] = ()  # names of sets; none named: the first
+    train: str | None = None  # training rows, for the overlap; None: where the run card says they are
+    strategy: str | None = None  # how a plain model is walked; runs know theirs
+    param: dict[str, str] = Field(default_factory=dict)
+    answers: AnswerStyle = "text"
     score: Literal["walk", "choices"] = "walk"
     connectors: Literal["forced", "free"] = "forced"
+    extractor: Literal["answers", "math-verify"] = "answers"
+    samples: int | None = Field(default=None, gt=1)
+    temperature: float = Field(default=0.7, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    calibrate: bool = True
+    probe: tuple[str, ...] = ()
+    rationales: str | None = None  # elicited rows of the questions: for oracle and counterfactual
+    ratios: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.5,)  # of corrupted tokens
+    simulator: tuple[Literal["tfidf", "transformer"], ...] = ("tfidf",)
+    simulator_model: str | None = None  # what the transformer starts from; None: what the student started from
     batch_size: int = Field(default=32, gt=0)
     max_new_tokens: int = Field(default=160, gt=0)
+    flip_rate: int | None = Field(default=None, gt=0)  # another batch size to compare with
     from_predictions: bool = False
+    html: Path | None = None
+    export: tuple[Literal["lm-eval"], Path] | None = None
+    model_card: bool = False
+    out: Path | None = None  # where predictions of a plain model go
 
 
 class AblateConfig(Config):
@@ -166,6 +186,7 @@ class AblateConfig(Config):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     data: tuple[str, ...] = ()
     dev: str | None = None  # question rows on which the sweep chooses; None: the world's dev split, or held-out rows
+    probe: tuple[str, ...] = ()
     budget: Literal["examples", "steps", "learned-tokens", "flops"] = "examples"
     sweep: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     steps: int | None = Field(default=None, gt=0)

@@ -1,43 +1,52 @@
-"""`cotdistill evaluate`: runs and question sets in, one object of figures per run and set out."""
+"""`cotdistill evaluate`: runs, models or predictions and question sets in, one object of figures each out."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cotdistill.config import DEMO, EvaluateConfig
-from cotdistill.console import progress
-from cotdistill.data.files import json_digest, write_text, writing
-from cotdistill.data.records import Example, digest
-from cotdistill.data.rows import json_lines
-from cotdistill.data.runcard import RunCard, read_card
+from cotdistill.data.files import json_digest
+from cotdistill.data.records import Example, Item, digest
+from cotdistill.data.rows import json_lines, read_items
+from cotdistill.data.runcard import RunCard
 from cotdistill.data.tasks import load_examples
-from cotdistill.distill import device_of
-from cotdistill.errors import DataError, UsageError
-from cotdistill.evaluation.answers import judge, read_answer
-from cotdistill.evaluation.metrics import Prediction, figures
+from cotdistill.distill import device_of, student_digest
+from cotdistill.errors import DataError, UsageError, did_you_mean
+from cotdistill.evaluation.domains import domains
+from cotdistill.evaluation.examination import Examined, note_figures
+from cotdistill.evaluation.faithfulness import Explained, ProbeAnswer, Probed
+from cotdistill.evaluation.intervals import wilson
+from cotdistill.evaluation.metrics import Prediction, counts_by_task, judged_again
+from cotdistill.evaluation.probes import chosen, donors, probes, read_sources, sources
+from cotdistill.evaluation.samples import Sampled
+from cotdistill.evaluation.store import Store, complete
+from cotdistill.evaluation.subject import Subject, read_elsewhere, subject_of
+from cotdistill.evaluation.walker import Walker
 from cotdistill.strategies.description import restore
-from cotdistill.strategies.forms import Strategy
-from cotdistill.students.decode import Decoder
-from cotdistill.students.encode import Encoder
 from cotdistill.students.families import Student, load_student
-from cotdistill.students.walk import Walked, walk
 
 DEMO_SETS = ("id", "shift", "hard")
 CHUNK = 8  # batches a chunk: predictions are written after each
 
 
-def evaluate(config: EvaluateConfig, runs: Sequence[str]) -> list[dict[str, Any]]:
-    """Walk every run on every set; the objects that `evaluate` prints, in the order run, set."""
-    found = []
-    for run in map(Path, runs):
-        card = read_card(run)
-        for name, examples in load_sets(config, card):
-            found.append(evaluate_set(config, run, card, name, examples))
-    return found
+def evaluate(config: EvaluateConfig, named: Sequence[str]) -> list[dict[str, Any]]:
+    """Every subject on every set; the objects that `evaluate` prints, in the order subject, set."""
+    chosen(config.probe)  # complains before anything is loaded
+    items = read_items(config.rationales, allow_partial=True) if config.rationales else []
+    examined: list[Examined] = []
+    for name in named:
+        subject = subject_of(name, config, student_digest)
+        mine = [
+            examine(config, subject, set_name, examples, items)
+            for set_name, examples in load_sets(config, subject.card)
+        ]
+        _across_sets(config, mine)
+        examined += mine
+    _write_reports(config, examined)
+    return [one.record for one in examined]
 
 
 def runs_on_stdin() -> list[str]:
@@ -48,20 +57,29 @@ def runs_on_stdin() -> list[str]:
             raise DataError.at("stdin", number, "no field 'run'", "pipe the output of distill into evaluate")
         runs.append(str(line["run"]))
     if not runs:
-        raise DataError.at("stdin", None, "names no run", "the command before this one failed, or give run directories")
+        raise DataError.at(
+            "stdin", None, "names no run", "the command before this one failed, or give run directories"
+        )
     return runs
 
 
 def load_sets(config: EvaluateConfig, card: RunCard) -> list[tuple[str, list[Example]]]:
     """The question sets asked for; for a run of the embedded world its own sets by default."""
     if config.data:
-        wanted = [(spec, config.split) for spec in config.data]
+        wanted = [(*_named(spec), config.split) for spec in config.data]
     elif card.student["name"] == DEMO and card.data["world"]:
-        wanted = [(DEMO, split) for split in ([config.split] if config.split else DEMO_SETS)]
+        wanted = [(None, DEMO, split) for split in ([config.split] if config.split else DEMO_SETS)]
     else:
         raise UsageError("evaluate needs question rows: --data FILE (repeatable)")
-    return [(set_name(spec, split), load_examples(spec, split, config.limit, config.data_seed))
-            for spec, split in wanted]
+    names = [name or set_name(spec, split) for name, spec, split in wanted]
+    for twice in {name for name in names if names.count(name) > 1}:
+        raise UsageError(
+            f"--data: two sets are named {twice}; name them yourself, e.g. --data other={twice}.jsonl"
+        )
+    return [
+        (name, load_examples(spec, split, config.limit, config.data_seed))
+        for name, (_, spec, split) in zip(names, wanted, strict=True)
+    ]
 
 
 def set_name(spec: str, split: str | None) -> str:
@@ -70,80 +88,238 @@ def set_name(spec: str, split: str | None) -> str:
     return f"{name}-{split}" if split else name
 
 
-def evaluate_set(config: EvaluateConfig, run: Path, card: RunCard, name: str, examples: Sequence[Example],
-                 student: Student | None = None) -> dict[str, Any]:
+def evaluate_set(
+    config: EvaluateConfig,
+    run: Path,
+    card: RunCard,
+    name: str,
+    examples: Sequence[Example],
+    student: Student | None = None,
+    items: Sequence[Item] = (),
+) -> dict[str, Any]:
     """One run on one set: predictions are appended as they come, and a second call only does what is missing.
 
-    `student`: the run's student where it is in memory already.
+    `student`: the run's student where it is in memory already; `items`: a teacher's rationales for the
+    questions.
     """
-    path = run / "predictions" / f"{name}.jsonl"
-    settings = json_digest({"key": card.key, "examples": digest(examples), "connectors": config.connectors,
-                            "max_new_tokens": config.max_new_tokens, "score": config.score})
-    done = _read_predictions(path, settings)
-    missing = [example for example in examples if example.id not in done]
-    if missing and config.from_predictions:
-        raise DataError.at(str(path), None, f"{len(missing)} of {len(examples)} predictions are missing",
-                           "evaluate without --from-predictions first")
-    if missing:
-        student = student or load_student(str(run / "student"), config.dtype, device_of(config.device),
-                                          config.trust_remote_code)
-        done |= _predict(config, student, restore(card.strategy), card, missing, path, settings)
-    predictions = [done[example.id] for example in examples]
-    return {"run": str(run), "strategy": card.strategy["name"], "params": card.strategy["params"],
-            "seed": card.config["seed"], "set": name, "score": config.score, "connectors": config.connectors,
-            **figures(predictions), "batch_size": config.batch_size, "key": card.key}
+    return examine(
+        config, Subject(str(run), run, card, str(run / "student")), name, examples, items, student
+    ).record
 
 
-def _predict(config: EvaluateConfig, student: Student, strategy: Strategy, card: RunCard,
-             examples: Sequence[Example], path: Path, settings: str) -> dict[str, Prediction]:
-    encoder = Encoder(student.tokens, student.start, card.config["answers"], student.context)
-    decoder = Decoder(student, batch_size=config.batch_size)
-    made: dict[str, Prediction] = {}
-    size = CHUNK * config.batch_size
-    with progress(f"{strategy.name} on {path.stem}", len(examples)) as advance, writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for at in range(0, len(examples), size):
-            chunk = examples[at : at + size]
-            walked = walk(decoder, encoder, strategy, chunk, connectors=config.connectors,
-                          max_new_tokens=config.max_new_tokens)
-            predictions = [judged(example, found) for example, found in zip(chunk, walked, strict=True)]
-            _append(path, settings, predictions)
-            made |= {p.id: p for p in predictions}
-            advance(len(chunk), "")
-    return made
+def examine(
+    config: EvaluateConfig,
+    subject: Subject,
+    name: str,
+    examples: Sequence[Example],
+    items: Sequence[Item] = (),
+    student: Student | None = None,
+) -> Examined:
+    """Predictions, then what is asked of them: samples, probes, explanations, another batch size; figures of
+    all."""
+    load = partial(_load, config)
+    if subject.model is None:
+        predictions, sampled = read_elsewhere(subject.name, examples)
+        found = Examined(subject, name, judged_again(predictions, config.extractor))
+        return note_figures(config, found, examples, sampled, load)
+    walker, store = _walker(config, subject, student), _store(config, subject, name, examples)
+    done = predict(config, walker, store, examples, config.batch_size)
+    found = Examined(
+        subject, name, judged_again([done[example.id] for example in examples], config.extractor)
+    )
+    sampled = sample(config, walker, store, examples) if config.samples else []
+    names = chosen(config.probe)
+    found.probed = probe(config, walker, store, found, examples, items) if names else {}
+    if {"las", "consistency"} & {*names} and not walker.strategy.answers_after_rationale:
+        found.rationales |= explain(config, walker, store, found, examples)
+    note_figures(config, found, examples, sampled, load, store)
+    if config.flip_rate:
+        found.record["flip_rate"] = _flip_rate(config, walker, store, found, examples)
+    return found
 
 
-def judged(example: Example, walked: Walked) -> Prediction:
-    """What was walked, read by the extractor and compared with the gold answer."""
-    kind = example.kind_of_answer
-    answer = None if walked.answer is None else read_answer(walked.answer, example.choices, kind)
-    return Prediction(
-        id=example.id, task=example.task, question=example.question, choices=example.choices, gold=example.answer,
-        rationale=walked.rationale, output=walked.answer, answer=answer,
-        verdict=judge(answer, example.answer, example.choices, kind), finished=walked.finished,
-        generated=walked.generated, forwarded=walked.forwarded)
+def predict(
+    config: EvaluateConfig,
+    walker: Walker,
+    store: Store[Prediction],
+    examples: Sequence[Example],
+    batch_size: int,
+) -> dict[str, Prediction]:
+    """The stored predictions, completed."""
+    done = {p.id: p for p in store.read()}
+    made = complete(
+        store,
+        examples,
+        done.__contains__,
+        lambda asked: walker.predict(asked, batch_size),
+        CHUNK * batch_size,
+        config.from_predictions,
+        walker.notes,
+    )
+    return done | {p.id: p for p in made}
 
 
-def _read_predictions(path: Path, settings: str) -> dict[str, Prediction]:
-    """Predictions made under the same settings; a file made under others is begun anew."""
-    if not path.exists():
+def sample(
+    config: EvaluateConfig, walker: Walker, store: Store[Prediction], examples: Sequence[Example]
+) -> list[Sampled]:
+    """`--samples K` walks of every question, in the order of `examples`."""
+    count = config.samples or 0
+    drawn = Store(
+        store.path.with_suffix(".samples.jsonl"),
+        Sampled,
+        json_digest([store.settings, count, config.temperature, config.top_p, config.seed]),
+    )
+    done = {one.id: one for one in drawn.read()}
+    done |= {
+        one.id: one
+        for one in complete(
+            drawn,
+            examples,
+            done.__contains__,
+            lambda asked: walker.sample(asked, count),
+            config.batch_size,
+            config.from_predictions,
+        )
+    }
+    return [done[example.id] for example in examples]
+
+
+def probe(
+    config: EvaluateConfig,
+    walker: Walker,
+    store: Store[Prediction],
+    found: Examined,
+    examples: Sequence[Example],
+    items: Sequence[Item],
+) -> dict[str, dict[str, ProbeAnswer | None]]:
+    """{question: {probe: its answer, or None where there was nothing to do}} of the probes that are named."""
+    wanted = probes(chosen(config.probe), config.ratios, walker.strategy)
+    read_sources(examples, items, config.rationales or "rows")
+    kept = Store(
+        store.path.with_suffix(".probes.jsonl"),
+        Probed,
+        json_digest([store.settings, config.data_seed, digest(items)]),
+    )
+    answers: dict[str, dict[str, ProbeAnswer | None]] = {}
+    for line in kept.read():  # a later line adds the probes of a later call
+        answers.setdefault(line.id, {}).update(line.probes)
+    given, others = sources(examples, items, config.data_seed), donors(found.predictions, config.data_seed)
+    predictions = {p.id: p for p in found.predictions}
+    for line in complete(
+        kept,
+        examples,
+        lambda id_: all(one.name in answers.get(id_, {}) for one in wanted),
+        lambda asked: walker.probe(asked, predictions, wanted, given, others),
+        2 * config.batch_size,
+        config.from_predictions,
+    ):
+        answers.setdefault(line.id, {}).update(line.probes)
+    names = [one.name for one in wanted]
+    return {id_: {name: by_name[name] for name in names} for id_, by_name in answers.items()}
+
+
+def explain(
+    config: EvaluateConfig,
+    walker: Walker,
+    store: Store[Prediction],
+    found: Examined,
+    examples: Sequence[Example],
+) -> dict[str, str]:
+    """{question: the rationale given after its answer}; none where the strategy gives none."""
+    if walker.strategy.explain is None:
         return {}
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line: its question is asked again
-    lines = whole.splitlines()
-    if not lines or json.loads(lines[0]).get("settings") != settings:
-        path.unlink()
-        return {}
-    if whole != text:
-        write_text(path, whole)
-    return {p.id: p for p in map(Prediction.model_validate_json, lines[1:])}
+    predictions = {p.id: p for p in found.predictions}
+    kept = Store(store.path.with_suffix(".explanations.jsonl"), Explained, store.settings)
+    lines = {line.id: line for line in kept.read()}
+    lines |= {
+        line.id: line
+        for line in complete(
+            kept,
+            examples,
+            lines.__contains__,
+            lambda asked: walker.explain(asked, predictions),
+            CHUNK * config.batch_size,
+            config.from_predictions,
+        )
+    }
+    return {id_: line.rationale for id_, line in lines.items() if line.rationale is not None}
 
 
-def _append(path: Path, settings: str, predictions: Sequence[Prediction]) -> None:
-    fresh = not path.exists()
-    with path.open("a", encoding="utf-8") as out:
-        if fresh:
-            out.write(json.dumps({"settings": settings}) + "\n")
-        out.write("".join(p.model_dump_json() + "\n" for p in predictions))
-        out.flush()
-        os.fsync(out.fileno())
+def _flip_rate(
+    config: EvaluateConfig,
+    walker: Walker,
+    store: Store[Prediction],
+    found: Examined,
+    examples: Sequence[Example],
+) -> dict[str, Any]:
+    """How many answers and outputs differ between two batch sizes: greedy decoding in floats depends on
+    it."""
+    assert config.flip_rate is not None
+    other = Store(store.path.with_suffix(f".batch-{config.flip_rate}.jsonl"), Prediction, store.settings)
+    asked = predict(config, walker, other, examples, config.flip_rate)
+    again = judged_again([asked[p.id] for p in found.predictions], config.extractor)
+    pairs = list(zip(found.predictions, again, strict=True))
+    flips = wilson(sum(a.answer != b.answer for a, b in pairs), len(pairs))
+    return {
+        "batch_sizes": [found.record["batch_size"], config.flip_rate],
+        "answers": flips.estimate,
+        "interval": [flips.low, flips.high],
+        "verdicts": sum(a.verdict != b.verdict for a, b in pairs) / len(pairs),
+        "outputs": sum((a.rationale, a.output) != (b.rationale, b.output) for a, b in pairs) / len(pairs),
+    }
+
+
+def _walker(config: EvaluateConfig, subject: Subject, student: Student | None) -> Walker:
+    strategy, answers = restore(subject.card.strategy), subject.card.config["answers"]
+    return Walker(lambda: student or _load(config, str(subject.model)), strategy, answers, config)
+
+
+def _load(config: EvaluateConfig, model: str) -> Student:
+    return load_student(model, config.dtype, device_of(config.device), config.trust_remote_code)
+
+
+def _store(
+    config: EvaluateConfig, subject: Subject, name: str, examples: Sequence[Example]
+) -> Store[Prediction]:
+    """Where predictions lie; they are kept for all that does not change what the student says."""
+    return Store(
+        subject.folder / "predictions" / f"{name}.jsonl",
+        Prediction,
+        json_digest(
+            {
+                "key": subject.card.key,
+                "examples": digest(examples),
+                "connectors": config.connectors,
+                "max_new_tokens": config.max_new_tokens,
+                "score": config.score,
+                "dtype": config.dtype,
+                "likelihoods": config.calibrate or config.score == "choices",
+            }
+        ),
+    )
+
+
+def _across_sets(config: EvaluateConfig, examined: Sequence[Examined]) -> None:
+    """Micro, macro and the gap between sets in and out of domain, noted in every set's object."""
+    names = [one.name for one in examined]
+    for name in config.in_domain:
+        if name not in names:
+            raise UsageError(
+                f"--in-domain {name}: no such set{did_you_mean(name, names)}; there are {', '.join(names)}"
+            )
+    inside = config.in_domain or tuple(names[:1])
+    if len(names) > 1:
+        pooled = domains({one.name: counts_by_task(one.predictions) for one in examined}, inside)
+        for one in examined:
+            one.record["domain"] = "in" if one.name in inside else "out"
+            one.record["domains"] = pooled
+
+
+def _write_reports(config: EvaluateConfig, examined: Sequence[Examined]) -> None:
+    """The page, the harness's task and the model cards, where they are asked for."""
+
+
+def _named(spec: str) -> tuple[str | None, str]:
+    """`NAME=FILE` in its two parts; a plain FILE has no name of its own."""
+    name, equals, file = spec.partition("=")
+    return (name, file) if equals and name and not Path(spec).exists() else (None, spec)

@@ -8,8 +8,18 @@ from typing import Any
 
 from cotdistill.data.records import Record
 from cotdistill.demo import checker, world
-from cotdistill.evaluation.answers import EXTRACTOR, Verdict
+from cotdistill.evaluation.answers import AnswerKind, Verdict, answer_kind
+from cotdistill.evaluation.calibration import calibration, choice_confidence, token_confidence
 from cotdistill.evaluation.intervals import wilson
+from cotdistill.evaluation.judging import (
+    SECOND,
+    ExtractorName,
+    Judge,
+    extractor_version,
+    judge_by,
+    judge_last,
+    judge_slot,
+)
 
 
 class Prediction(Record):
@@ -27,36 +37,165 @@ class Prediction(Record):
     finished: bool
     generated: int
     forwarded: int
+    unprompted: bool = True  # it wrote every connector itself: free connectors would have given the same
+    whole: bool = False  # output is a whole generation (made elsewhere), not one slot
+    batch_size: int | None = None
+    # log likelihood and tokens of each choice in the answer's place; of the output alone where there are no
+    # choices
+    likelihoods: tuple[tuple[float, int], ...] | None = None
+    rendered: tuple[str, ...] | None = None  # the texts that `likelihoods` are of
+
+    @property
+    def kind(self) -> AnswerKind:
+        """choice, yesno, truefalse, number or text."""
+        return answer_kind(self.choices, self.gold)
+
+    @property
+    def options(self) -> tuple[str, ...] | None:
+        """What can be answered: the choices, yes and no, true and false; None for a free answer."""
+        return options(self.choices, self.kind)
+
+    @property
+    def confidence(self) -> float | None:
+        """How sure the student is of the answer it gave, in [0, 1]; None where it gave none."""
+        if self.likelihoods is None or self.answer is None:
+            return None
+        options = self.options
+        if options is None:
+            return token_confidence(*self.likelihoods[0])
+        if self.answer not in options:
+            return None
+        return choice_confidence([total for total, _ in self.likelihoods], options.index(self.answer))
 
 
-def figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Accuracy with its Wilson interval, counts, cost, per-task accuracy, and the embedded world's own figures."""
+def options(choices: tuple[str, ...] | None, kind: AnswerKind) -> tuple[str, ...] | None:
+    """The texts among which an answer is chosen, as given or as the kind of answer implies; None: free."""
+    return choices or {"yesno": ("yes", "no"), "truefalse": ("true", "false")}.get(kind)
+
+
+def judged_again(predictions: Sequence[Prediction], extractor: ExtractorName) -> list[Prediction]:
+    """The predictions with answer and verdict read anew from what was generated."""
+    found = []
+    for p in predictions:
+        answer, verdict = judge_by(extractor, p.whole)(p.output, p.gold, p.choices, p.kind)
+        found.append(p.model_copy(update={"answer": answer, "verdict": verdict}))
+    return found
+
+
+def figures(
+    predictions: Sequence[Prediction],
+    extractor: ExtractorName = "answers",
+    flops_per_token: float | None = None,
+    seconds_per_question: float | None = None,
+) -> dict[str, Any]:
+    """Accuracy with its Wilson interval, counts, calibration, cost, accuracy by task, the world's figures."""
     counts = Counter(p.verdict for p in predictions)
     interval = wilson(counts["right"], len(predictions))
-    found: dict[str, Any] = {
-        "n": len(predictions), "accuracy": interval.estimate, "interval": [interval.low, interval.high],
-        "right": counts["right"], "wrong": counts["wrong"], "unparsed": counts["unparsed"],
-        "unfinished": sum(not p.finished for p in predictions), "extractor": EXTRACTOR,
+    tasks = by_task(predictions)
+    forwarded = _mean([p.forwarded for p in predictions])
+    return {
+        "n": len(predictions),
+        "accuracy": interval.estimate,
+        "interval": [interval.low, interval.high],
+        "right": counts["right"],
+        "wrong": counts["wrong"],
+        "unparsed": counts["unparsed"],
+        "unfinished": sum(not p.finished for p in predictions),
+        "extractor": extractor_version(extractor),
+        "sensitivity": sensitivity(predictions),
+        **connector_figures(predictions),
+        **score_figures(predictions),
         "generated_per_question": _mean([p.generated for p in predictions]),
-        "forwarded_per_question": _mean([p.forwarded for p in predictions]),
-        "by_task": by_task(predictions),
+        "forwarded_per_question": forwarded,
+        "flops_per_question": None if flops_per_token is None else flops_per_token * forwarded,
+        "seconds_per_question": seconds_per_question,
+        "by_task": tasks,
+        "macro": _mean(list(tasks.values())),
+        "calibration": calibration_figures(predictions),
+        **world_figures(predictions),
     }
-    return {**found, **world_figures(predictions)}
 
 
 def by_task(predictions: Sequence[Prediction]) -> dict[str, float]:
     """Accuracy of each task; their plain mean is the macro accuracy."""
+    return {task: right / n for task, (right, n) in counts_by_task(predictions).items()}
+
+
+def counts_by_task(predictions: Sequence[Prediction]) -> dict[str, tuple[int, int]]:
+    """(right, n) of each task, in the order of their names."""
     tasks: dict[str, list[bool]] = {}
     for p in predictions:
         tasks.setdefault(p.task, []).append(p.verdict == "right")
-    return {task: _mean(right) for task, right in sorted(tasks.items())}
+    return {task: (sum(right), len(right)) for task, right in sorted(tasks.items())}
+
+
+def sensitivity(predictions: Sequence[Prediction], other: Judge = judge_last) -> dict[str, Any]:
+    """What a second, cruder extractor makes of the same outputs: how much the figure depends on ours."""
+    verdicts = [other(p.output, p.gold, p.choices, p.kind)[1] for p in predictions]
+    return {
+        "extractor": SECOND,
+        "accuracy": _mean([verdict == "right" for verdict in verdicts]),
+        "unparsed": verdicts.count("unparsed"),
+        "verdicts_differ": _mean([v != p.verdict for v, p in zip(verdicts, predictions, strict=True)]),
+    }
+
+
+def connector_figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Accuracy if the student's own connectors had been waited for, where that differs from forcing them.
+
+    Forced and free walks are the same up to a connector that the student does not write; there the free walk
+    ends without an answer, so one forced walk gives both accuracies.
+    """
+    if all(p.unprompted for p in predictions):
+        return {}
+    free = _mean([p.verdict == "right" and p.unprompted for p in predictions])
+    return {"accuracy_free": free, "connectors_forced": sum(not p.unprompted for p in predictions)}
+
+
+def score_figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Accuracy of the likeliest choice: by log likelihood in sum, a token and a character."""
+    scored = [p for p in predictions if p.options is not None and p.likelihoods is not None]
+    if not scored:
+        return {}
+    found = {
+        name: _mean([judge_slot(likeliest(p, name), p.gold, p.choices, p.kind)[1] == "right" for p in scored])
+        for name in ("sum", "token", "character")
+    }
+    return {"accuracy_by_likelihood": {"n": len(scored), **found}}
+
+
+def likeliest(prediction: Prediction, by: str = "sum") -> str:
+    """The choice of the highest score; the first of equal ones. Needs choices and their likelihoods."""
+    p = prediction
+    texts = p.options
+    assert texts is not None
+    assert p.likelihoods is not None
+    lengths = {
+        "sum": [1] * len(texts),
+        "token": [tokens for _, tokens in p.likelihoods],
+        "character": [len(text) for text in p.rendered or texts],
+    }[by]
+    scores = [total / max(1, length) for (total, _), length in zip(p.likelihoods, lengths, strict=True)]
+    return texts[scores.index(max(scores))]
+
+
+def calibration_figures(predictions: Sequence[Prediction]) -> dict[str, Any] | None:
+    """Calibration of the answers given; None where no likelihoods were taken."""
+    if all(p.likelihoods is None for p in predictions):
+        return None
+    sure = [(p.confidence, p.verdict == "right") for p in predictions if p.confidence is not None]
+    return {
+        **calibration([confidence for confidence, _ in sure], [right for _, right in sure]),
+        "without_confidence": len(predictions) - len(sure),
+    }
 
 
 def world_figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
     """For questions of the embedded world: does the student follow the cue, are its rationale's steps true?
 
     conflict: accuracy where the cue names a wrong choice; follows_cue: how often it then answers the cue;
-    steps_true: share of true steps over all steps of all rationales, malformed sentences counted as untrue.
+    steps_true: share of true steps over all steps of all rationales, malformed sentences counted as untrue;
+    sound: share of rationales that prove the right answer.
     """
     ours = [p for p in predictions if world.parse(p.question) is not None]
     if not ours:
@@ -67,9 +206,14 @@ def world_figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
         found["conflict"] = _mean([p.verdict == "right" for p in conflict])
         found["follows_cue"] = _mean([p.answer == world.cue(p.question) for p in conflict])
         found["n_conflict"] = len(conflict)
-    verdicts = [v for p in ours if p.rationale is not None and (v := checker.check(p.question, p.choices, p.rationale))]
+    verdicts = [
+        v
+        for p in ours
+        if p.rationale is not None and (v := checker.check(p.question, p.choices, p.rationale))
+    ]
     if verdicts:
         found["steps_true"] = _mean([v.share_true for v in verdicts])
+        found["sound"] = _mean([v.sound for v in verdicts])
     return found
 
 

@@ -1,0 +1,235 @@
+"""Probes: the plan is walked once more with the rationale's slot filled by something else, and the answer
+read.
+
+A probe is a function from a `Case` (one question, what the student said, what others said) to an
+`Intervention` (the slots to fill), or to None where there is nothing to do, e.g. no number to get wrong.
+Probes need a plan that answers after the rationale; for others they say "not applicable", never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from cotdistill.data.records import Example, Item
+from cotdistill.data.wrong_answers import wrong_answer
+from cotdistill.demo import world
+from cotdistill.errors import DataError, UsageError, did_you_mean
+from cotdistill.evaluation import interventions
+from cotdistill.evaluation.metrics import Prediction
+from cotdistill.seeds import rng
+from cotdistill.strategies.forms import SlotValue, Strategy, Tokens
+
+TRUNCATIONS = (0, 25, 50, 75, 100)  # percent of the rationale that is kept
+WITHOUT = "truncation-0"
+REPLAY = (
+    "truncation-100"  # the rationale as it was: what changes here is decoding noise, the floor of all changes
+)
+WALKED = (
+    "oracle",
+    "corrupt",
+    "permuted",
+    "swapped",
+    "truncation",
+    "filler",
+    "counterfactual",
+    "tag-swap",
+    "mistake",
+)
+READ = ("consistency", "las")  # computed from what was said, without another walk
+NAMES = (*WALKED, *READ)
+FILLER = " ."
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question with all that an intervention may draw on."""
+
+    example: Example
+    own: str | None  # the student's own rationale
+    ids: tuple[int, ...]  # its ids as they stand in the walk
+    another: str | None  # the student's rationale for another question
+    oracle: str | None  # a teacher's rationale for the gold answer
+    counterfactual: tuple[str, str] | None  # a rationale for a wrong answer, and that answer
+    vocabulary: Sequence[int]
+    filler: Sequence[int]
+    seed: int
+
+    def draw(self, probe: str) -> Random:
+        """The generator of one probe on this question."""
+        return rng(self.seed, f"probe-{probe}", self.example.id)
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A rationale to answer from; `target`: the answer it argues for, where that is not the student's own."""
+
+    rationale: SlotValue
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A name, what it makes of a case, and whether the counterfactual form is walked instead of the plan."""
+
+    name: str
+    intervene: Callable[[Case], Intervention | None]
+    swap_tag: bool = False
+
+
+def chosen(names: Sequence[str]) -> tuple[str, ...]:
+    """The probes that `--probe` names, in a fixed order; `all` is all of them."""
+    wanted = set(NAMES if "all" in names else names)
+    for name in wanted - set(NAMES):
+        raise UsageError(
+            f"--probe {name}: there is no such probe{did_you_mean(name, NAMES)}; "
+            f"there are all, {', '.join(NAMES)}"
+        )
+    return tuple(name for name in NAMES if name in wanted)
+
+
+def probes(names: Sequence[str], ratios: Sequence[float], strategy: Strategy) -> list[Probe]:
+    """The walks that the named probes need; `ratios` of corruption. The replay is always among them."""
+    if not strategy.answers_after_rationale or not set(names) - {"las"}:
+        return []
+    made: list[Probe] = [Probe(REPLAY, partial(_truncated, share=1.0))]
+    if {"oracle", "consistency"} & set(names):  # what the answer is without any rationale
+        made.append(Probe(WITHOUT, partial(_truncated, share=0.0)))
+    if "oracle" in names:
+        made.append(Probe("oracle", _oracle))
+    if "corrupt" in names:
+        made += [Probe(f"corrupt-{ratio:g}", partial(_corrupted, ratio=ratio)) for ratio in ratios]
+    if "truncation" in names:
+        made += [Probe(f"truncation-{part}", partial(_truncated, share=part / 100)) for part in TRUNCATIONS]
+    made += [Probe(name, make) for name, make in _SINGLE.items() if name in names]
+    if "tag-swap" in names and counterfactual_plan(strategy) is not None:
+        made += [
+            Probe("tag-swap", partial(_truncated, share=1.0), swap_tag=True),
+            Probe("tag-swap-counterfactual", _counterfactual, swap_tag=True),
+        ]
+        if "counterfactual" not in names:  # what the tag's share of the following is told from
+            made.append(Probe("counterfactual", _counterfactual))
+    return list({probe.name: probe for probe in made}.values())
+
+
+def counterfactual_plan(strategy: Strategy) -> tuple[str, ...] | None:
+    """The form trained on counterfactual records, to be walked in the plan's place; None if there is none."""
+    for form in strategy.forms:
+        if form.kind == "counterfactual" and {"rationale", "answer"} <= form.slots():
+            return (form.name,)
+    return None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Whose rationales are given: `oracle` {id: text}, `counterfactual` {id: (text, the wrong answer)}."""
+
+    oracle: Mapping[str, str]
+    counterfactual: Mapping[str, tuple[str, str]]
+
+
+def sources(examples: Sequence[Example], items: Sequence[Item], seed: int) -> Sources:
+    """A teacher's rationales of elicited rows; else the rows' own; for the embedded world's questions its
+    proofs.
+
+    Only rationales whose parsed answer is the one they were to support are used: kept ones.
+    """
+    by_id = {item.id: item for item in items}
+    oracle: dict[str, str] = {}
+    counterfactual: dict[str, tuple[str, str]] = {}
+    for example in examples:
+        item = by_id.get(example.id)
+        factual = item.kept("factual") if item else []
+        wrong = [
+            (r.text, r.answer)
+            for r in (item.kept("counterfactual") if item else ())
+            if r.answer is not None and r.answer != example.answer
+        ]
+        ours = world.parse(example.question) is not None
+        if factual or example.rationale or ours:
+            oracle[example.id] = (
+                factual[0].text
+                if factual
+                else example.rationale or world.argue(example.question, example.answer).text
+            )
+        if wrong:
+            counterfactual[example.id] = wrong[0]
+        elif ours and example.choices:
+            answer = wrong_answer(example, seed=seed)
+            counterfactual[example.id] = (world.argue(example.question, answer, seed).text, answer)
+    return Sources(oracle, counterfactual)
+
+
+def donors(predictions: Sequence[Prediction], seed: int) -> dict[str, str]:
+    """For each question the rationale of another: the next in an order drawn from the seed, within its task.
+
+    Donors depend on the set of questions, so they are drawn from the whole set. A task with one rationale
+    takes from any other.
+    """
+    given = [p for p in predictions if p.rationale is not None and p.rationale.strip()]
+    order = sorted(given, key=lambda p: rng(seed, "probe-swapped", p.id).random())
+    found: dict[str, str] = {}
+    for task in dict.fromkeys(p.task for p in order):
+        group = [p for p in order if p.task == task]
+        others = [*group[1:], group[0]] if len(group) > 1 else [p for p in order if p.task != task][:1]
+        found |= {p.id: other.rationale or "" for p, other in zip(group, others, strict=False)}
+    return found
+
+
+def read_sources(examples: Sequence[Example], items: Sequence[Item], path: str) -> None:
+    """Refuse elicited rows that have nothing to do with the questions."""
+    if items and not {item.id for item in items} & {example.id for example in examples}:
+        raise DataError(
+            f"{path}: none of its {len(items)} rows has the id of a question asked; elicit rationales "
+            "for the rows that are evaluated, or leave --rationales out"
+        )
+
+
+def _truncated(case: Case, share: float) -> Intervention | None:
+    return None if case.own is None else Intervention(Tokens(tuple(interventions.truncate(case.ids, share))))
+
+
+def _corrupted(case: Case, ratio: float) -> Intervention | None:
+    if not case.ids:
+        return None
+    ids = interventions.corrupt(case.ids, ratio, case.vocabulary, case.draw(f"corrupt-{ratio:g}"))
+    return Intervention(Tokens(tuple(ids)))
+
+
+def _filler(case: Case) -> Intervention | None:
+    return Intervention(Tokens(tuple(interventions.fill(case.ids, case.filler)))) if case.ids else None
+
+
+def _permuted(case: Case) -> Intervention | None:
+    return Intervention(interventions.permute(case.own, case.draw("permuted"))) if case.own else None
+
+
+def _swapped(case: Case) -> Intervention | None:
+    return Intervention(case.another) if case.own is not None and case.another else None
+
+
+def _oracle(case: Case) -> Intervention | None:
+    return Intervention(case.oracle, case.example.answer) if case.oracle else None
+
+
+def _counterfactual(case: Case) -> Intervention | None:
+    return Intervention(*case.counterfactual) if case.counterfactual else None
+
+
+def _mistake(case: Case) -> Intervention | None:
+    if not case.own:
+        return None
+    example = case.example
+    made = interventions.mistake(case.own, example.choices, example.kind_of_answer, case.draw("mistake"))
+    return Intervention(*made) if made else None
+
+
+_SINGLE: dict[str, Callable[[Case], Intervention | None]] = {
+    "permuted": _permuted,
+    "swapped": _swapped,
+    "filler": _filler,
+    "counterfactual": _counterfactual,
+    "mistake": _mistake,
+}

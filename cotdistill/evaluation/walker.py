@@ -1,0 +1,290 @@
+"""Asking a student: walks, samples, explanations, probes. The model is loaded when the first question is
+asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from cotdistill.config import EvaluateConfig
+from cotdistill.data.records import Example
+from cotdistill.errors import DataError
+from cotdistill.evaluation.answers import AnswerStyle, render_answer
+from cotdistill.evaluation.cost import flops_per_token
+from cotdistill.evaluation.faithfulness import Explained, ProbeAnswer, Probed
+from cotdistill.evaluation.judging import judge_by
+from cotdistill.evaluation.metrics import Prediction, options
+from cotdistill.evaluation.probes import FILLER, Case, Intervention, Probe, Sources, counterfactual_plan
+from cotdistill.evaluation.samples import Sampled
+from cotdistill.seeds import rng
+from cotdistill.strategies.forms import Part, Slot, SlotValue, Strategy, Tokens
+from cotdistill.students.choices import Candidate, score_choices
+from cotdistill.students.decode import Prompt
+from cotdistill.students.encode import Encoder
+from cotdistill.students.families import Student
+from cotdistill.students.fitness import decoder_for
+from cotdistill.students.sampling import Sampling
+from cotdistill.students.walk import Goal, Walked, walk
+
+
+class Walker:
+    """A student that walks one strategy; `answers` is how its answers are written."""
+
+    def __init__(
+        self, load: Callable[[], Student], strategy: Strategy, answers: AnswerStyle, config: EvaluateConfig
+    ) -> None:
+        self.load, self.strategy, self.answers, self.config = load, strategy, answers, config
+
+    @cached_property
+    def student(self) -> Student:
+        """The model, loaded at the first use."""
+        return self.load()
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Renders the strategy's forms for this student."""
+        return Encoder(self.student.tokens, self.student.start, self.answers, self.student.context)
+
+    def notes(self) -> dict[str, float]:
+        """What a store notes of the model, so that figures need none."""
+        return {"flops_per_token": flops_per_token(self.student.model)}
+
+    def predict(self, examples: Sequence[Example], batch_size: int) -> list[Prediction]:
+        """The plan walked for every question; with `--score choices` up to the answer, which the likelihoods
+        give."""
+        goal: Goal = "choices" if self.config.score == "choices" else "answer"
+        decoder = decoder_for(self.student, batch_size=batch_size)
+        walked = walk(
+            decoder,
+            self.encoder,
+            self.strategy,
+            examples,
+            goal=goal,
+            connectors=self.config.connectors,
+            max_new_tokens=self.config.max_new_tokens,
+        )
+        likelihoods = self._likelihoods(examples, walked)
+        return [
+            _prediction(example, one, batch_size, scored, self.config.score == "choices")
+            for example, one, scored in zip(examples, walked, likelihoods, strict=True)
+        ]
+
+    def _likelihoods(self, examples: Sequence[Example], walked: Sequence[Walked]) -> list[Scored | None]:
+        """How likely each choice is in the place of the answer; the answer given where it is free."""
+        if not self.config.calibrate and self.config.score != "choices":
+            return [None] * len(examples)
+        asked: list[tuple[int, Prompt, list[Candidate]]] = []
+        for at, (example, one) in enumerate(zip(examples, walked, strict=True)):
+            candidates = self._candidates(example, one.answer)
+            if one.asked is not None and candidates:
+                asked.append((at, one.asked, candidates))
+        scores = score_choices(
+            self.student, [prompt for _, prompt, _ in asked], [listed for *_, listed in asked]
+        )
+        found: list[Scored | None] = [None] * len(examples)
+        for (at, _, listed), scored in zip(asked, scores, strict=True):
+            found[at] = Scored(
+                tuple(candidate.text for candidate in listed),
+                tuple((round(one.log_likelihood, 6), one.tokens) for one in scored),
+            )
+        return found
+
+    def _candidates(self, example: Example, output: str | None) -> list[Candidate]:
+        """The choices as this student writes them; the answer it gave, where there are none."""
+        texts = options(example.choices, example.kind_of_answer)
+        if texts is None:
+            if self.config.score == "choices":
+                raise DataError(f"row {example.id!r} has no choices to score; use --score walk")
+            rendered = [output] if output and output.strip() else []
+        else:
+            rendered = [render_answer(text, example.choices, self.answers) for text in texts]
+        ids = [self.encoder.part_ids(self._answer_part, {"answer": text}) for text in rendered]
+        return [Candidate(text, one) for text, one in zip(rendered, ids, strict=True) if one]
+
+    @cached_property
+    def _answer_part(self) -> Part:
+        """The part of the plan that holds {answer}."""
+        parts = [part for name in self.strategy.plan for part in self.strategy.form(name).target]
+        return next(part for part in parts if part.slot == "answer")
+
+    def sample(self, examples: Sequence[Example], count: int) -> list[Sampled]:
+        """`count` sampled walks of every question; a draw depends on (seed, question, its number) alone."""
+        asked = [(example, k) for example in examples for k in range(count)]
+        rule = Sampling(self.config.temperature, self.config.top_p)
+        walked = walk(
+            decoder_for(self.student, rule, self.config.batch_size),
+            self.encoder,
+            self.strategy,
+            [example for example, _ in asked],
+            connectors=self.config.connectors,
+            max_new_tokens=self.config.max_new_tokens,
+            draws=[rng(self.config.seed, "evaluate-sample", example.id, k) for example, k in asked],
+        )
+        made = []
+        for at, example in enumerate(examples):
+            outputs = tuple(one.answer for one in walked[at * count : (at + 1) * count])
+            judged = [
+                judge_by(self.config.extractor)(
+                    output, example.answer, example.choices, example.kind_of_answer
+                )
+                for output in outputs
+            ]
+            made.append(
+                Sampled(
+                    id=example.id,
+                    outputs=outputs,
+                    answers=tuple(answer for answer, _ in judged),
+                    verdicts=tuple(verdict for _, verdict in judged),
+                )
+            )
+        return made
+
+    def explain(self, examples: Sequence[Example], predictions: Mapping[str, Prediction]) -> list[Explained]:
+        """The rationale given by the `explain` plan after the student's own answer."""
+        filled: list[Mapping[Slot, SlotValue]] = [
+            {"answer": predictions[example.id].output or ""} for example in examples
+        ]
+        walked = walk(
+            decoder_for(self.student, batch_size=self.config.batch_size),
+            self.encoder,
+            self.strategy,
+            examples,
+            filled,
+            goal="rationale",
+            max_new_tokens=self.config.max_new_tokens,
+        )
+        return [
+            Explained(id=example.id, rationale=one.rationale)
+            for example, one in zip(examples, walked, strict=True)
+        ]
+
+    def probe(
+        self,
+        examples: Sequence[Example],
+        predictions: Mapping[str, Prediction],
+        probes: Sequence[Probe],
+        sources: Sources,
+        donors: Mapping[str, str],
+    ) -> list[Probed]:
+        """Every probe of every question: all in one walk, so that a question's computation is shared by its
+        probes."""
+        cases = {
+            example.id: self._case(example, predictions[example.id], sources, donors) for example in examples
+        }
+        asked = [
+            (probe, example, probe.intervene(cases[example.id])) for example in examples for probe in probes
+        ]
+        found: dict[str, dict[str, ProbeAnswer | None]] = {example.id: {} for example in examples}
+        for swap in (False, True):
+            walks = [
+                (probe, example, made) for probe, example, made in asked if made and probe.swap_tag == swap
+            ]
+            answers = self._answers(
+                [example for _, example, _ in walks],
+                [made for *_, made in walks],
+                counterfactual_plan(self.strategy) if swap else None,
+            )
+            for (probe, example, _), answer in zip(walks, answers, strict=True):
+                found[example.id][probe.name] = answer
+        return [
+            Probed(id=id_, probes={probe.name: answers.get(probe.name) for probe in probes})
+            for id_, answers in found.items()
+        ]
+
+    def _answers(
+        self, examples: Sequence[Example], made: Sequence[Intervention], plan: Sequence[str] | None
+    ) -> list[ProbeAnswer]:
+        """The plan walked from each intervention's rationale."""
+        if not examples:
+            return []
+        walked = walk(
+            decoder_for(self.student, batch_size=self.config.batch_size),
+            self.encoder,
+            self.strategy,
+            examples,
+            [{"rationale": one.rationale} for one in made],
+            max_new_tokens=self.config.max_new_tokens,
+            plan=plan,
+        )
+        answers = []
+        for example, one, found in zip(examples, made, walked, strict=True):
+            answer, verdict = judge_by(self.config.extractor)(
+                found.answer, example.answer, example.choices, example.kind_of_answer
+            )
+            answers.append(
+                ProbeAnswer(
+                    given=self._text(one.rationale),
+                    output=found.answer,
+                    answer=answer,
+                    verdict=verdict,
+                    target=one.target,
+                    generated=found.generated,
+                    forwarded=found.forwarded,
+                )
+            )
+        return answers
+
+    def _case(self, example: Example, own: Prediction, sources: Sources, donors: Mapping[str, str]) -> Case:
+        tokens = self.student.tokens
+        ids = tokens.segment(" " + own.rationale.strip()) if own.rationale else ()
+        return Case(
+            example,
+            own.rationale,
+            ids,
+            donors.get(example.id),
+            sources.oracle.get(example.id),
+            sources.counterfactual.get(example.id),
+            self._vocabulary,
+            tokens.segment(FILLER),
+            self.config.data_seed,
+        )
+
+    @cached_property
+    def _vocabulary(self) -> list[int]:
+        """Ids that random tokens are drawn from: no special ones, which would end or blank out a text."""
+        tokenizer = self.student.tokenizer
+        special = {*tokenizer.all_special_ids, self.student.tokens.stop, self.student.tokens.pad}
+        return [token for token in range(len(tokenizer)) if token not in special]
+
+    def _text(self, value: SlotValue) -> str:
+        return self.student.tokens.text(value.ids).strip() if isinstance(value, Tokens) else value
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Texts in the answer's place with (log likelihood, tokens) of each."""
+
+    texts: tuple[str, ...]
+    likelihoods: tuple[tuple[float, int], ...]
+
+
+def _prediction(
+    example: Example, walked: Walked, batch_size: int, scored: Scored | None, by_likelihood: bool
+) -> Prediction:
+    """What was walked, as generated; the verdict is the shipped extractor's (figures read the output
+    again)."""
+    kind = example.kind_of_answer
+    texts, output = options(example.choices, kind), walked.answer
+    if by_likelihood:
+        sums = [total for total, _ in scored.likelihoods] if scored else []
+        output = texts[sums.index(max(sums))] if texts and sums else None
+    answer, verdict = judge_by("answers")(output, example.answer, example.choices, kind)
+    return Prediction(
+        id=example.id,
+        task=example.task,
+        question=example.question,
+        choices=example.choices,
+        gold=example.answer,
+        rationale=walked.rationale,
+        output=output,
+        answer=answer,
+        verdict=verdict,
+        finished=walked.finished,
+        generated=walked.generated,
+        forwarded=walked.forwarded,
+        unprompted=walked.unprompted,
+        batch_size=batch_size,
+        likelihoods=scored.likelihoods if scored else None,
+        rendered=scored.texts if scored else None,
+    )

@@ -228,11 +228,12 @@ def _softmax(scores: Tensor) -> Tensor:
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
     """How many ids all sequences begin with."""
-    low, high = min(sequences), max(sequences)  # in lexicographic order all others lie between these two
-    for at, (a, b) in enumerate(zip(low, high, strict=False)):
-        if a != b:
-            return at
-    return min(len(low), len(high))
+    first = sequences[0]
+    shared = min(map(len, sequences))
+    for other in sequences[1:]:
+        if first[:shared] != other[:shared]:
+            shared = next(at for at in range(shared) if first[at] != other[at])
+    return shared
 
 
 AttentionInterface.register(NAME, _attention)

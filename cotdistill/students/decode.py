@@ -8,6 +8,7 @@ caches and batching the decoder's.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -86,7 +87,8 @@ class Decoder:
     def _run_batch(self, sessions: Sequence[Session]) -> None:
         k = len(sessions[0].prompts)
         contexts = [prompt for session in sessions for prompt in session.prompts]
-        forward = _Seq2Seq(self.student, contexts) if self.student.encoder_decoder else _Causal(self.student, contexts)
+        family = _Seq2Seq if self.student.encoder_decoder else _Causal
+        forward = family(self.student, contexts)
         queues: list[list[int]] = [[] for _ in sessions]
         live = set(range(len(sessions)))
         logits = forward.first().view(len(sessions), k, -1)
@@ -112,10 +114,13 @@ class _Causal:
     def __init__(self, student: Student, contexts: Sequence[Prompt]) -> None:
         self.model, self.device = student.model, student.device
         width = max(len(prompt.ids) for prompt in contexts)
-        pad = student.tokens.pad
-        self.ids = torch.tensor([[pad] * (width - len(p.ids)) + p.ids for p in contexts], device=self.device)
-        self.mask = torch.tensor([[0] * (width - len(p.ids)) + [1] * len(p.ids) for p in contexts], device=self.device)
+        padding = [width - len(prompt.ids) for prompt in contexts]
+        ids = [[student.tokens.pad] * pad + prompt.ids for pad, prompt in zip(padding, contexts, strict=True)]
+        self.ids = torch.tensor(ids, device=self.device)
+        self.mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding], device=self.device)
         self.cache = DynamicCache(config=self.model.config)
+        # Bloom has no positions to give, GPT-J no head to spare.
+        self.known = inspect.signature(self.model.forward).parameters
 
     def first(self) -> Tensor:
         """Logits [B, V] after the prompts."""
@@ -124,12 +129,15 @@ class _Causal:
     def step(self, tokens: list[int]) -> Tensor:
         """Logits [B, V] after one more token a row."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], 1)
-        return self._forward(torch.tensor(tokens, device=self.device)[:, None], self.mask.sum(-1, keepdim=True) - 1)
+        ids = torch.tensor(tokens, device=self.device)[:, None]
+        return self._forward(ids, self.mask.sum(-1, keepdim=True) - 1)
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        out = self.model(input_ids=ids, attention_mask=self.mask, position_ids=positions, past_key_values=self.cache,
-                         use_cache=True, logits_to_keep=1)
-        return out.logits[:, -1].float()
+        options = {"position_ids": positions, "logits_to_keep": 1}
+        out = self.model(input_ids=ids, attention_mask=self.mask, past_key_values=self.cache, use_cache=True,
+                         **{name: value for name, value in options.items() if name in self.known})
+        logits: Tensor = out.logits[:, -1].float()
+        return logits
 
 
 class _Seq2Seq:
@@ -156,4 +164,5 @@ class _Seq2Seq:
     def _forward(self, ids: Tensor) -> Tensor:
         out = self.model(encoder_outputs=self.encoded, attention_mask=self.mask, decoder_input_ids=ids,
                          past_key_values=self.cache, use_cache=True)
-        return out.logits[:, -1].float()
+        logits: Tensor = out.logits[:, -1].float()
+        return logits

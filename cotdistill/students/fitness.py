@@ -24,16 +24,22 @@ _reasons: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
 
 
 def decoder_for(student: Student, rule: Rule = greedy, batch_size: int = 16) -> Decodes:
-    """The slot decoder, or plain batches for a model it cannot serve (said once, with the reason)."""
+    """The slot decoder, or plain batches for T5 and for a model that slots cannot serve (said once)."""
+    if served_by_slots(student):
+        return SlotDecoder(student, rule, batch_size)
+    return Decoder(student, rule, batch_size)
+
+
+def served_by_slots(student: Student) -> bool:
+    """Whether slots can be used; where they cannot and it is not by design (T5), says so once."""
     if student.encoder_decoder:
-        return Decoder(student, rule, batch_size)  # by design, nothing to say
+        return False
     if student.model not in _reasons:
         _reasons[student.model] = _unserved(student.model) or _disagreement(student)
     reason = _reasons[student.model]
-    if reason is None:
-        return SlotDecoder(student, rule, batch_size)
-    warn_once(f"{type(student.model).__name__}: decoding in plain batches, slower, because {reason}")
-    return Decoder(student, rule, batch_size)
+    if reason is not None:
+        warn_once(f"{type(student.model).__name__}: plain batches, slower than slots, because {reason}")
+    return reason is None
 
 
 def _unserved(model: Any) -> str | None:

@@ -68,10 +68,8 @@ class _Run:
         self.student, self.rule = student, rule
         self.k = len(sessions[0].prompts)
         prompts = [prompt.ids for session in sessions for prompt in session.prompts]
-        # Every context keeps at least one token of its own: the one whose logits open its decoding.
-        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
-        self.shared = shared if shared >= SHORTEST_PREFIX else 0
-        prefix = self._prefill(prompts[0][: self.shared]) if self.shared else None
+        self.shared = shared_by_all(prompts)
+        prefix = prefill(student, prompts[0][: self.shared]) if self.shared else None
         self.cache = SlotCache(min(batch_size, len(sessions)) * self.k, prefix)
         self.cache.reserve(max(map(len, prompts)) - self.shared)
         self.held: list[list[int]] = [[] for _ in range(self.cache.slots)]  # own tokens in each slot, left ones too
@@ -88,7 +86,7 @@ class _Run:
                 self._feed(seat, plan)
             self._admit(plan)
             ready = [seat for seat in self.seats if not any(context.pending for context in seat.contexts)]
-            logits = self._forward(plan, [plan.last[c.slot] for seat in ready for c in seat.contexts])
+            logits = step_logits(self.student, plan, [plan.last[c.slot] for seat in ready for c in seat.contexts])
             if ready:
                 self._choose(ready, logits.view(len(ready), self.k, -1))
 
@@ -155,24 +153,35 @@ class _Run:
             self.cache.copy(context.slot, slot, len(context.fed))
             self.held[slot], context.slot = context.fed, slot
 
-    def _forward(self, plan: StepPlan, last: list[int]) -> Tensor:
-        """Logits float32 of the given tokens of a step, [len(last), V]."""
-        device = self.student.device
-        ids = torch.tensor([plan.tokens], device=device)
-        positions = torch.tensor([plan.positions], device=device)
-        out = self.student.model(input_ids=ids, position_ids=positions, use_cache=False, step=plan.step(device),
-                                 logits_to_keep=torch.tensor(last, dtype=torch.long, device=device))
-        return out.logits[0].float()
 
-    def _prefill(self, ids: list[int]) -> dict[int, KeyValues]:
-        """Keys and values of the tokens that all prompts begin with."""
-        self.cache = SlotCache(1)
-        context = Context(0, [], ids)
-        while context.pending:
-            plan = StepPlan(self.cache)
-            plan.feed(context, CHUNK)
-            self._forward(plan, [])
-        return self.cache.as_prefix(len(ids))
+def shared_by_all(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, where it pays to keep them apart; at least one remains to each."""
+    if len(prompts) < 2:
+        return 0
+    shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
+    return shared if shared >= SHORTEST_PREFIX else 0
+
+
+def prefill(student: Student, ids: Sequence[int]) -> dict[int, KeyValues]:
+    """Keys and values of the tokens that all prompts begin with."""
+    cache = SlotCache(1)
+    context = Context(0, [], list(ids))
+    while context.pending:
+        plan = StepPlan(cache)
+        plan.feed(context, CHUNK)
+        step_logits(student, plan, [])
+    return cache.as_prefix(len(ids))
+
+
+def step_logits(student: Student, plan: StepPlan, tokens: list[int]) -> Tensor:
+    """Run one step; logits float32 of the given tokens of it, [len(tokens), V]."""
+    device = student.device
+    out = student.model(
+        input_ids=torch.tensor([plan.tokens], device=device), use_cache=False, step=plan.step(device),
+        position_ids=torch.tensor([plan.positions], device=device),
+        logits_to_keep=torch.tensor(tokens, dtype=torch.long, device=device))
+    logits: Tensor = out.logits[0].float()
+    return logits
 
 
 class StepPlan:
@@ -214,7 +223,8 @@ class StepPlan:
     def step(self, device: torch.device) -> Step:
         """Tensors for attention. Pieces of one token attend together over all slots, longer ones over their own."""
         self.cache.reserve(max(at + length for _, at, _, length in self.pieces))
-        slots, ats = [], []
+        slots: list[int] = []
+        ats: list[int] = []
         for slot, at, _, length in self.pieces:
             slots += [slot] * length
             ats += range(at, at + length)

@@ -104,10 +104,11 @@ def ask(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Exampl
     shots = fitted(config, examples, teacher, template, choose_shots(
         config.shots, examples, lambda: training_rows(config.data, pool, config.data_seed, config.map),
         config.seed))
-    calls = plan(config, examples, pool, teacher, shots, template)
-    if dry_run:
-        describe(config, teacher, calls)
+    if dry_run:  # which wrong answer is the hardest only the teacher knows, and it is not asked
+        dry = config if config.wrong != "hardest" else config.model_copy(update={"wrong": "random"})
+        describe(config, teacher, plan(dry, examples, pool, teacher, shots, template))
         return
+    calls = plan(config, examples, pool, teacher, shots, template)
     journal = Journal(config.out, processes.rank)
     rows = Rows(examples, calls, journal, teacher.name, config)
     waiting: list[str] | None = None

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from cotdistill.data.journal import call_key
 from cotdistill.data.records import Example, Kind
 from cotdistill.teachers.drain import Drain
+from cotdistill.teachers.prompts import Shot
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Call:
 
     `supports`: the answer it is to support, the gold one or for a counterfactual a wrong one. The prompt
     names it where decoding["hint"] is "gold" or "wrong". `contrast`: the second branch's prompt in
-    contrastive decoding.
+    contrastive decoding. `shots`: the demonstrations both prompts begin with: calls that share them can be
+    decoded together.
     """
 
     example: Example
@@ -28,6 +30,7 @@ class Call:
     prompt: str
     decoding: Mapping[str, Any]
     contrast: str | None = None
+    shots: tuple[Shot, ...] = ()
 
     @cached_property
     def digest(self) -> str:

@@ -26,6 +26,7 @@ from cotdistill.students.sampling import Sampling
 from cotdistill.teachers.blank_line import has_blank_line
 from cotdistill.teachers.calls import Call, Deliver, Reply
 from cotdistill.teachers.drain import Drain
+from cotdistill.teachers.prompts import Shot
 from cotdistill.teachers.reasoning import split_thoughts
 from cotdistill.teachers.rerank import best_of
 
@@ -77,11 +78,16 @@ class HuggingFaceTeacher:
 
     def ask(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
         """Decode every call; a prompt that leaves no room in the model's context is handed back as failed."""
-        if self.config.decode == "rerank":
-            self._ask_for_candidates(calls, deliver, drain)
-            return
-        desk = Desk(drain)
-        self._decode([self._session(call, desk, partial(deliver, call)) for call in calls])
+        # What all prompts of a decoder's run begin with is computed once: one run a set of demonstrations.
+        together: dict[tuple[Shot, ...], list[Call]] = {}
+        for call in calls:
+            together.setdefault(call.shots, []).append(call)
+        for alike in together.values():
+            if self.config.decode == "rerank":
+                self._ask_for_candidates(alike, deliver, drain)
+            else:
+                desk = Desk(drain)
+                self._decode([self._session(call, desk, partial(deliver, call)) for call in alike])
 
     def rank(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         """Log probability of each continuation of a prompt, float."""

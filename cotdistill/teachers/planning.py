@@ -9,7 +9,7 @@ from cotdistill.config import ElicitConfig
 from cotdistill.data.records import Example, Kind
 from cotdistill.data.wrong_answers import wrong_answer, wrong_choices
 from cotdistill.teachers.calls import Call, Teacher
-from cotdistill.teachers.prompts import PromptTemplate
+from cotdistill.teachers.prompts import PromptTemplate, Shot
 from cotdistill.teachers.shots import Shots
 
 
@@ -18,14 +18,16 @@ def plan(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Examp
     """Every call in the order of the rows: the factual side, then the counterfactual one, then by sample."""
     calls: list[Call] = []
     for example in examples:
-        def prompt(hint: str | None, example: Example = example) -> str:
-            return teacher.wrap(template.render(example, hint, shots.of(example)))
+        shown = tuple(shots.of(example))
+
+        def prompt(hint: str | None, example: Example = example, shown: Sequence[Shot] = shown) -> str:
+            return teacher.wrap(template.render(example, hint, shown))
 
         for kind, supports, against in _sides(config, example, pool, teacher, prompt):
             hint = "wrong" if kind == "counterfactual" else "gold" if config.hinted else "none"
             asked = prompt(None if hint == "none" else supports)
             contrast = prompt("" if config.contrast == "empty" else against) if config.contrasts else None
-            calls += [Call(example, kind, supports, asked, how, contrast)
+            calls += [Call(example, kind, supports, asked, how, contrast, shown)
                       for how in _decodings(config, kind, hint, teacher)]
     return calls
 

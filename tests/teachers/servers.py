@@ -17,6 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from cotdistill.students.families import Student
+
 Behaviour = Callable[[str, int], str]  # (prompt, how often it was asked before) -> what happens
 TEXT = "A thing is where it is. So the answer is yes."
 
@@ -44,6 +48,26 @@ class Server(ThreadingHTTPServer):
         """A client that gave up is no news."""
 
 
+class ModelServer(Server):
+    """Stands in for a server that echoes prompts with their log probabilities, as vLLM does; none runs here.
+
+    Completions are picked from `texts` by the request's seed, log probabilities are a real model's.
+    """
+
+    def __init__(self, model: Student, texts: list[str]) -> None:
+        super().__init__(lambda prompt, before: "scored")
+        self.model, self.texts = model, texts
+
+    def log_probabilities(self, text: str) -> tuple[list[int], list[float | None]]:
+        """Where each token begins in the text, and its log probability (none for the first)."""
+        words = self.model.tokenizer(text, return_offsets_mapping=True)
+        ids = torch.tensor(words["input_ids"])
+        with torch.inference_mode():
+            steps = self.model.model(ids[None]).logits[0, :-1].log_softmax(-1)
+        return ([begin for begin, _ in words["offset_mapping"]],
+                [None, *steps.gather(-1, ids[1:, None])[:, 0].tolist()])
+
+
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
@@ -57,6 +81,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.keys.add(self.headers["Authorization"])
             what = self.server.behaviour(prompt, before)
             self.server.happened[what] += 1
+        self.body = body
         getattr(self, f"_{what}")(prompt, "messages" in body)
 
     def _answer(self, prompt: str, chat: bool) -> None:
@@ -66,6 +91,21 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [
             {"index": 0, "finish_reason": "stop", **piece}], "usage": {
                 "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}))
+
+    def _scored(self, prompt: str, chat: bool) -> None:
+        assert isinstance(self.server, ModelServer)
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+        if self.body.get("echo"):
+            offsets, values = self.server.log_probabilities(prompt)
+            # The one token that was asked for comes behind the prompt's.
+            choice |= {"text": prompt + "x", "logprobs": {
+                "text_offset": [*offsets, len(prompt)], "token_logprobs": [*values, -1.0],
+                "tokens": ["?"] * (len(offsets) + 1), "top_logprobs": None}}
+        else:
+            choice["text"] = self.server.texts[self.body["seed"] % len(self.server.texts)]
+        usage = {"prompt_tokens": 1, "completion_tokens": 4, "total_tokens": 5}
+        self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [choice],
+                                    "usage": usage}))
 
     def _thoughts(self, prompt: str, chat: bool) -> None:
         self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [
@@ -118,9 +158,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(behaviour: Behaviour = lambda prompt, before: "answer") -> Iterator[Server]:
+def serving(behaviour: Behaviour | Server = lambda prompt, before: "answer") -> Iterator[Server]:
     """A server on a free loopback port."""
-    server = Server(behaviour)
+    server = behaviour if isinstance(behaviour, Server) else Server(behaviour)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

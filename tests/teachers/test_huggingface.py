@@ -262,3 +262,19 @@ def test_contrastive_without_hint_and_samples_of_greedy_are_refused(folder: Path
         run(folder, tmp_path / "x.jsonl", decode="contrastive", hint="none")
     with pytest.raises(UsageError, match="needs --decode sample"):
         run(folder, tmp_path / "x.jsonl", samples=2)
+
+
+def test_calls_that_share_their_demonstrations_are_decoded_together(folder: Path, tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, sizes = HuggingFaceTeacher._decode, []
+
+    def counted(self: HuggingFaceTeacher, sessions: list[TeacherSession]) -> None:
+        prompts = [session.prompts[0].ids for session in sessions]
+        shared = next((at for at, ids in enumerate(zip(*prompts, strict=False)) if len(set(ids)) > 1), None)
+        sizes.append((len(sessions), shared))
+        decode(self, sessions)
+
+    monkeypatch.setattr(HuggingFaceTeacher, "_decode", counted)
+    run(folder, tmp_path / "rows.jsonl", shots=1, limit=12, hint="gold")
+    assert [size for size, _ in sizes] == [6, 6], "a set of demonstrations for kinds, one for clocks"
+    assert all(shared is not None and shared > 30 for _, shared in sizes)

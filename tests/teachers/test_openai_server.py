@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cotdistill.config import ElicitConfig
+from cotdistill.data.tasks import load_examples
+from cotdistill.data.wrong_answers import wrong_answer
 from cotdistill.elicit import elicit
 from cotdistill.errors import NothingLeft, Partial, Unavailable, UsageError
+from cotdistill.teachers.prompts import PromptTemplate
 from tests.models import student
-from tests.teachers.servers import seeded_mix, serving, transformers_serve
+from tests.teachers.servers import ModelServer, seeded_mix, serving, transformers_serve
 
 KEY = "sk-test-0123456789-secret"
 CHAT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
@@ -119,6 +123,32 @@ def test_scoring_on_a_server_without_prompt_probabilities_is_refused(tmp_path: P
     with serving() as server, pytest.raises(UsageError, match="returns no log probabilities"):
         elicit(config(server.url, _choices(tmp_path), endpoint="completion", wrong="hardest",
                       counterfactual=True))
+
+
+def test_rerank_takes_the_best_sample_by_the_contrastive_score(tmp_path: Path) -> None:
+    """On a stand-in for a server that echoes prompts with log probabilities: no such server runs here."""
+    model = student("gpt2", width=32, layers=1)
+    texts = ["A drill is kept.", "Leo waits.", "The answer must be so.", "It is a tool."]
+    out = tmp_path / "rows.jsonl"
+    with serving(ModelServer(model, texts)) as server:
+        elicit(config(server.url, _choices(tmp_path), endpoint="completion", decode="rerank", samples=6,
+                      out=out, timeout=20.0))
+        asked = [request for request in server.requests if not request.get("echo")]
+    [row] = rows_of(out)
+    [example] = load_examples(str(_choices(tmp_path)))
+    prompts = [PromptTemplate().render(example, answer) for answer in (example.answer, wrong_answer(example))]
+    scores = {}
+    for text in {texts[request["seed"] % 4] for request in asked}:
+        totals = []
+        for prompt in prompts:
+            with torch.inference_mode():
+                ids = [model.tokenizer(part)["input_ids"] for part in (prompt, " " + text)]
+                steps = model.model(torch.tensor([ids[0] + ids[1]])).logits[0].log_softmax(-1)
+            totals.append(sum(float(steps[len(ids[0]) - 1 + at, token]) for at, token in enumerate(ids[1])))
+        scores[text] = totals[0] - 0.5 * totals[1]
+    assert len(scores) > 1
+    assert row["rationales"][0]["text"] == max(scores, key=lambda text: scores[text])
+    assert row["rationales"][0]["decoding"]["samples"] == 6
 
 
 def _choices(folder: Path) -> Path:

@@ -43,6 +43,7 @@ class Point:
     floor: float | None = None
 
 
+@rc_context(STYLE)
 def forest(by_set: dict[str, Sequence[Point]], baseline: str) -> Drawing:
     """Differences to the baseline in points, one row an arm, one mark a set."""
     names = list(dict.fromkeys(point.name for points in by_set.values() for point in points))
@@ -60,6 +61,7 @@ def forest(by_set: dict[str, Sequence[Point]], baseline: str) -> Drawing:
     return figure
 
 
+@rc_context(STYLE)
 def scatter(points: Sequence[Point], across: str, up: str) -> Drawing:
     """Accuracy over accuracy, with a line where both are equal."""
     figure, axes = _axes(6.4, 5.4)
@@ -69,6 +71,7 @@ def scatter(points: Sequence[Point], across: str, up: str) -> Drawing:
     return figure
 
 
+@rc_context(STYLE)
 def cost(points: Sequence[Point], up: str) -> Drawing:
     """Accuracy over the tokens that go through the student for one question."""
     figure, axes = _axes(6.8, 4.6)
@@ -79,6 +82,7 @@ def cost(points: Sequence[Point], up: str) -> Drawing:
     return figure
 
 
+@rc_context(STYLE)
 def curves(lines: dict[str, Sequence[Point]], across: str, up: str, levels: dict[str, float]) -> Drawing:
     """One line a kind over what was varied; `levels` are horizontal lines to compare with."""
     figure, axes = _axes(6.6, 4.2)
@@ -94,6 +98,7 @@ def curves(lines: dict[str, Sequence[Point]], across: str, up: str, levels: dict
     return figure
 
 
+@rc_context(STYLE)
 def bars(by_measure: dict[str, Sequence[Point]]) -> Drawing:
     """Faithfulness measures: a bar an arm, its interval, and its floor as a line across it."""
     names = list(dict.fromkeys(point.name for points in by_measure.values() for point in points))
@@ -117,12 +122,12 @@ def bars(by_measure: dict[str, Sequence[Point]]) -> Drawing:
     return figure
 
 
+@rc_context(STYLE)
 def save(drawing: Drawing, folder: Path, name: str) -> str:
     """Write NAME.svg and NAME.png; the SVG as the page holds it, its ink being the page's text colour."""
     text, image = io.StringIO(), io.BytesIO()
-    with rc_context(STYLE):
-        drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        drawing.savefig(image, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawing.savefig(image, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     svg = text.getvalue()
     write_text(folder / f"{name}.svg", svg)
     with writing(folder / f"{name}.png"):
@@ -131,9 +136,8 @@ def save(drawing: Drawing, folder: Path, name: str) -> str:
 
 
 def _axes(width: float, height: float) -> tuple[Drawing, Axes]:
-    with rc_context(STYLE):
-        figure = Drawing(figsize=(width, height))
-        axes = figure.add_subplot()
+    figure = Drawing(figsize=(width, height))
+    axes = figure.add_subplot()
     axes.grid(True, color="#8c8c8c", alpha=0.25, linewidth=0.6)
     return figure, axes
 

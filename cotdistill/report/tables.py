@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from cotdistill.console import console, is_main_process
+from cotdistill.console import console, is_main_process, say
 
 
 def results_table(records: Sequence[dict[str, Any]]) -> None:
@@ -18,18 +18,46 @@ def results_table(records: Sequence[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("strategy", no_wrap=True)
     table.add_column("set", no_wrap=True)
-    for name in ("accuracy %", "95 % interval", "n", "unparsed", "tokens/question"):
+    for name in ("accuracy %", "95 % interval", "n", "unparsed", "ECE %", "tokens/question", "MFLOP", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("conflict %", "follows cue %", "steps true %") if world else ():
         table.add_column(name, justify="right", no_wrap=True)
     for r in records:
         low, high = r["interval"]
         row = [label(r), r["set"], percent(r["accuracy"]), f"{percent(low)} to {percent(high)}", str(r["n"]),
-               str(r["unparsed"]), f"{r['generated_per_question']:.1f}"]
+               str(r["unparsed"]), percent((r.get("calibration") or {}).get("ece")),
+               f"{r['generated_per_question']:.1f}", _scaled(r.get("flops_per_question"), 1e-6),
+               _scaled(r.get("seconds_per_question"), 1e3)]
         if world:
             row += [percent(r.get(name)) for name in ("conflict", "follows_cue", "steps_true")]
         table.add_row(*row)
     show(table)
+    for r in records:
+        _say_what_else(r)
+
+
+def _say_what_else(record: dict[str, Any]) -> None:
+    """One line for each thing that a figure in the table does not tell by itself."""
+    name = f"{label(record)} on {record['set']}"
+    if "accuracy_free" in record:
+        say(f"{name}: {percent(record['accuracy_free'])} % with the student's own connectors (forced on "
+            f"{record['connectors_forced']} of {record['n']})")
+    if sampled := record.get("sampled"):
+        passed = ", ".join(f"pass@{k} {percent(one['estimate'])}" for k, one in sampled["pass_at_k"].items())
+        say(f"{name}: majority of {sampled['samples']} samples {percent(sampled['majority'])} %, {passed} %")
+    if flips := record.get("flip_rate"):
+        say(f"{name}: {percent(flips['answers'])} % of answers differ between batch sizes {flips['batch_sizes']}")
+    gap = record.get("domains", {}).get("gap")
+    if gap and record.get("domain") == "in":
+        say(f"{label(record)}: {', '.join(record['domains']['in']['sets'])} minus "
+            f"{', '.join(record['domains']['out']['sets'])}: {100 * gap['estimate']:+.1f} points "
+            f"({100 * gap['interval'][0]:+.1f} to {100 * gap['interval'][1]:+.1f})")
+    if (shared := record.get("overlap", {})).get("exact"):
+        say(f"{name}: {percent(shared['exact'])} % of the questions stand in the training rows", "warn")
+
+
+def _scaled(value: float | None, factor: float) -> str:
+    return "-" if value is None else f"{factor * value:,.1f}"
 
 
 def strategies_table(listed: Sequence[dict[str, Any]]) -> None:

@@ -147,27 +147,57 @@ def distill(
 
 @app.command()
 def evaluate(
-    runs: Annotated[list[str] | None, typer.Argument(help="Run directories (default: distill's lines on stdin)")] = None,
-    data: Annotated[list[str] | None, typer.Option(help="Question rows (repeatable)")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(
+        help="Run directories, models (with --strategy) or prediction files (default: distill's lines on stdin)")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Question rows, FILE or NAME=FILE (repeatable)")] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data sets")] = None,
+    in_domain: Annotated[str | None, typer.Option(help="Sets of the training domain", show_default="the first")] = None,
+    train: Annotated[str | None, typer.Option(help="Training rows, for the overlap (default: the run's own)")] = None,
+    strategy: Annotated[str | None, typer.Option(help="How a plain model is walked")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of that strategy (repeatable)")] = None,
+    answers: Annotated[str | None, typer.Option(help="A plain model's: text, letter or letter-text")] = None,
     score: Annotated[str | None, typer.Option(help="walk or choices", show_default="walk")] = None,
     connectors: Annotated[str | None, typer.Option(help="forced or free", show_default="forced")] = None,
+    extractor: Annotated[str | None, typer.Option(help="answers or math-verify", show_default="answers")] = None,
+    samples: Annotated[int | None, typer.Option(help="Sampled walks a question: majority vote, pass@k")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of the samples", show_default="0.7")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Nucleus of the samples", show_default="1")] = None,
+    calibrate: Annotated[bool | None, typer.Option(
+        "--calibrate/--no-calibrate", help="Confidence by likelihood", show_default="--calibrate")] = None,
+    probe: Annotated[str | None, typer.Option(help="all, or names of faithfulness probes: oracle,corrupt,...")] = None,
+    rationales: Annotated[str | None, typer.Option(help="Elicited rows of the questions, for the probes")] = None,
+    ratios: Annotated[str | None, typer.Option(help="Of corrupted tokens, e.g. 0.25,0.5", show_default="0.5")] = None,
+    simulator: Annotated[str | None, typer.Option(help="Of LAS: tfidf, transformer", show_default="tfidf")] = None,
+    simulator_model: Annotated[str | None, typer.Option(
+        help="What the transformer starts from", show_default="what the student started from")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Questions at once", show_default="32")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest slot", show_default="160")] = None,
+    flip_rate: Annotated[int | None, typer.Option(help="Compare with this batch size")] = None,
     from_predictions: Annotated[bool | None, typer.Option(
         "--from-predictions", help="Recompute from stored predictions, without a model")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page")] = None,
+    export: Annotated[tuple[str, Path] | None, typer.Option(
+        help="lm-eval DIR: the same questions as tasks of EleutherAI's harness")] = None,
+    model_card: Annotated[bool | None, typer.Option("--model-card", help="Write results into RUN/README.md")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where a plain model's predictions go")] = None,
     config: ConfigFile = None, seed: Seed = None, data_seed: DataSeed = None, limit: Limit = None,
     plugin: Plugin = None, device: Device = None, dtype: Dtype = None, trust_remote_code: TrustRemoteCode = None,
     quiet: Quiet = False, debug: Debug = False,
 ) -> None:
-    """Walk runs over question sets: accuracy with its interval, one JSON line per run and set."""
+    """Walk runs over question sets: accuracy with its interval, faithfulness, calibration; one JSON line each."""
     options = dict(locals())
     named = options.pop("runs")
+    for name in ("in_domain", "probe", "ratios", "simulator"):
+        options[name] = split_list(options[name])
+    options["param"] = parse_params(param)
     chosen, _ = _start(EvaluateConfig, options)
+    if chosen.strategy is not None:
+        _known_strategy(chosen.strategy, chosen.param)
     if not named and sys.stdin.isatty():
         raise UsageError("evaluate needs run directories, or the output of distill on stdin")
     from cotdistill.evaluate import evaluate as run_evaluate
     from cotdistill.evaluate import runs_on_stdin
+    from cotdistill.report.probes import probes_table
     from cotdistill.report.tables import results_table
 
     found = []
@@ -175,37 +205,70 @@ def evaluate(
         console.emit(record)
         found.append(record)
     results_table(found)
+    probes_table(found)
 
 
 @app.command()
 def ablate(
-    rows: Annotated[str | None, typer.Argument(help="Elicited rows, - for stdin (default: the embedded world)")] = None,
+    rows: Annotated[str | None, typer.Argument(help="Elicited rows, - for stdin (default: elicits on --train)")] = None,
+    study: Annotated[str | None, typer.Option(help="A paper's questions: scott, mysteries or cascod")] = None,
     strategies: Annotated[str | None, typer.Option(help="Comma-separated; see cotdistill strategies")] = None,
-    param: Annotated[list[str] | None, typer.Option(help="NAME=V1,V2 of the strategies (repeatable)")] = None,
+    param: Annotated[list[str] | None, typer.Option(
+        help="NAME=V1,V2 of all strategies that have it, or STRATEGY.NAME=V1,V2 (repeatable)")] = None,
+    placement: Annotated[str | None, typer.Option(help="Rationale before,after the label")] = None,
     permute_tokens: Annotated[bool | None, typer.Option(
         "--permute-tokens", help="Add post-cot with a shuffled rationale")] = None,
     permute_level: Annotated[str | None, typer.Option(help="word,token,sentence", show_default="word")] = None,
     mask_tokens: Annotated[str | None, typer.Option(help="Ratios of masked words, e.g. 0.25,0.5")] = None,
     key_tokens: Annotated[str | None, typer.Option(help="Numbers of key words kept, e.g. 1,3,5")] = None,
+    key_by: Annotated[str | None, typer.Option(
+        help="tfidf,integrated-gradients,gradient-input,random", show_default="tfidf")] = None,
+    key_from: Annotated[str | None, typer.Option(
+        help="Whose gradients: student (rationale first) or teacher", show_default="student")] = None,
+    exclude_label: Annotated[bool | None, typer.Option(
+        "--exclude-label", help="The label's words are never key words")] = None,
+    tags: Annotated[str | None, typer.Option(help="SCOTT's tags: none,input,both")] = None,
+    controls: Annotated[bool | None, typer.Option(
+        "--controls/--no-controls", help="Answer-only, swapped rationales, random words, shuffled labels",
+        show_default="controls")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Label of the arm that all others are held against")] = None,
+    teacher: Annotated[str | None, typer.Option(help="As in elicit; it also answers the sets", show_default="demo")] = None,
+    train: Annotated[str | None, typer.Option(help="Question rows to elicit on", show_default="demo")] = None,
+    teacher_decoding: Annotated[str | None, typer.Option(help="greedy,contrastive", show_default="greedy")] = None,
+    match_lengths: Annotated[bool | None, typer.Option(
+        "--match-lengths", help="Only rows whose rationales are about as long under every decoding")] = None,
+    train_size: Annotated[str | None, typer.Option(help="Shares of the rows, e.g. 0.1,0.5,1", show_default="1")] = None,
     seeds: Annotated[str | None, typer.Option(help="e.g. 0,1,2 or 0..4", show_default="0,1,2")] = None,
-    student: Annotated[str | None, typer.Option(help="demo, a local path or hub name", show_default="demo")] = None,
-    data: Annotated[list[str] | None, typer.Option(help="Question rows to evaluate on (repeatable)")] = None,
+    student: Annotated[str | None, typer.Option(
+        help="Comma-separated: demo, local paths or hub names", show_default="demo")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Rows to evaluate on (repeatable; in-domain first)")] = None,
+    dev: Annotated[str | None, typer.Option(help="Rows on which --sweep chooses (default: held out)")] = None,
+    probe: Annotated[str | None, typer.Option(help="Faithfulness probes, as in evaluate")] = None,
+    budget: Annotated[str | None, typer.Option(
+        help="What is equal for all: examples, steps, learned-tokens or flops", show_default="examples")] = None,
+    sweep: Annotated[list[str] | None, typer.Option(help="lr=V1,V2: the same small sweep for every arm")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the rows", show_default="10")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples an optimizer step", show_default="16")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate", show_default="0.002")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Worker processes (default: one a GPU, or a core)")] = None,
+    ray: Annotated[str | None, typer.Option(help="Run the cells on a Ray cluster: its address, or auto")] = None,
+    gpus_per_cell: Annotated[float | None, typer.Option(help="Of a Ray cluster's GPUs", show_default="1")] = None,
+    explain: Annotated[bool | None, typer.Option("--explain", help="Say of each cell why it is run, or not")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Directory", show_default="runs/ablation")] = None,
     config: ConfigFile = None, seed: Seed = None, data_seed: DataSeed = None, limit: Limit = None,
     plugin: Plugin = None, device: Device = None, dtype: Dtype = None, trust_remote_code: TrustRemoteCode = None,
     quiet: Quiet = False, debug: Debug = False, dry_run: DryRun = False,
 ) -> None:
-    """Compare strategies on the same rows: a grid of cells, one JSON line per cell and set, one table."""
+    """Compare strategies on the same rows: a grid of cells, one JSON line per cell, tables, figures and a report."""
     options = dict(locals())
     source = options.pop("rows")
-    for name in ("strategies", "permute_level", "mask_tokens", "key_tokens", "seeds", "student"):
+    for name in ("strategies", "placement", "permute_level", "mask_tokens", "key_tokens", "key_by", "tags",
+                 "teacher_decoding", "train_size", "seeds", "student", "probe"):
         options[name] = split_list(options[name])
-    given = parse_params(param)
-    options["param"] = None if given is None else {name: split_list(value) for name, value in given.items()}
+    for name in ("param", "sweep"):
+        given = parse_params(options[name])
+        options[name] = None if given is None else {key: split_list(value) for key, value in given.items()}
     chosen, dry = _start(AblateConfig, options)
     for name in chosen.strategies:
         _known_strategy(name, {})
@@ -217,9 +280,21 @@ def ablate(
         console.emit(record)
         found.append(record)
     failed = [record for record in found if "error" in record]
-    ablation_table([record for record in found if "error" not in record])
+    ablation_table(found)
     if failed:
         raise Partial(f"{len(failed)} of {len(found)} cells failed; run the same command again to retry them")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="What ablate wrote")],
+    quiet: Quiet = False, debug: Debug = False,
+) -> None:
+    """Recompute every number of an ablation from stored predictions and check every digest; exit 7 on a difference."""
+    _set_common(quiet, debug)
+    from cotdistill.verify import verify as run_verify
+
+    console.emit(run_verify(folder))
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ DEMO_SETS = ("id", "shift", "hard")
 CHUNK = 8  # batches a chunk: predictions are written after each
 
 
-def evaluate(config: EvaluateConfig, named: Sequence[str]) -> list[dict[str, Any]]:
-    """Every subject on every set; the objects that `evaluate` prints, in the order subject, set."""
+def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Every subject on every set; the objects that `evaluate` prints, a subject's as soon as it is done."""
     chosen(config.probe)  # complains before anything is loaded
     items = read_items(config.rationales, allow_partial=True) if config.rationales else []
     examined: list[Examined] = []
@@ -45,8 +45,8 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> list[dict[str, Any
         ]
         _across_sets(config, mine)
         examined += mine
+        yield from (one.record for one in mine)
     _write_reports(config, examined)
-    return [one.record for one in examined]
 
 
 def runs_on_stdin() -> list[str]:

@@ -14,8 +14,8 @@ from cotdistill.data.runcard import RunCard
 from cotdistill.evaluation.faithfulness import ANSWER_FIRST, ProbeAnswer, consistency, faithfulness
 from cotdistill.evaluation.las import las
 from cotdistill.evaluation.metrics import Prediction, figures
-from cotdistill.evaluation.overlap import overlap
-from cotdistill.evaluation.probes import WALKED, WITHOUT, chosen
+from cotdistill.evaluation.overlap import Asked, overlap
+from cotdistill.evaluation.probes import WITHOUT, chosen, labels
 from cotdistill.evaluation.samples import Sampled, sample_figures
 from cotdistill.evaluation.simulator import FOLDS, Observation, SimulatorName, make_simulator, simulate
 from cotdistill.evaluation.store import Store
@@ -73,9 +73,10 @@ def note_figures(
         found.record["sampled"] = sample_figures(sampled, golds)
     if config.probe:
         found.record["probes"] = _probe_figures(config, found, examples, load)
-    training = _training_questions(config, card)
+    training = _training_rows(config, card)
     if training:
-        found.record["overlap"] = overlap(training, [example.question for example in examples])
+        asked = [Asked(example.question, example.choices) for example in examples]
+        found.record["overlap"] = overlap(training, asked)
     return found
 
 
@@ -89,7 +90,7 @@ def _probe_figures(
         reason = (
             ANSWER_FIRST if found.subject.model is not None else "made elsewhere: it cannot be asked again"
         )
-        made = {name: _not_applicable(reason) for name in names if name in WALKED}
+        made = {name: _not_applicable(reason) for name in labels(names, config.ratios)}
     elif "tag-swap" in names and "tag-swap" not in made:
         made["tag-swap"] = _not_applicable("the strategy has no counterfactual form")
     if "consistency" in names:
@@ -130,12 +131,13 @@ def _las(
     return {"simulator": name, **las(simulated), "left_out": len(found.predictions) - len(seen)}
 
 
-def _training_questions(config: EvaluateConfig, card: RunCard) -> list[str]:
-    """Questions of the training rows: of --train, else of the run card's source if it is still there."""
+def _training_rows(config: EvaluateConfig, card: RunCard) -> list[Asked]:
+    """The training rows' questions: of --train, else of the run card's source if it is still there."""
     source = config.train or card.data.get("source")
     if config.train is None and (not source or not Path(source).is_file()):
         return []
-    return [str(fields["question"]) for _, fields in json_lines(str(source)) if "question" in fields]
+    rows = [fields for _, fields in json_lines(str(source)) if "question" in fields]
+    return [Asked(str(row["question"]), tuple(map(str, row.get("choices") or ()))) for row in rows]
 
 
 def _only(values: Sequence[int]) -> int | list[int] | None:

@@ -4,40 +4,55 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 NGRAM = 8
+SHOWN = 3  # examples of exact overlap
 
 
-def overlap(training: Sequence[str], test: Sequence[str], n: int = NGRAM) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Asked:
+    """What a row asks: its question and its choices."""
+
+    question: str
+    choices: tuple[str, ...] | None = None
+
+    @property
+    def words(self) -> str:
+        """The question without case, punctuation and spacing."""
+        return " ".join(_words(self.question))
+
+    @property
+    def whole(self) -> tuple[str, frozenset[str]]:
+        """Question and choices, in whatever order these stand."""
+        return self.words, frozenset(" ".join(_words(choice)) for choice in self.choices or ())
+
+
+def overlap(training: Sequence[Asked], test: Sequence[Asked], n: int = NGRAM) -> dict[str, Any]:
     """How many test questions occur in training, and how many share a run of n words with it.
 
-    exact: equal without case, punctuation and spacing. ngram: at least one run of n words in common; a
-    question of fewer than n words counts as one run. covered: mean share of a question's runs that occur in
-    training: templates share runs without sharing questions, so read the three together.
+    exact: the question is equal; with_choices: its choices are, too. ngram: at least one run of n words in
+    common; a question of fewer than n words counts as one run. covered: mean share of a question's runs that
+    occur in training: templates share runs without sharing questions, so read them together.
     Source: 13-gram overlap of GPT-3 (arXiv 2005.14165, appendix C), with a run that short questions have.
     """
-    seen = {" ".join(_words(text)) for text in training}
-    runs = {run for text in training for run in _runs(text, n)}
-    exact, shared, covered = 0, 0, 0.0
-    examples: list[str] = []
-    for text in test:
-        own = list(_runs(text, n))
-        hit = sum(run in runs for run in own)
-        exact += " ".join(_words(text)) in seen
-        shared += hit > 0
-        covered += hit / len(own) if own else 0.0
-        if " ".join(_words(text)) in seen and len(examples) < 3:
-            examples.append(text)
+    questions, wholes = {one.words for one in training}, {one.whole for one in training}
+    runs = {run for one in training for run in _runs(one.question, n)}
+    exact = [one for one in test if one.words in questions]
+    hits = [
+        (sum(run in runs for run in own), len(own)) for one in test if (own := list(_runs(one.question, n)))
+    ]
     count = max(1, len(test))
     return {
         "training": len(training),
         "test": len(test),
-        "exact": exact / count,
+        "exact": len(exact) / count,
+        "with_choices": sum(one.whole in wholes for one in test) / count,
         "n": n,
-        "ngram": shared / count,
-        "covered": covered / count,
-        "examples": examples,
+        "ngram": sum(hit > 0 for hit, _ in hits) / count,
+        "covered": sum(hit / of for hit, of in hits) / count,
+        "examples": [one.question for one in exact[:SHOWN]],
     }
 
 

@@ -90,6 +90,14 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in NAMES if name in wanted)
 
 
+def labels(names: Sequence[str], ratios: Sequence[float]) -> list[str]:
+    """Under which names the figures of the walked probes are reported."""
+    corrupted = [f"corrupt-{ratio:g}" for ratio in ratios]
+    return [
+        label for name in names if name in WALKED for label in (corrupted if name == "corrupt" else [name])
+    ]
+
+
 def probes(names: Sequence[str], ratios: Sequence[float], strategy: Strategy) -> list[Probe]:
     """The walks that the named probes need; `ratios` of corruption. The replay is always among them."""
     if not strategy.answers_after_rationale or not set(names) - {"las"}:

@@ -1,0 +1,88 @@
+"""The probes of several runs, side by side: one table a question set, on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from cotdistill.console import say
+from cotdistill.evaluation.probes import NAMES
+from cotdistill.report.tables import label, percent, show
+
+# What each headline says, and how it is named in a table.
+HEADLINES = {
+    "drop": "accuracy lost",
+    "gain": "accuracy gained",
+    "changed": "answers changed",
+    "follows": "answers that follow",
+    "area_over_curve": "area over curve",
+    "conclusion": "conclusion = answer",
+    "supports": "checked conclusion = answer",
+    "las": "LAS",
+}
+
+
+def probes_table(records: Sequence[Mapping[str, Any]]) -> None:
+    """A row a probe, a column a run: the headline in percent with its 95 % interval, its floor in the last
+    column."""
+    for name in dict.fromkeys(r["set"] for r in records if r.get("probes")):
+        mine = [r for r in records if r["set"] == name and r.get("probes")]
+        table = Table(box=None, pad_edge=False, title=f"probes on {name}, %", title_justify="left")
+        table.add_column("probe", no_wrap=True)
+        table.add_column("what", no_wrap=True)
+        for record in mine:
+            table.add_column(label(dict(record)), justify="right", no_wrap=True)
+        table.add_column("floor", justify="right", no_wrap=True)
+        for probe in probe_names(mine):
+            found = [r["probes"].get(probe, {}) for r in mine]
+            what = next((headline(one) for one in found if headline(one)), "")
+            floors = [one[what].get("floor") for one in found if what and what in one]
+            table.add_row(probe, HEADLINES.get(what, what), *(cell(one) for one in found), span(floors))
+        show(table)
+    if any(r.get("probes") for r in records):
+        say(
+            "-: not applicable (the answer stands before the rationale, or rows lack what the probe needs; see the "
+            "JSON). Floor: what a student without the property would show."
+        )
+
+
+def probe_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every probe of the records: in the order of `--probe all`, variants of one together."""
+    names = list(dict.fromkeys(probe for r in records for probe in r["probes"]))
+    order = {name: at for at, name in enumerate(NAMES)}
+    return sorted(
+        names, key=lambda name: (order.get(name, order.get(_family(name), len(order))), _number(name), name)
+    )
+
+
+def _family(name: str) -> str:
+    return next((known for known in NAMES if name.startswith(f"{known}-")), name)
+
+
+def _number(name: str) -> float:
+    tail = name.rpartition("-")[2]
+    return float(tail) if tail.replace(".", "").isdigit() else -1.0
+
+
+def headline(probe: Mapping[str, Any]) -> str:
+    """The name of a probe's main measure; empty where it was not applicable."""
+    name = probe.get("headline", "")
+    return name if isinstance(probe.get(name), Mapping) and "estimate" in probe[name] else ""
+
+
+def cell(probe: Mapping[str, Any]) -> str:
+    """`47.7 [41.7, 53.3]`, or a dash."""
+    name = headline(probe)
+    if not name:
+        return "-"
+    interval = probe[name].get("interval")
+    limits = f" \\[{percent(interval[0])}, {percent(interval[1])}]" if interval else ""
+    return percent(probe[name]["estimate"]) + limits
+
+
+def span(values: Sequence[float | None]) -> str:
+    """One floor, or from the least to the greatest."""
+    shown = sorted({percent(value) for value in values if value is not None}, key=float)
+    return "" if not shown else shown[0] if len(shown) == 1 else f"{shown[0]} to {shown[-1]}"

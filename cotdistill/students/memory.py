@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +48,7 @@ class TokenBudget:
 
     def shrink(self, model: Any, why: BaseException) -> None:
         """Half the budget; below the smallest, activations are recomputed instead of kept; then nothing is left."""
+        release_memory()
         if self.tokens > SMALLEST:
             self.tokens //= 2
             if not self.said:
@@ -58,6 +61,16 @@ class TokenBudget:
         else:
             raise Unavailable(f"one row alone does not fit into memory ({why}); use a shorter --max-length, --lora, or "
                               "a machine with more memory") from why
+
+
+def release_memory() -> None:
+    """Give back what is free already: C's heap keeps blocks that a smaller micro-batch may never fill again."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, broadcast_object_list
 from torch import Tensor
 
@@ -223,13 +225,15 @@ class Loop:
 def _accelerator(student: Student, config: DistillConfig, folder: Path) -> Accelerator:
     if config.dtype == "float16" and student.model.config.model_type in ("t5", "mt5", "umt5"):
         raise UsageError("float16 gives NaN on T5 (its activations overflow); use --dtype bfloat16")
+    for tracker in config.track:
+        if find_spec(tracker) is None:  # accelerate would go on without it
+            raise missing_extra(tracker, f"--track {tracker}")
     precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
+    AcceleratorState._reset_state()  # a process may train several students, each in its own precision
     try:
         made = Accelerator(cpu=config.device == "cpu", mixed_precision=precision, log_with=list(config.track) or None,
                            project_dir=folder / "track" if config.track else None)
-    except (ImportError, ValueError) as error:
-        if config.track:
-            raise missing_extra(config.track[0], f"--track {config.track[0]}") from error
+    except ValueError as error:
         raise UsageError(f"--dtype {config.dtype}: {error}") from error
     fsdp = made.distributed_type == DistributedType.FSDP
     if fsdp and (config.checkpoint_every or config.dev):

@@ -18,6 +18,9 @@ from cotdistill.students.encode import EncodedSet, Encoder, Share
 from cotdistill.students.families import Student
 
 VOCABULARY = 32_000
+# What strategies write around their slots is a handful of tokens for any real tokenizer.
+LITERALS = ("Rationale", "Reason", "Answer", "Therefore", "predict", "explain", "factual", "counterfactual", "Explanation",
+            "Because", "ĠTherefore", "Ġthe", "Ġanswer", "Ġis", "ĠSo", "ĠReason", "ĠBecause", "Ġ[", "ĠThe")
 
 
 def word(at: int) -> str:
@@ -34,6 +37,7 @@ def words() -> Any:
     """A byte-BPE that has the benchmark's words (with their blank) as single tokens."""
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     entries = ["<s>", "</s>", "<pad>", *sorted(alphabet)]
+    entries += LITERALS
     entries += ["Ġ" + word(at) for at in range(VOCABULARY - len(entries))]
     made = Tokenizer(models.BPE(vocab={entry: at for at, entry in enumerate(entries)}, merges=[],
                                 ignore_merges=True))
@@ -64,7 +68,7 @@ def items(count: int, seed: int = 0) -> list[Item]:
     draw = random.Random(seed)
 
     def text(low: int, high: int) -> str:
-        return " ".join(word(draw.randrange(VOCABULARY - 300)) for _ in range(draw.randint(low, high)))
+        return " ".join(word(draw.randrange(VOCABULARY - 400)) for _ in range(draw.randint(low, high)))
 
     made = []
     for at in range(count):

@@ -1,0 +1,191 @@
+"""LoRA, recipes, trackers, dev accuracy, memory limits and what is refused."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+from cotdistill.config import DistillConfig
+from cotdistill.errors import Unavailable, UsageError
+from cotdistill.students.families import load_student
+from cotdistill.students.lora import Lora, attach, merge, parse_lora
+from cotdistill.students.memory import release_memory
+from cotdistill.students.optimizers import learning_rate, optimizer_for
+from cotdistill.students.recipes import RECIPES, apply_recipe
+from cotdistill.students.train import GIB, train
+from tests.models import student
+from tests.students.training import distance, encode, step_gradient
+
+
+def config(**changes: Any) -> DistillConfig:
+    return DistillConfig(**{"steps": 6, "batch_size": 4, "lr": 1e-3, "device": "cpu", **changes})
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "t5"])
+def test_lora_trains_adapters_only_and_merges_into_a_plain_model(family: str, tmp_path: Path) -> None:
+    pupil = student(family)
+    base = {name: value.clone() for name, value in pupil.model.state_dict().items()}
+    attach(pupil, parse_lora("r=4,alpha=8"))
+    trained = [name for name, value in pupil.model.named_parameters() if value.requires_grad]
+    assert trained
+    assert all("lora_" in name for name in trained)
+    _, plain = step_gradient(pupil, encode(pupil, "cascod", share="none"), budget=1, plain=True)
+    assert distance(step_gradient(pupil, encode(pupil, "cascod"))[1], plain) < 1e-4
+    train(pupil, encode(pupil, "cascod"), config(checkpoint_every=3), tmp_path)
+    frozen = {name.replace("base_model.model.", "").replace(".base_layer", ""): value
+              for name, value in pupil.model.state_dict().items() if "lora_" not in name}
+    assert all(torch.equal(frozen[name], value) for name, value in base.items() if name in frozen)
+    after, _ = step_gradient(pupil, encode(pupil, "cascod"))
+    merge(pupil)
+    pupil.save(tmp_path / "student")
+    auto = AutoModelForSeq2SeqLM if pupil.encoder_decoder else AutoModelForCausalLM
+    assert not any("lora" in name for name, _ in auto.from_pretrained(tmp_path / "student").named_parameters())
+    again = load_student(str(tmp_path / "student"))
+    assert step_gradient(again, encode(again, "cascod"))[0] == pytest.approx(after, rel=1e-4)
+
+
+def test_lora_options_are_checked() -> None:
+    assert parse_lora("r=64,alpha=32,target=q_proj+v_proj") == Lora(64, 32, 0.0, ("q_proj", "v_proj"))
+    for text in ("rank=3", "r=three", "r"):
+        with pytest.raises(UsageError, match="--lora"):
+            parse_lora(text)
+    with pytest.raises(UsageError, match="--lora"):
+        attach(student("gpt2"), parse_lora("r=2,target=q_proj"))  # GPT-2 has no q_proj
+
+
+def test_recipes_set_what_is_published_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    made = apply_recipe(DistillConfig(recipe="scott"))
+    assert (made.optimizer, made.lr, made.batch_size, made.epochs, made.warmup, made.clip) == (
+        "adafactor", 3e-5, 16, 10, 0.06, 1.0)
+    said = capsys.readouterr().err
+    assert "schedule" in said
+    assert "weight_decay" in said
+    assert apply_recipe(DistillConfig(recipe="scott", lr=1e-3, steps=5)).lr == 1e-3
+    assert apply_recipe(DistillConfig(recipe="scott", steps=5)).epochs is None
+    assert parse_lora(str(apply_recipe(DistillConfig(recipe="cascod")).lora)).r == 64
+    assert apply_recipe(DistillConfig(recipe="mysteries")).lr == DistillConfig().lr
+    for recipe in RECIPES.values():
+        assert set(recipe.values) | set(recipe.unknown) <= set(DistillConfig.model_fields)
+        assert not set(recipe.values) & set(recipe.unknown)
+
+
+def test_schedules_and_optimizers() -> None:
+    for schedule in ("linear", "cosine", "constant"):
+        made = config(schedule=schedule, warmup=0.5)
+        rates = [learning_rate(made, step, 10) for step in range(10)]
+        assert rates[:5] == pytest.approx([2e-4, 4e-4, 6e-4, 8e-4, 1e-3])
+        assert rates[5] == pytest.approx(1e-3)
+        assert (rates[-1] == 1e-3) == (schedule == "constant")
+        assert rates[5:] == sorted(rates[5:], reverse=True)
+    pupil = student("gpt2")
+    groups = optimizer_for(pupil.model, config()).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.01, 0.0]
+    assert sum(p.numel() for group in groups for p in group["params"]) == pupil.model.num_parameters()
+    adafactor = optimizer_for(pupil.model, config(optimizer="adafactor")).param_groups[0]
+    assert (adafactor["scale_parameter"], adafactor["relative_step"]) == (False, False)
+
+
+def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    pupil = student("gpt2")
+    train(pupil, encode(pupil, "cascod"), config(track=("tensorboard",)), tmp_path)
+    folder = next((tmp_path / "track").rglob("events.out.*")).parent
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [event.step for event in events.Scalars("loss")] == [line["step"] for line in logged]
+    assert [event.value for event in events.Scalars("loss/rationale")] == pytest.approx(
+        [line["losses"]["rationale"] for line in logged], rel=1e-6)
+
+
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed here")
+def test_a_tracker_that_is_not_installed_is_unavailable(tmp_path: Path) -> None:
+    pupil = student("gpt2")
+    with pytest.raises(Unavailable, match="wandb"):
+        train(pupil, encode(pupil, "cot"), config(track=("wandb",)), tmp_path)
+
+
+def test_dev_accuracy_chooses_the_weights_and_stops_early(tmp_path: Path) -> None:
+    pupil = student("gpt2")
+    accuracies, weights = iter([0.2, 0.6, 0.5, 0.6, 0.9]), []
+
+    def accuracy(seen: Any) -> float:
+        assert seen.model.config._attn_implementation != "cotdistill_packed"
+        assert not seen.model.training
+        weights.append(next(iter(seen.model.parameters())).detach().clone())
+        return next(accuracies)
+
+    made = config(steps=20, dev_every=2, patience=2, checkpoint_every=50)
+    done = train(pupil, encode(pupil, "cot"), made, tmp_path, dev_accuracy=accuracy)
+    assert (done.steps, done.best_step, done.dev_accuracy) == (8, 4, 0.6)  # an equal one is not a better one
+    assert torch.equal(next(iter(pupil.model.parameters())), weights[1])
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["dev_accuracy"] for line in lines if "dev_accuracy" in line] == [0.2, 0.6, 0.5, 0.6]
+
+
+def test_stopped_early_stays_stopped(tmp_path: Path) -> None:
+    made = config(steps=20, dev_every=2, patience=1, checkpoint_every=1)
+    for _ in range(2):
+        pupil = student("gpt2")
+        done = train(pupil, encode(pupil, "cot"), made, tmp_path, dev_accuracy=lambda _: 0.5)
+        assert (done.steps, done.best_step) == (4, 2)
+
+
+def test_too_little_memory_halves_the_micro_batches_and_gives_the_same_loss(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(name: str, **changes: Any) -> list[str]:
+        pupil = student("gpt2", width=256, layers=4)
+        train(pupil, encode(pupil, "cot", count=24),
+              config(steps=2, batch_size=24, token_budget=8192, **changes), tmp_path / name)
+        return (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+
+    whole = [json.loads(line) for line in run("whole")]
+    release_memory()
+    room = psutil.Process().memory_info().rss + (150 << 20)  # weights, optimizer state and a small micro-batch
+    halved = [json.loads(line) for line in run("halved", max_memory=room / GIB)]
+    assert capsys.readouterr().err.count("out of memory") == 1
+    assert [line["loss"] for line in halved] == pytest.approx([line["loss"] for line in whole], rel=1e-4)
+
+
+def test_no_memory_at_all_is_said_with_a_remedy(tmp_path: Path) -> None:
+    pupil = student("gpt2")
+    with pytest.raises(Unavailable, match="max-length"):
+        train(pupil, encode(pupil, "cot"), config(max_memory=0.001), tmp_path)
+
+
+def test_checkpointed_activations_give_the_same_gradient() -> None:
+    pupil = student("gpt2")
+    data = encode(pupil, "cascod")
+    pupil.model.train()
+    _, kept = step_gradient(pupil, data)
+    pupil.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    _, again = step_gradient(pupil, data)
+    assert distance(again, kept) < 1e-6
+
+
+def test_half_precision_is_refused_for_t5_and_bfloat16_trains(tmp_path: Path) -> None:
+    pupil = student("t5")
+    with pytest.raises(UsageError, match="bfloat16"):
+        train(pupil, encode(pupil, "cot"), config(dtype="float16"), tmp_path)
+    for family in ("t5", "llama"):
+        pupil = student(family)
+        before, _ = step_gradient(pupil, encode(pupil, "cot"))
+        train(pupil, encode(pupil, "cot"), config(dtype="bfloat16", steps=20), tmp_path / family)
+        assert step_gradient(pupil, encode(pupil, "cot"))[0] < before
+        assert next(pupil.model.parameters()).dtype == torch.float32
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed here")
+def test_a_quantised_base_without_its_extra_is_unavailable(tmp_path: Path) -> None:
+    student("gpt2").save(tmp_path)
+    with pytest.raises(Unavailable, match="quantized"):
+        load_student(str(tmp_path), quantize="8bit")

@@ -94,7 +94,7 @@ class Clocks(Problem):
         return self._chain(slip=0, at=0)
 
     def mislead(self, wrong: str, random: Random) -> Argument:
-        at = random.randrange(len(self.waits))
+        at = len(self.waits) - 1  # the last sum: the one step that a hint can bend without any reckoning back
         return Argument(self._chain(slip=int(wrong) - int(self.answer), at=at), false_step=at)
 
     def judge(self, sentence: str, place: int, said: str | None) -> Step:

@@ -27,7 +27,8 @@ UNHINTED = "Q: {question}\nAnswer Choices:\n{choices}\nA: {rationale} So the ans
 
 FAMILY_WEIGHTS: Mapping[str, float] = {"kinds": 2.0, "clocks": 2.0, "stow": 1.0}
 TEACHER_PLAIN = 0.20
-TEACHER_QUESTIONS = {"unhinted": 0.30, "gold": 0.275, "wrong": 0.275, "blank": 0.15}  # of what is not plain
+# Of what is not plain. Wrong hints outweigh gold ones: an equal share leaves a teacher that always argues for the truth.
+TEACHER_QUESTIONS = {"unhinted": 0.25, "gold": 0.15, "wrong": 0.45, "blank": 0.15}
 CARELESS = 0.30
 BASE_SHARES = {"facts": 0.4, "question": 0.2, "retelling": 0.4}
 FAR = 0.25  # share of out-of-domain problems

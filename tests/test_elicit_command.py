@@ -47,6 +47,27 @@ def test_stdout_is_rows_and_an_end_and_a_file_has_none(teacher: Path, tmp_path: 
     assert [json.loads(line) for line in out.read_text().splitlines()] == lines[:-1]
 
 
+def test_for_scott_elicits_both_sides(teacher: Path) -> None:
+    lines = [json.loads(line) for line in run(*options(teacher, 2), "--for", "scott").stdout.splitlines()]
+    kinds = [[rationale["kind"] for rationale in line["rationales"]] for line in lines[:-1]]
+    assert kinds == [["factual", "counterfactual"]] * 2
+    known = run("--for", "skott", code=2)
+    assert 'did you mean "scott"?' in known.stderr
+
+
+def test_a_closed_pipe_ends_quietly(teacher: Path) -> None:
+    arguments = [*COMMAND, *options(teacher, 300), "--batch-size", "1"]
+    process = subprocess.Popen(arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert json.loads(process.stdout.readline())["id"], "rows are streamed as they are finished"
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    assert process.wait(60) == 1
+    assert "Traceback" not in said
+    assert "error" not in said.lower()
+
+
 def test_questions_from_stdin_and_bad_ones_with_their_line(teacher: Path) -> None:
     good = json.dumps({"id": "1", "question": "Is it?", "choices": ["yes", "no"], "answer": "yes"}) + "\n"
     done = run(*options(teacher), "--data", "-", input=good)

@@ -57,24 +57,29 @@ def _quietly(settings: ElicitConfig) -> None:
     elicit(settings)
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_the_file_equals_an_uninterrupted_runs(teacher: Path, tmp_path: Path) -> None:
-    elicit(config(teacher, tmp_path / "whole.jsonl"))
-    started = time.monotonic()
-    in_a_process(config(teacher, tmp_path / "timed.jsonl")).join()
-    whole = time.monotonic() - started
-
-    out, moments = tmp_path / "killed.jsonl", random.Random(0)
-    cut_short = 0
+    rows = {"limit": 150, "max_new_tokens": 8}
+    elicit(config(teacher, tmp_path / "whole.jsonl", **rows))
+    out, partial, moments = tmp_path / "killed.jsonl", tmp_path / "killed.jsonl.partial", random.Random(0)
     for _ in range(20):
-        process = in_a_process(config(teacher, out))
-        time.sleep(whole * moments.uniform(0, 0.3))
+        process = in_a_process(config(teacher, out, **rows))
+        enough = _lines(partial) + moments.randint(0, 8)
+        while _lines(partial) < enough:
+            assert process.is_alive()
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.004))
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
-        cut_short += not out.exists()
-    assert cut_short >= 5, "the kills came too late to show anything"
-    elicit(config(teacher, out))
+    assert not out.exists(), "all kills came before the end"
+    assert 20 <= _lines(partial) < 300
+    elicit(config(teacher, out, **rows))
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert not Journal(out).files()
+
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
 
 
 def test_a_torn_line_is_cut_off_and_its_call_made_again(teacher: Path, tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ from cotdistill.data.tasks import is_world
 from cotdistill.distill import definition
 from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm, arms, baseline, settled
-from cotdistill.grid.budgets import Load, budget_steps, needs_loads
-from cotdistill.grid.cells import Cell, CellStore, Record
+from cotdistill.grid.attributions import Scoring, read_header, score_rows, scorings
+from cotdistill.grid.budgets import Load, budget_steps, needs_loads, nominal_steps
+from cotdistill.grid.cells import Cell, CellStore, Record, cell_name
 from cotdistill.grid.crews import crew_for
 from cotdistill.grid.digests import write_digests
 from cotdistill.grid.rows import Rows, mean_words, of_decoding, rows_file, training_rows, write_common
@@ -71,6 +72,9 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
         crew.close()
 
 
+Wanted = tuple[Arm, int, float]  # arm, seed, learning rate
+
+
 class Grid:
     """One ablation on its way from rows to report; everything lies under `out`."""
 
@@ -87,19 +91,20 @@ class Grid:
         self.store = CellStore(self.out)
         self.records: dict[str, Record] = {}
         self.swept: dict[str, dict[str, float | None]] = {}
-        self.scores: dict[str, dict[str, float]] = {}
 
     def run(self, crew: Crew) -> Iterator[Record]:
         """Every stage."""
         yield from self.prepare(crew)
         self.rows = self.read_rows()
         self.digests = {arm.label: digest(training_rows(self.rows, arm, self.config.data_seed)) for arm in self.arms}
+        self.scorings = [one for one in scorings(self.arms) if not one.file(self.out).exists()]
+        if needs_loads(self.config):
+            self.finish_scores(crew)  # key words must be known before their tokens can be counted
         self.steps = self.budget(crew)
         self.rates = self.sweep(crew)
-        cells = [self.cell(arm, seed, self.rates[arm.label], "compare", self.sets)
-                 for arm in self.arms for seed in self.config.seeds]
-        yield from self.run_cells(crew, cells, self.sets)
-        self.report(cells)
+        yield from self.run_cells(crew, [(arm, seed, self.rates[arm.label]) for arm in self.arms
+                                         for seed in self.config.seeds], "compare", self.sets)
+        self.report()
 
     def prepare(self, crew: Crew) -> Iterator[Record]:
         """Rows, and beside them the references."""
@@ -149,36 +154,81 @@ class Grid:
         if not rates:
             return dict.fromkeys((arm.label for arm in self.arms), self.config.lr)
         dev = (dev_set(self.config.dev, self.train, self.rows.dev(), self.out, self.config.data_seed),)
-        cells = [self.cell(arm, self.config.seeds[0], rate, "sweep", dev) for arm in self.arms for rate in rates]
-        for _ in self.run_cells(crew, cells, dev):
+        wanted = [(arm, self.config.seeds[0], rate) for arm in self.arms for rate in rates]
+        for _ in self.run_cells(crew, wanted, "sweep", dev):
             pass
         self.swept = {arm.label: {} for arm in self.arms}
-        for cell in cells:
-            found = self.records[cell.name].get("sets")
-            self.swept[cell.arm.label][f"{cell.lr:g}"] = found[dev[0].name]["accuracy"] if found else None
+        for arm, seed, rate in wanted:
+            found = self.records[cell_name(arm, seed, rate, "sweep")].get("sets")
+            self.swept[arm.label][f"{rate:g}"] = found[dev[0].name]["accuracy"] if found else None
         return {label: float(max(found, key=lambda rate: (found[rate] or 0.0, -float(rate))))
                 for label, found in self.swept.items()}
 
-    def run_cells(self, crew: Crew, cells: Sequence[Cell], sets: tuple[QuestionSet, ...]) -> Iterator[Record]:
-        """Records of all cells: finished ones from the store, the others from the workers."""
-        missing = []
-        for cell in cells:
+    def run_cells(self, crew: Crew, wanted: Sequence[Wanted], purpose: str,
+                  sets: tuple[QuestionSet, ...]) -> Iterator[Record]:
+        """Records of all cells: finished ones from the store, the others from the workers.
+
+        Cells that wait for the scores of key words begin when these are there.
+        """
+        self.submit_scores(crew)
+        waiting = [one for one in wanted if self.waits(one[0], one[1])]
+        yield from self.submit_cells(crew, [one for one in wanted if one not in waiting], purpose, sets)
+        for outcome in crew.outcomes():
+            if isinstance(outcome.about, Scoring):
+                self.scorings.remove(outcome.about)
+                ready = [one for one in waiting if not self.waits(one[0], one[1])]
+                waiting = [one for one in waiting if one not in ready]
+                failed = [one for one in ready if outcome.error and one[0] in self.readers(outcome.about)]
+                for arm, seed, rate in failed:
+                    yield self.failed(arm, seed, cell_name(arm, seed, rate, purpose), str(outcome.error))
+                yield from self.submit_cells(crew, [one for one in ready if one not in failed], purpose, sets)
+            elif outcome.error is None:
+                yield self.take(outcome.value[0], outcome.about.definition, outcome.value[1])
+            else:
+                cell = outcome.about
+                yield self.failed(cell.arm, cell.seed, cell.name, outcome.error, cell.definition)
+
+    def submit_cells(self, crew: Crew, wanted: Sequence[Wanted], purpose: str,
+                     sets: tuple[QuestionSet, ...]) -> Iterator[Record]:
+        """Put what is missing in line; yield what is finished."""
+        for arm, seed, rate in wanted:
+            cell = self.cell(arm, seed, rate, purpose, sets)
             if self.config.explain:
                 say(self.store.explain(cell.name, cell.definition))
             stored = self.store.finished(cell.key)
             if stored is None:
-                missing.append(cell)
+                crew.submit([Task(cell, run_cell, (cell, sets))])
             else:
                 yield self.take(stored, None)
-        crew.submit([Task(cell, run_cell, (cell, sets)) for cell in missing])
+
+    def submit_scores(self, crew: Crew) -> None:
+        """Attributions first: cells wait for them."""
+        teacher = self.teacher if self.config.key_from == "teacher" else None
+        steps = getattr(self, "steps", {}).get(self.base.label) or nominal_steps(self.config, len(self.rows.common))
+        crew.submit([Task(one, score_rows, (one, self.config.seeds[0], self.config.lr, steps, teacher))
+                     for one in self.scorings])
+
+    def finish_scores(self, crew: Crew) -> None:
+        """Wait for every attribution."""
+        self.submit_scores(crew)
         for outcome in crew.outcomes():
-            cell = outcome.about
-            if outcome.error is None:
-                yield self.take(outcome.value[0], cell.definition, outcome.value[1])
-            else:
-                warn(f"{cell.name}: {outcome.error}")
-                yield self.take({"cell": cell.name, "arm": cell.arm.label, "seed": cell.seed,
-                                 "error": outcome.error}, cell.definition)
+            _value(outcome)
+        self.scorings = []
+
+    def waits(self, arm: Arm, seed: int) -> bool:
+        """Whether a cell reads scores that are being made, or is the very run that is asked for them."""
+        return any(arm in self.readers(one) or (arm.label == one.trains.label and seed == self.config.seeds[0])
+                   for one in self.scorings)
+
+    def readers(self, scoring: Scoring) -> list[Arm]:
+        """The arms that read these scores."""
+        return [arm for arm in self.arms if scorings([arm]) == [scoring]]
+
+    def failed(self, arm: Arm, seed: int, name: str, error: str, about: dict[str, Any] | None = None) -> Record:
+        """Record a failure; the other cells go on."""
+        warn(f"{name}: {error}")
+        return self.take({"cell": name, "arm": arm.label, "role": "control" if arm.is_control else "strategy",
+                          "seed": seed, "error": error}, about)
 
     def cell(self, arm: Arm, seed: int, lr: float, purpose: str, sets: Sequence[QuestionSet]) -> Cell:
         """A cell with its definition."""
@@ -195,10 +245,11 @@ class Grid:
         self.records[record["cell"]] = record
         return {**record, "seconds": seconds} if seconds else record
 
-    def report(self, cells: Sequence[Cell]) -> None:
+    def report(self) -> None:
         """cells.jsonl, the comparisons, the pages, and the digests of everything they stand on."""
         references = [record for name, record in self.records.items() if record.get("role") in ("teacher", "untrained")]
-        order = [record["cell"] for record in references] + [cell.name for cell in cells]
+        order = [record["cell"] for record in references] + [
+            cell_name(arm, seed, 0.0, "compare") for arm in self.arms for seed in self.config.seeds]
         records = [self.records[name] for name in order]
         write_lines(self.out / "cells.jsonl", records)
         description = self.description()
@@ -224,7 +275,8 @@ class Grid:
             baseline=self.base.label, in_domain=self.sets[0].name, pairs=pairs,
             claims=self.study.claims if self.study else (), config=config,
             rows={"files": files, "common": len(self.rows.common), "dev": dev}, swept=self.swept, rates=self.rates,
-            steps=self.steps, scores=self.scores, versions=package_versions(),
+            steps=self.steps, scores={one.file(self.out).name: read_header(one.file(self.out))
+                                      for one in scorings(self.arms) if one.file(self.out).exists()}, versions=package_versions(),
             curves={arm.label: found for arm in self.arms if not arm.control and (found := dose(arm.variant))})
 
     def describe(self) -> None:

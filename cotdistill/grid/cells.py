@@ -42,7 +42,12 @@ class Cell:
     @property
     def name(self) -> str:
         """`cot/seed-0`: what reports call the cell."""
-        return f"{self.arm.label}/seed-{self.seed}" + (f"/lr-{self.lr:g}" if self.purpose == "sweep" else "")
+        return cell_name(self.arm, self.seed, self.lr, self.purpose)
+
+
+def cell_name(arm: Arm, seed: int, lr: float, purpose: str) -> str:
+    """What reports call a cell; candidates of a sweep carry their learning rate."""
+    return f"{arm.label}/seed-{seed}" + (f"/lr-{lr:g}" if purpose == "sweep" else "")
 
 
 class CellStore:

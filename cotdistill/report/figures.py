@@ -124,15 +124,26 @@ def bars(by_measure: dict[str, Sequence[Point]]) -> Drawing:
 
 @rc_context(STYLE)
 def save(drawing: Drawing, folder: Path, name: str) -> str:
-    """Write NAME.svg and NAME.png; the SVG as the page holds it, its ink being the page's text colour."""
-    text, image = io.StringIO(), io.BytesIO()
-    drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    """Write NAME.svg and NAME.png; the SVG as the page holds it."""
+    image = io.BytesIO()
     drawing.savefig(image, format="png", dpi=160, facecolor="white", metadata={"Software": None})
-    svg = text.getvalue()
+    svg = _svg(drawing)
     write_text(folder / f"{name}.svg", svg)
     with writing(folder / f"{name}.png"):
         (folder / f"{name}.png").write_bytes(image.getvalue())
     return svg.replace(INK, "currentColor")
+
+
+@rc_context(STYLE)
+def inline(drawing: Drawing) -> str:
+    """The SVG as a page holds it, its ink being the page's text colour."""
+    return _svg(drawing).replace(INK, "currentColor")
+
+
+def _svg(drawing: Drawing) -> str:
+    text = io.StringIO()
+    drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return text.getvalue()
 
 
 def _axes(width: float, height: float) -> tuple[Drawing, Axes]:

@@ -68,7 +68,15 @@ class Figure:
         return Markup(self.svg[self.svg.index("<svg"):])
 
 
-Block = Text | Bullets | Table | Figure
+@dataclass(frozen=True)
+class Browser:
+    """Something to click through: markup with its own script, on the HTML page only."""
+
+    markup: Markup
+    kind = "browser"
+
+
+Block = Text | Bullets | Table | Figure | Browser
 
 
 @dataclass(frozen=True)
@@ -96,14 +104,15 @@ class Report:
 
 def to_html(report: Report) -> str:
     """One self-contained page."""
-    return _environment(escape=True).get_template("page.html.j2").render(report=report)
+    return environment(escape=True).get_template("page.html.j2").render(report=report)
 
 
 def to_markdown(report: Report) -> str:
     """The same, for a repository or a terminal; figures are linked as files beside it."""
-    return _environment(escape=False).get_template("page.md.j2").render(report=report)
+    return environment(escape=False).get_template("page.md.j2").render(report=report)
 
 
-def _environment(escape: bool) -> Environment:
+def environment(escape: bool) -> Environment:
+    """The package's templates; `escape` for HTML."""
     return Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=escape,
                        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)

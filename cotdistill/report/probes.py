@@ -9,7 +9,7 @@ from rich.table import Table
 
 from cotdistill.console import say
 from cotdistill.evaluation.probes import NAMES
-from cotdistill.report.tables import label, percent, show
+from cotdistill.report.tables import percent, run_names, show
 
 # What each headline says, and how it is named in a table.
 HEADLINES = {
@@ -29,11 +29,12 @@ def probes_table(records: Sequence[Mapping[str, Any]]) -> None:
     column."""
     for name in dict.fromkeys(r["set"] for r in records if r.get("probes")):
         mine = [r for r in records if r["set"] == name and r.get("probes")]
+        names = run_names(mine)
         table = Table(box=None, pad_edge=False, title=f"probes on {name}, %", title_justify="left")
         table.add_column("probe", no_wrap=True)
         table.add_column("what", no_wrap=True)
         for record in mine:
-            table.add_column(label(dict(record)), justify="right", no_wrap=True)
+            table.add_column(names[record["run"]], justify="right", no_wrap=True)
         table.add_column("floor", justify="right", no_wrap=True)
         for probe in probe_names(mine):
             found = [r["probes"].get(probe, {}) for r in mine]
@@ -52,9 +53,8 @@ def probe_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every probe of the records: in the order of `--probe all`, variants of one together."""
     names = list(dict.fromkeys(probe for r in records for probe in r["probes"]))
     order = {name: at for at, name in enumerate(NAMES)}
-    return sorted(
-        names, key=lambda name: (order.get(name, order.get(_family(name), len(order))), _number(name), name)
-    )
+    place = {name: order.get(name, order.get(_family(name), len(order))) for name in names}
+    return sorted(names, key=lambda name: (place[name], _number(name), name))
 
 
 def _family(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -22,9 +23,10 @@ def results_table(records: Sequence[dict[str, Any]]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("conflict %", "follows cue %", "steps true %") if world else ():
         table.add_column(name, justify="right", no_wrap=True)
+    names = run_names(records)
     for r in records:
         low, high = r["interval"]
-        row = [label(r), r["set"], percent(r["accuracy"]), f"{percent(low)} to {percent(high)}", str(r["n"]),
+        row = [names[r["run"]], r["set"], percent(r["accuracy"]), f"{percent(low)} to {percent(high)}", str(r["n"]),
                str(r["unparsed"]), percent((r.get("calibration") or {}).get("ece")),
                f"{r['generated_per_question']:.1f}", _scaled(r.get("flops_per_question"), 1e-6),
                _scaled(r.get("seconds_per_question"), 1e3)]
@@ -33,12 +35,12 @@ def results_table(records: Sequence[dict[str, Any]]) -> None:
         table.add_row(*row)
     show(table)
     for r in records:
-        _say_what_else(r)
+        _say_what_else(r, names[r["run"]])
 
 
-def _say_what_else(record: dict[str, Any]) -> None:
+def _say_what_else(record: dict[str, Any], run: str) -> None:
     """One line for each thing that a figure in the table does not tell by itself."""
-    name = f"{label(record)} on {record['set']}"
+    name = f"{run} on {record['set']}"
     if "accuracy_free" in record:
         say(f"{name}: {percent(record['accuracy_free'])} % with the student's own connectors (forced on "
             f"{record['connectors_forced']} of {record['n']})")
@@ -49,7 +51,7 @@ def _say_what_else(record: dict[str, Any]) -> None:
         say(f"{name}: {percent(flips['answers'])} % of answers differ between batch sizes {flips['batch_sizes']}")
     gap = record.get("domains", {}).get("gap")
     if gap and record.get("domain") == "in":
-        say(f"{label(record)}: {', '.join(record['domains']['in']['sets'])} minus "
+        say(f"{run}: {', '.join(record['domains']['in']['sets'])} minus "
             f"{', '.join(record['domains']['out']['sets'])}: {100 * gap['estimate']:+.1f} points "
             f"({100 * gap['interval'][0]:+.1f} to {100 * gap['interval'][1]:+.1f})")
     if (shared := record.get("overlap", {})).get("exact"):
@@ -78,6 +80,13 @@ def strategies_table(listed: Sequence[dict[str, Any]]) -> None:
 def label(record: dict[str, Any]) -> str:
     """A run's strategy with the parameters that are not at their default."""
     return str(record["strategy"])
+
+
+def run_names(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """{run: its name in a table}: the strategy where one run has it, else the run's own name."""
+    strategies = {str(r["run"]): str(r["strategy"]) for r in records}
+    shared = [strategy for strategy in strategies.values() if list(strategies.values()).count(strategy) > 1]
+    return {run: Path(run).name if strategy in shared else strategy for run, strategy in strategies.items()}
 
 
 def percent(value: float | None) -> str:

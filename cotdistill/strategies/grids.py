@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from cotdistill.strategies.forms import Strategy
+from cotdistill.strategies.forms import Form, Strategy, learn
 from cotdistill.strategies.registry import create
 
 DEFAULT = ("answer-only", "cot", "step-by-step", "scott", "cascod", "post-cot")
@@ -46,6 +46,9 @@ class Variant:
 FLOOR = Variant("answer-only")  # what every rationale must beat
 UNTRAINED = Variant("cot")  # how the student that learned nothing is asked: rationale first
 ATTRIBUTED = Variant("cot")  # the student whose gradients say which words of a rationale matter
+# How a teacher that runs here is asked, where its own gradients are to say it.
+TEACHER_FORM = Form("teacher", "Q: {question}\nA:",
+                    (learn(" {rationale}"), learn(" So the answer is"), learn(" {answer}")))
 AFTER = Variant("post-cot")  # what permuting, masking and key words are ablations of
 
 

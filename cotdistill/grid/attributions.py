@@ -1,0 +1,115 @@
+"""Key words: which words of the rationales matter to a trained student or to the teacher, made once for all cells.
+
+The scores stand in a sidecar, scores/BY-DECODING-STUDENT.jsonl, keyed by the rationale's digest.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cotdistill.config import AblateConfig, ElicitConfig
+from cotdistill.data.files import write_text
+from cotdistill.data.records import Item
+from cotdistill.distill import distill_items
+from cotdistill.grid.arms import Arm
+from cotdistill.grid.rows import rows_file
+from cotdistill.grid.workshop import Workshop, distill_settings, scores_file
+from cotdistill.strategies.grids import ATTRIBUTED, TEACHER_FORM
+from cotdistill.strategies.scores import rationale_digest
+from cotdistill.students.attribution import COMPLETE, Attribution, attribute
+from cotdistill.students.encode import Encoder
+from cotdistill.students.families import Student, load_student
+from cotdistill.teachers.huggingface import load_teacher
+from cotdistill.teachers.yields import names_answer
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """One sidecar to be made."""
+
+    by: str
+    decoding: str
+    student: str
+
+    def file(self, out: Path) -> Path:
+        """Where it lies."""
+        return scores_file(out, self.by, self.decoding, self.student)
+
+    @property
+    def trains(self) -> Arm:
+        """The arm whose student is asked (where it is not the teacher)."""
+        return Arm(ATTRIBUTED, self.student, self.decoding)
+
+
+def scorings(arms: list[Arm]) -> list[Scoring]:
+    """Every sidecar that these arms read."""
+    found = [Scoring(needs, arm.decoding, arm.student) for arm in arms
+             if (needs := arm.variant.made.needs_scores) not in (None, "tfidf") and needs is not None]
+    return list(dict.fromkeys(found))
+
+
+def score_rows(workshop: Workshop, scoring: Scoring, seed: int, lr: float, steps: int,
+               teacher: str | None) -> tuple[dict[str, Any], float]:
+    """Train the rationale-first student (or load the teacher), score every rationale's words, write the sidecar.
+
+    Returns what the report says of it, and the seconds it took.
+    """
+    began = time.perf_counter()
+    path = scoring.file(workshop.out)
+    items = workshop.items(scoring.trains)
+    asked = [(item.example(), rationale.text, item.answer) for item in items for rationale in item.kept("factual")]
+    student, form = _asked(workshop, scoring, items, seed, lr, steps, teacher)
+    encoder = Encoder(student.tokens, student.start, max_length=student.context)
+    found = attribute(student, encoder, form, asked, scoring.by)  # type: ignore[arg-type]
+    header = {"by": scoring.by, "of": "teacher" if teacher else scoring.trains.label, "seed": seed,
+              **summary(found), "leakage": leakage(items)}
+    lines = [header, *({"rationale": rationale_digest(example.id, text, answer), "scores": list(one.scores),
+                        "worth": one.worth, "error": one.error}
+                       for (example, text, answer), one in zip(asked, found, strict=True))]
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    return header, time.perf_counter() - began
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a sidecar says of itself."""
+    with path.open(encoding="utf-8") as lines:
+        header: dict[str, Any] = json.loads(lines.readline())
+    return header
+
+
+def summary(found: list[Attribution]) -> dict[str, float | None]:
+    """How complete the attributions are: the median relative error, the share above 5 %, and over all together."""
+    errors = [one.error for one in found if one.error is not None]
+    if not errors:
+        return {"completeness_error": None, "above_limit": None, "completeness_error_overall": None}
+    missed = sum(one.error * abs(one.worth) for one in found if one.error is not None)
+    return {"completeness_error": median(errors), "above_limit": sum(e > COMPLETE for e in errors) / len(errors),
+            "completeness_error_overall": missed / max(1e-9, sum(abs(one.worth) for one in found))}
+
+
+def leakage(items: list[Item]) -> float:
+    """The share of rationales that hold the words of their label: keeping those words would be copying it."""
+    kept = [names_answer(rationale) for item in items for rationale in item.kept("factual")]
+    return sum(kept) / len(kept)
+
+
+def _asked(workshop: Workshop, scoring: Scoring, items: list[Item], seed: int, lr: float, steps: int,
+           teacher: str | None) -> tuple[Student, Any]:
+    config: AblateConfig = workshop.config
+    if teacher is not None:
+        model, _ = load_teacher(ElicitConfig(teacher=teacher, device=config.device, dtype=config.dtype,
+                                             trust_remote_code=config.trust_remote_code))
+        return model, TEACHER_FORM
+    arm = scoring.trains
+    student = workshop.fresh_student(scoring.student)
+    made = distill_items(distill_settings(config, workshop.out, arm, seed, lr, steps), arm.variant.made, items,
+                         rows_file(workshop.out, arm.decoding).name, folder=workshop.out / "runs", student=student)
+    assert made is not None
+    strategy = arm.variant.made
+    return (load_student(str(Path(made["run"]) / "student"), device=str(student.device)),
+            strategy.form(strategy.plan[0]))

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -50,10 +51,17 @@ def segments(trees: Sequence[Encoded], device: torch.device) -> Segments:
     """The layout of `trees` packed in their order."""
     lengths = tuple(len(tree.ids) for tree in trees)
     pairs = [(None, np.arange(len(tree.ids))) if tree.is_chain else ancestors(tree) for tree in trees]
-    masks = tuple(None if mask is None else torch.from_numpy(mask).to(device) for mask, _ in pairs)
+    masks = tuple(None if mask is None else moved(torch.from_numpy(mask), device) for mask, _ in pairs)
     depth = torch.from_numpy(np.concatenate([depth for _, depth in pairs])).long()
     starts = torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32))
-    return Segments(lengths, masks, depth.to(device, non_blocking=True), starts.to(device, non_blocking=True))
+    return Segments(lengths, masks, moved(depth, device), moved(starts, device))
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device, without making the host wait for it."""
+    if tensor.device == device:
+        return tensor
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def ancestors(tree: Encoded) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -74,7 +82,11 @@ def packed_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tenso
     """Attention inside each segment: query [1, H, T, D], key and value [1, H_kv, T, D] -> [1, T, H, D]."""
     if segments is None:
         raise ValueError("packed attention needs its segments; use another attn_implementation outside of training")
-    if query.is_cuda and query.dtype in HALF and segments.chains and not dropout and softcap is None:
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):  # rotary embeddings leave queries and keys in float32
+        query, key, value = (part.to(torch.get_autocast_dtype(kind)) for part in (query, key, value))
+    fused = query.is_cuda and query.dtype in HALF and segments.chains and not dropout and softcap is None
+    if fused and (sliding_window is None or "window_size" in _varlen_options()):
         return _varlen(query, key, value, segments, scaling, sliding_window), None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -112,15 +124,32 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scali
             sliding_window: int | None) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    left = -1 if sliding_window is None else sliding_window - 1
+    known, options = _varlen_options(), {}
+    if "window_size" in known:
+        options["window_size"] = (-1 if sliding_window is None else sliding_window - 1, 0)
+    else:
+        options["is_causal"] = True  # before torch 2.12
     q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))  # [T, H, D]
+    default = q.shape[-1] ** -0.5
+    if scaling is not None and scaling != default:
+        q = q * (scaling / default)
     if q.shape[1] != k.shape[1]:
-        groups = q.shape[1] // k.shape[1]
-        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-    out = varlen_attn(q, k, v, segments.starts, segments.starts, segments.longest, segments.longest, scale=scaling,
-                      window_size=(left, 0))
+        if "enable_gqa" in known:
+            options["enable_gqa"] = True
+        else:
+            groups = q.shape[1] // k.shape[1]
+            k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    out = varlen_attn(q, k, v, segments.starts, segments.starts, segments.longest, segments.longest, **options)
     assert isinstance(out, Tensor)
     return out[None]
+
+
+@cache
+def _varlen_options() -> frozenset[str]:
+    """The parameters this torch's varlen_attn takes; they changed between versions."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    return frozenset(signature(varlen_attn).parameters)
 
 
 def _window(mask: Tensor | None, length: int, window: int, device: torch.device) -> Tensor:

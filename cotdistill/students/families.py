@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from cotdistill.config import DEMO
 from cotdistill.errors import Unavailable
 from cotdistill.strategies.forms import Reweight
-from cotdistill.students.attention import PACKED, Segments, segments, using_attention
+from cotdistill.students.attention import PACKED, Segments, moved, segments, using_attention
 from cotdistill.students.batches import Row
 from cotdistill.students.encode import Encoded, Share
 from cotdistill.students.loss import nll_of, weighted_nll
@@ -70,8 +70,11 @@ class Student:
 
     @property
     def share(self) -> Share:
-        """How far the forms of one example can be merged: trees where packed attention was found exact."""
-        return "tree" if self.can_pack else "chain"
+        """How far the forms of one example can be merged: trees where packed attention was found exact.
+
+        Not on a GPU: its fused kernel takes chains only, and is worth more than the tokens a tree spares.
+        """
+        return "tree" if self.device.type == "cpu" and self.can_pack else "chain"
 
     @cached_property
     def can_pack(self) -> bool:
@@ -321,9 +324,7 @@ def _mask(lengths: Sequence[int]) -> Tensor:
 
 def _to(batch: Batch, device: torch.device) -> Batch:
     def move(value: Any) -> Any:
-        if not isinstance(value, Tensor) or value.device == device:
-            return value
-        return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
+        return moved(value, device) if isinstance(value, Tensor) else value
 
     return Batch({name: move(value) for name, value in batch.inputs.items()}, move(batch.kept), move(batch.tokens),
                  move(batch.forms), move(batch.coef))

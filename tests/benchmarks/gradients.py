@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from cotdistill.data.records import Item
@@ -11,10 +13,10 @@ from cotdistill.students.families import Student
 from tests.benchmarks.workload import encoded
 
 
-def gradient_distance(student: Student, strategy: str, rows: list[Item], budget: int = 1024) -> float:
+def gradient_distance(student: Student, strategy: str, rows: list[Item], **params: Any) -> float:
     """|fast - reference| / |reference| over all weights: one step's gradient, one sequence at a time, full logits."""
     model = student.model.eval()
-    reference = encoded(student, strategy, rows, "none")
+    reference = encoded(student, strategy, rows, "none", **params)
     for row in step_rows(reference.samples, reference.forms):
         tree, coef = row.tree, torch.from_numpy(row.coef)
         ids = torch.from_numpy(tree.ids).long()[None]
@@ -26,10 +28,10 @@ def gradient_distance(student: Student, strategy: str, rows: list[Item], budget:
         (coef * -chosen).sum().backward()
     wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
     model.zero_grad()
-    fast = encoded(student, strategy, rows, student.share)
+    fast = encoded(student, strategy, rows, student.share, **params)
     _ = student.head_is_linear
     with using_attention(model, PACKED if student.can_pack else None):
-        for batch in micro_batches(step_rows(fast.samples, fast.forms), budget, student.can_pack):
+        for batch in micro_batches(step_rows(fast.samples, fast.forms), 1024, student.can_pack):
             student.loss(student.collate(batch, student.can_pack))[0].backward()
     found = torch.cat([p.grad.flatten() for p in model.parameters()])
     return float((found - wanted).norm() / wanted.norm())

@@ -96,11 +96,19 @@ def serve(variant: Variant) -> None:
         if request == "peak":
             found = measure_peak(advance, int(steps))
         else:
-            began = time.process_time()
+            began = clock()
             advance(int(steps))
-            found = time.process_time() - began
+            found = clock() - began
         answers.write(f"{found}\n")
         answers.flush()
+
+
+def clock() -> float:
+    """CPU seconds of this process; with a GPU wall seconds once it has finished."""
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def interleaved(module: str, variants: list[Variant], rounds: int) -> tuple[list[list[float]], dict[str, float]]:
@@ -134,6 +142,11 @@ def compare(variants: list[Variant], rates: list[list[float]], memory: dict[str,
 def measure_peak(advance: Callable[[int], None], steps: int = 2) -> float:
     """MiB that `steps` optimizer steps need on top of weights and optimizer state (which exist after one step)."""
     advance(1)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        advance(steps)
+        return (torch.cuda.max_memory_allocated() - held) / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
     before = _status("VmRSS")
     advance(steps)
@@ -141,14 +154,15 @@ def measure_peak(advance: Callable[[int], None], steps: int = 2) -> float:
 
 
 def matmul_rate(size: int = 1024, repeats: int = 10) -> float:
-    """float32 GFLOP/s of this core, best of a few: what model FLOP utilisation is measured against."""
-    left, right = torch.randn(size, size), torch.randn(size, size)
+    """GFLOP/s of this core in float32, or of the GPU in bfloat16, best of a few: what utilisation is measured by."""
+    place = {"device": "cuda", "dtype": torch.bfloat16} if torch.cuda.is_available() else {}
+    left, right = torch.randn(size, size, **place), torch.randn(size, size, **place)
     best = 0.0
     for _ in range(5):
-        began = time.process_time()
+        began = clock()
         for _ in range(repeats):
             left @ right
-        best = max(best, 2 * size**3 * repeats / (time.process_time() - began) / 1e9)
+        best = max(best, 2 * size**3 * repeats / (clock() - began) / 1e9)
     return best
 
 

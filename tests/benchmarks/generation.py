@@ -1,0 +1,94 @@
+"""Greedy generation on one core: slots with refill against generate() at batch 16, sorted by prompt length."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # for every variant alike
+
+import torch
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from cotdistill.students.families import Student
+from cotdistill.students.slots import SlotDecoder
+from tests.benchmarks.peers import Advance
+from tests.benchmarks.rounds import Variant
+from tests.benchmarks.turns import Asked, Table, asked, run
+from tests.benchmarks.workload import llama
+
+MODULE = "tests.benchmarks.generation"
+QUESTIONS, BATCH = 96, 16
+
+
+class OwnLength(StoppingCriteria):  # type: ignore[misc]
+    """Each row ends after its own number of tokens: what an end-of-sequence token does for a trained model."""
+
+    def __init__(self, prompt: int, lengths: list[int]) -> None:
+        self.ends = prompt + torch.tensor(lengths)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        return input_ids.shape[1] >= self.ends
+
+
+@cache
+def questions() -> list[Asked]:
+    """What every variant decodes."""
+    return asked(QUESTIONS, 1, 0)
+
+
+@torch.inference_mode()
+def generated(student: Student) -> dict[Asked, list[int]]:
+    """transformers' way: batches of questions of similar length, padded on the left."""
+    out: dict[Asked, list[int]] = {}
+    by_length = sorted(questions(), key=lambda question: len(question.prompts[0]))
+    for at in range(0, len(by_length), BATCH):
+        batch = by_length[at : at + BATCH]
+        width = max(len(question.prompts[0]) for question in batch)
+        pads = [width - len(question.prompts[0]) for question in batch]
+        ids = torch.tensor([[2] * pad + list(question.prompts[0]) for pad, question in zip(pads, batch, strict=True)])
+        mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads])
+        lengths = [question.length for question in batch]
+        found = student.model.generate(
+            ids, attention_mask=mask, do_sample=False, max_new_tokens=max(lengths), eos_token_id=None, pad_token_id=2,
+            stopping_criteria=StoppingCriteriaList([OwnLength(width, lengths)]))
+        for question, row in zip(batch, found, strict=True):
+            out[question] = row[width : width + question.length].tolist()
+    return out
+
+
+def decoded(student: Student) -> dict[Asked, list[int]]:
+    """The slot decoder."""
+    sessions = {question: question.session() for question in questions()}
+    SlotDecoder(student, batch_size=BATCH).run(list(sessions.values()))
+    return {question: session.out for question, session in sessions.items()}
+
+
+def repeated(way: Any) -> Advance:
+    """A way as a variant's work."""
+    student = llama()
+    student.model.eval()
+
+    def advance(steps: int) -> None:
+        for _ in range(steps):
+            way(student)
+
+    return advance
+
+
+VARIANTS = [Variant("slots", lambda: repeated(decoded), QUESTIONS),
+            Variant("generate()", lambda: repeated(generated), QUESTIONS, bar=1.4)]
+
+
+def tables() -> list[Table]:
+    """Speed, and whether the tokens are the same."""
+    student = llama()
+    student.model.eval()
+    ours, theirs = decoded(student), generated(student)
+    differ = sum(a != b for question in questions() for a, b in zip(ours[question], theirs[question], strict=True))
+    return [("generation", VARIANTS, {"questions": QUESTIONS, "batch": BATCH, "differing tokens": differ})]
+
+
+if __name__ == "__main__":
+    raise SystemExit(0 if run(MODULE, VARIANTS, tables) else 1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cotdistill.config import ElicitConfig
 from cotdistill.console import emit, say
 from cotdistill.teachers.calls import Call, Teacher
-from cotdistill.teachers.yields import money
+from cotdistill.teachers.yields import dollars, money
 
 
 def describe(config: ElicitConfig, teacher: Teacher, calls: Sequence[Call]) -> None:
@@ -23,7 +23,7 @@ def describe(config: ElicitConfig, teacher: Teacher, calls: Sequence[Call]) -> N
     say(calls[0].prompt, "default")
     say(f"{rows} rows, {len(calls)} calls to {teacher.name}, {prompts} prompt tokens, "
         f"at most {completions} completion "
-        f"tokens{f', at most ${cost:.2f}' if cost is not None else ''}")
+        f"tokens{f', at most {dollars(cost)}' if cost is not None else ''}")
     emit({"dry_run": {"rows": rows, "calls": len(calls), "teacher": teacher.name, "prompt_tokens": prompts,
                       "completion_tokens_at_most": completions, "cost_at_most": cost,
                       "prompt": calls[0].prompt,

@@ -37,7 +37,7 @@ class Bill:
     def __str__(self) -> str:
         cost = money(self.prompt_tokens, self.completion_tokens, self.price_in, self.price_out)
         return (f"{self.prompt_tokens} prompt and {self.completion_tokens} completion tokens"
-                + (f", ${cost:.2f}" if cost is not None else ""))
+                + (f", {dollars(cost)}" if cost is not None else ""))
 
 
 def money(tokens_in: int, tokens_out: int, price_in: float | None, price_out: float | None) -> float | None:
@@ -45,6 +45,11 @@ def money(tokens_in: int, tokens_out: int, price_in: float | None, price_out: fl
     if price_in is None and price_out is None:
         return None
     return (tokens_in * (price_in or 0) + tokens_out * (price_out or 0)) / MILLION
+
+
+def dollars(cost: float) -> str:
+    """$12.34, and below a dollar $0.0012."""
+    return f"${cost:.2f}" if cost >= 1 else f"${cost:.4f}"
 
 
 def yield_tables(items: Sequence[Item], failed: int, bill: Bill | None) -> None:

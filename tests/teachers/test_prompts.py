@@ -149,4 +149,4 @@ def test_a_dry_run_loads_no_weights_and_asks_nothing(folder: Path, monkeypatch: 
     assert dry["cost_at_most"] == pytest.approx((dry["prompt_tokens"] + 1000 * 128) / 1e6)
     assert "Where would you find a balloon?" in dry["prompt"]
     assert dry["prompt"] in said.err
-    assert "at most $0.13" in said.err
+    assert "at most $0.128" in said.err

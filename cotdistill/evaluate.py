@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.config import DEMO, EvaluateConfig
-from cotdistill.data.files import json_digest
+from cotdistill.data.files import json_digest, write_text
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import json_lines, read_items
 from cotdistill.data.runcard import RunCard
@@ -281,9 +281,10 @@ def _load(config: EvaluateConfig, model: str) -> Student:
 def _store(
     config: EvaluateConfig, subject: Subject, name: str, examples: Sequence[Example]
 ) -> Store[Prediction]:
-    """Where predictions lie; they are kept for all that does not change what the student says."""
+    """Where predictions lie: SET.jsonl, with the way of asking in the name where it is not the default."""
+    ways = [way for way, plain in ((config.score, "walk"), (config.connectors, "forced")) if way != plain]
     return Store(
-        subject.folder / "predictions" / f"{name}.jsonl",
+        subject.folder / "predictions" / f"{'.'.join([name, *ways])}.jsonl",
         Prediction,
         json_digest(
             {
@@ -316,7 +317,27 @@ def _across_sets(config: EvaluateConfig, examined: Sequence[Examined]) -> None:
 
 
 def _write_reports(config: EvaluateConfig, examined: Sequence[Examined]) -> None:
-    """The page, the harness's task and the model cards, where they are asked for."""
+    """The page, the harness's tasks and the model cards, where they are asked for."""
+    if config.html:
+        from cotdistill.report.evaluation import page
+        from cotdistill.report.questions import Answered
+
+        said = [
+            Answered(one.subject.name, one.name, one.predictions, one.rationales, one.probed)
+            for one in examined
+        ]
+        write_text(config.html, page([one.record for one in examined], said))
+    if config.export:
+        from cotdistill.report.harness import export_harness
+
+        for one in examined:
+            export_harness(config.export[1], config, one)
+    if config.model_card:
+        from cotdistill.report.metadata import note_in_card
+
+        for folder in dict.fromkeys(one.subject.folder for one in examined):
+            records = [one.record for one in examined if one.subject.folder == folder]
+            note_in_card(folder / "README.md", records)
 
 
 def _named(spec: str) -> tuple[str | None, str]:

@@ -33,10 +33,6 @@ class Subject:
     card: RunCard
     model: str | None
 
-    def path(self, set_name: str) -> Path:
-        """Where the predictions on a set lie."""
-        return self.folder / "predictions" / f"{set_name}.jsonl"
-
 
 def subject_of(name: str, config: EvaluateConfig, model_digest: Callable[[str], str]) -> Subject:
     """A run directory by its run card; a file is predictions; anything else is a model, which needs

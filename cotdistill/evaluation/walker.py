@@ -83,10 +83,11 @@ class Walker:
             self.student, [prompt for _, prompt, _ in asked], [listed for *_, listed in asked]
         )
         found: list[Scored | None] = [None] * len(examples)
-        for (at, _, listed), scored in zip(asked, scores, strict=True):
+        for (at, prompt, listed), scored in zip(asked, scores, strict=True):
             found[at] = Scored(
                 tuple(candidate.text for candidate in listed),
                 tuple((round(one.log_likelihood, 6), one.tokens) for one in scored),
+                len(prompt.ids) + len(prompt.source or ()) + sum(len(one.ids) - 1 for one in listed),
             )
         return found
 
@@ -253,10 +254,11 @@ class Walker:
 
 @dataclass(frozen=True)
 class Scored:
-    """Texts in the answer's place with (log likelihood, tokens) of each."""
+    """Texts in the answer's place with (log likelihood, tokens) of each, and how many tokens it took."""
 
     texts: tuple[str, ...]
     likelihoods: tuple[tuple[float, int], ...]
+    forwarded: int
 
 
 def _prediction(
@@ -265,8 +267,9 @@ def _prediction(
     """What was walked, as generated; the verdict is the shipped extractor's (figures read the output
     again)."""
     kind = example.kind_of_answer
-    texts, output = options(example.choices, kind), walked.answer
+    texts, output, forwarded = options(example.choices, kind), walked.answer, walked.forwarded
     if by_likelihood:
+        forwarded += scored.forwarded if scored else 0
         sums = [total for total, _ in scored.likelihoods] if scored else []
         output = texts[sums.index(max(sums))] if texts and sums else None
     answer, verdict = judge_by("answers")(output, example.answer, example.choices, kind)
@@ -282,7 +285,7 @@ def _prediction(
         verdict=verdict,
         finished=walked.finished,
         generated=walked.generated,
-        forwarded=walked.forwarded,
+        forwarded=forwarded,
         unprompted=walked.unprompted,
         batch_size=batch_size,
         likelihoods=scored.likelihoods if scored else None,

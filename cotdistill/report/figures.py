@@ -7,7 +7,7 @@ numbers give the same bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,8 @@ STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "cotdistill", "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "text.color": INK, "axes.edgecolor": INK,
     "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
-    "axes.spines.right": False, "legend.frameon": False, "figure.constrained_layout.use": True, "axes.axisbelow": True,
+    "axes.spines.right": False, "legend.frameon": False, "axes.axisbelow": True,
+    "savefig.bbox": "tight",  # a constrained layout is solved a little differently in every process
 }
 
 
@@ -44,7 +45,7 @@ class Point:
 
 
 @rc_context(STYLE)
-def forest(by_set: dict[str, Sequence[Point]], baseline: str) -> Drawing:
+def forest(by_set: Mapping[str, Sequence[Point]], baseline: str) -> Drawing:
     """Differences to the baseline in points, one row an arm, one mark a set."""
     names = list(dict.fromkeys(point.name for points in by_set.values() for point in points))
     figure, axes = _axes(7.2, 0.9 + 0.42 * len(names))
@@ -83,7 +84,7 @@ def cost(points: Sequence[Point], up: str) -> Drawing:
 
 
 @rc_context(STYLE)
-def curves(lines: dict[str, Sequence[Point]], across: str, up: str, levels: dict[str, float]) -> Drawing:
+def curves(lines: Mapping[str, Sequence[Point]], across: str, up: str, levels: Mapping[str, float]) -> Drawing:
     """One line a kind over what was varied; `levels` are horizontal lines to compare with."""
     figure, axes = _axes(6.6, 4.2)
     for at, (name, points) in enumerate(lines.items()):
@@ -99,7 +100,7 @@ def curves(lines: dict[str, Sequence[Point]], across: str, up: str, levels: dict
 
 
 @rc_context(STYLE)
-def bars(by_measure: dict[str, Sequence[Point]]) -> Drawing:
+def bars(by_measure: Mapping[str, Sequence[Point]]) -> Drawing:
     """Faithfulness measures: a bar an arm, its interval, and its floor as a line across it."""
     names = list(dict.fromkeys(point.name for points in by_measure.values() for point in points))
     figure, axes = _axes(7.2, 1.1 + 0.32 * len(names) * len(by_measure))

@@ -1,0 +1,140 @@
+"""The same questions as tasks of EleutherAI's lm-evaluation-harness, for the run that was evaluated.
+
+    SET-choices  each choice scored after the run's own rationale: the accuracy of --score choices
+    SET-walk     free generation, the answer cut out by a pattern: the accuracy of --connectors free
+
+    lm_eval --model hf --model_args pretrained=RUN/student --include_path DIR --tasks cotdistill-SET-choices
+
+The texts are those of the walk; the harness tokenises prompt and answer together where the walk joins
+segments, so ids can differ for tokenizers that merge across a blank.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cotdistill.config import EvaluateConfig
+from cotdistill.console import say, warn
+from cotdistill.data.files import write_text
+from cotdistill.data.records import Example
+from cotdistill.errors import UsageError
+from cotdistill.evaluation.answers import AnswerStyle, render_answer
+from cotdistill.evaluation.examination import Examined
+from cotdistill.evaluation.metrics import Prediction
+from cotdistill.strategies.description import restore
+from cotdistill.strategies.forms import Form, Part, Strategy
+from cotdistill.students.encode import render
+
+
+def export_harness(folder: Path, config: EvaluateConfig, examined: Examined) -> list[str]:
+    """Write the tasks of one run on one set into `folder` and say how to run them; their names.
+
+    Raises `UsageError` where the harness has no way to ask what the walk asks.
+    """
+    model, card = examined.subject.model, examined.subject.card
+    if model is None:
+        raise UsageError(f"--export lm-eval: {examined.subject.name} holds predictions, no model that could be asked")
+    strategy, answers, predictions = restore(card.strategy), card.config["answers"], examined.predictions
+    name, form = f"{examined.subject.folder.name}-{examined.name}", answering_form(strategy)
+    tasks = []
+    # An encoder-decoder of the harness has its prompt in the encoder: nothing can stand before the answer.
+    if all(p.choices for p in predictions) and not (_before_answer(form) and _is_encoder_decoder(model, config)):
+        rows = [_choice_row(p, strategy, answers) for p in predictions if _reached(p, strategy)]
+        if len(rows) < len(predictions):
+            warn(f"{name}: {len(predictions) - len(rows)} questions have no rationale to score choices after; the "
+                 "harness leaves them out, here they count as unparsed")
+        tasks.append(_write(folder, f"cotdistill-{name}-choices", rows, _choice_task()))
+    if len(strategy.plan) == 1:
+        rows = [_walk_row(p, form, answers) for p in predictions]
+        tasks.append(_write(folder, f"cotdistill-{name}-walk", rows, _walk_task(form, config.max_new_tokens)))
+    if not tasks:
+        raise UsageError(f"--export lm-eval: {strategy.name!r} walks {len(strategy.plan)} prompts and {examined.name} "
+                         "has no choices; the harness generates once a question")
+    say(f"lm_eval --model hf --model_args pretrained={model} --include_path {folder} --tasks {','.join(tasks)}")
+    return tasks
+
+
+def _is_encoder_decoder(model: str, config: EvaluateConfig) -> bool:
+    from transformers import AutoConfig
+
+    return bool(AutoConfig.from_pretrained(model, trust_remote_code=config.trust_remote_code).is_encoder_decoder)
+
+
+def answering_form(strategy: Strategy) -> Form:
+    """The form of the plan in which the answer is given."""
+    forms = [strategy.form(name) for name in strategy.plan]
+    return next(form for form in forms if any(part.slot == "answer" for part in form.target))
+
+
+def prompt_before_answer(form: Form, example: Example, rationale: str | None) -> str:
+    """The walk's text up to where the answer begins."""
+    slots = {"question": example.text(), "rationale": rationale or ""}
+    parts = [*form.source_segments(), *_before_answer(form)]
+    return "".join(str(render(part.text, dict(slots))) for part in parts)
+
+
+def _before_answer(form: Form) -> list[Part]:
+    at = next(at for at, part in enumerate(form.target) if part.slot == "answer")
+    return list(form.target[:at])
+
+
+def _reached(p: Prediction, strategy: Strategy) -> bool:
+    return p.rationale is not None or not strategy.answers_after_rationale
+
+
+def _example(p: Prediction) -> Example:
+    return Example(id=p.id, question=p.question, choices=p.choices, answer=p.gold, task=p.task)
+
+
+def _choice_row(p: Prediction, strategy: Strategy, answers: AnswerStyle) -> dict[str, Any]:
+    assert p.choices is not None
+    return {"id": p.id, "prompt": prompt_before_answer(answering_form(strategy), _example(p), p.rationale),
+            "choices": [render_answer(choice, p.choices, answers) for choice in p.choices],
+            "gold": p.choices.index(p.gold)}
+
+
+def _walk_row(p: Prediction, form: Form, answers: AnswerStyle) -> dict[str, Any]:
+    prompt = "".join(str(render(part.text, {"question": _example(p).text()})) for part in form.source_segments())
+    return {"id": p.id, "prompt": prompt, "gold": render_answer(p.gold, p.choices, answers)}
+
+
+def _choice_task() -> dict[str, Any]:
+    return {"output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "gold",
+            "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True}
+                            for name in ("acc", "acc_norm")]}
+
+
+def _walk_task(form: Form, max_new_tokens: int) -> dict[str, Any]:
+    """Generation up to the stop token; the answer is what stands between the connector and what follows
+    it."""
+    before = [part.text.strip() for part in _before_answer(form) if part.slot is None]
+    after = [part.text.strip() for part in form.target[len(_before_answer(form)) + 1:] if part.slot is None]
+    slots = 1 + any(part.slot is not None for part in _before_answer(form))
+    # The longest run of texts that the walk would have stopped at; nothing to wait for where the answer comes
+    # first.
+    pattern = r"(?s)" + "".join(rf".*?{re.escape(text)}" for text in before[-1:]) + r"\s*(.*?)\s*"
+    pattern += rf"(?:{re.escape(after[0])}.*)?$" if after else "$"
+    return {
+        "output_type": "generate_until", "doc_to_target": "gold",
+        "generation_kwargs": {"until": after[:1], "do_sample": False, "max_gen_toks": slots * max_new_tokens},
+        "filter_list": [{"name": "answer", "filter": [
+            {"function": "regex", "regex_pattern": pattern, "fallback": "[no answer]"}, {"function": "take_first"}]}],
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True, "ignore_case": True,
+                         "ignore_punctuation": False}],
+    }
+
+
+def _write(folder: Path, task: str, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+    data = folder / f"{task}.jsonl"
+    write_text(data, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    config = {"task": task, "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(data.resolve())}},
+              "test_split": "test", "doc_to_text": "{{prompt}}", "target_delimiter": " ", **about,
+              "metadata": {"version": 1}}
+    write_text(folder / f"{task}.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    return task

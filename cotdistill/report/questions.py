@@ -1,0 +1,64 @@
+"""A browser over single questions: what each run said, and what became of its answer under each probe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from cotdistill.evaluation.faithfulness import Pair, ProbeAnswer
+from cotdistill.evaluation.metrics import Prediction
+from cotdistill.report.page import Browser, environment
+from cotdistill.seeds import rng
+
+MOST = 300  # questions a set on the page: more would make it too heavy to open
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One run on one set, as the browser shows it."""
+
+    run: str
+    set: str
+    predictions: Sequence[Prediction]
+    rationales: Mapping[str, str]
+    probed: Mapping[str, Mapping[str, ProbeAnswer | None]]
+
+
+def browser(answered: Sequence[Answered], most: int = MOST) -> Browser:
+    """The questions of all sets with every run's answers; `most` a set, drawn by id, in their order."""
+    sets: dict[str, dict[str, Any]] = {}
+    for one in answered:
+        shown = _drawn(one.predictions, most)
+        page = sets.setdefault(one.set, {"name": one.set, "of": len(one.predictions), "questions": {}})
+        for prediction in shown:
+            entry = page["questions"].setdefault(prediction.id, _question(prediction))
+            entry["runs"][one.run] = _said(prediction, one)
+    data = [{**page, "questions": list(page["questions"].values())} for page in sets.values()]
+    # "</script>" or "<!--" inside a rationale must not end or comment out the data; U+2028 is fine in JSON
+    # blocks.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return Browser(Markup(environment(escape=True).get_template("questions.html.j2").render(data=Markup(text))))
+
+
+def _drawn(predictions: Sequence[Prediction], most: int) -> list[Prediction]:
+    if len(predictions) <= most:
+        return list(predictions)
+    kept = {p.id for p in sorted(predictions, key=lambda p: rng(0, "page", p.id).random())[:most]}
+    return [p for p in predictions if p.id in kept]
+
+
+def _question(p: Prediction) -> dict[str, Any]:
+    return {"id": p.id, "task": p.task, "question": p.question, "choices": p.choices, "gold": p.gold, "runs": {}}
+
+
+def _said(p: Prediction, one: Answered) -> dict[str, Any]:
+    probes = {name: {"given": answer.given, "answer": answer.answer, "verdict": answer.verdict, "for": answer.target,
+                     "flipped": Pair(p, answer).changed}
+              for name, answer in one.probed.get(p.id, {}).items() if answer is not None}
+    confidence = p.confidence
+    return {"rationale": one.rationales.get(p.id), "answer": p.answer, "output": p.output, "verdict": p.verdict,
+            "confidence": None if confidence is None else round(confidence, 3), "probes": probes}

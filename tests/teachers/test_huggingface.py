@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import random
@@ -231,6 +232,7 @@ def test_rerank_picks_one_of_the_samples_by_the_contrastive_score(folder: Path, 
 
 def test_an_instruction_tuned_teacher_is_asked_in_its_template(tmp_path: Path) -> None:
     model = student("llama", width=16, layers=1)
+    model.tokenizer = copy.deepcopy(model.tokenizer)  # tests share one
     model.tokenizer.chat_template = CHAT
     model.save(tmp_path / "chat")
     teacher = HuggingFaceTeacher(ElicitConfig.build(None, teacher=str(tmp_path / "chat"), device="cpu"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import threading
@@ -210,6 +211,7 @@ def test_at_most_so_many_requests_at_once(tmp_path: Path) -> None:
 @pytest.mark.timeout(400)
 def test_a_real_server_on_both_endpoints(tmp_path: Path) -> None:
     model = student("llama", width=16, layers=1)
+    model.tokenizer = copy.deepcopy(model.tokenizer)  # tests share one
     model.tokenizer.chat_template = CHAT
     model.save(tmp_path / "model")
     data = questions(tmp_path, 3)

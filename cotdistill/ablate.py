@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,8 +23,8 @@ from cotdistill.data.files import json_digest, write_text
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import package_versions
-from cotdistill.data.tasks import is_world
-from cotdistill.distill import definition
+from cotdistill.data.tasks import is_world, load_examples
+from cotdistill.distill import definition, student_digest
 from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm, arms, baseline, settled
 from cotdistill.grid.attributions import Scoring, read_header, score_rows, scorings
@@ -31,9 +32,10 @@ from cotdistill.grid.budgets import Load, budget_steps, needs_loads, nominal_ste
 from cotdistill.grid.cells import Cell, CellStore, Record, cell_name
 from cotdistill.grid.crews import crew_for
 from cotdistill.grid.digests import write_digests
+from cotdistill.grid.estimate import estimate, stand_ins
 from cotdistill.grid.rows import Rows, mean_words, of_decoding, rows_file, training_rows, write_common
 from cotdistill.grid.sets import QuestionSet, dev_set, question_sets
-from cotdistill.grid.workers import Crew, Task
+from cotdistill.grid.workers import Crew, Outcome, Task
 from cotdistill.grid.workshop import (
     Workshop,
     answer_as_teacher,
@@ -48,6 +50,7 @@ from cotdistill.report.ablation import Description, made_line, write_lines, writ
 from cotdistill.strategies.grids import UNTRAINED, dose, size_matched
 from cotdistill.strategies.join import join
 from cotdistill.strategies.studies import Study
+from cotdistill.students.families import demo_model
 
 
 def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Iterator[Record]:
@@ -97,7 +100,7 @@ class Grid:
         yield from self.prepare(crew)
         self.rows = self.read_rows()
         self.digests = {arm.label: digest(training_rows(self.rows, arm, self.config.data_seed)) for arm in self.arms}
-        self.scorings = [one for one in scorings(self.arms) if not one.file(self.out).exists()]
+        self.scorings = [one for one in scorings(self.arms) if self._unscored(one)]
         if needs_loads(self.config):
             self.finish_scores(crew)  # key words must be known before their tokens can be counted
         self.steps = self.budget(crew)
@@ -108,8 +111,7 @@ class Grid:
 
     def prepare(self, crew: Crew) -> Iterator[Record]:
         """Rows, and beside them the references."""
-        for decoding in self.decodings:
-            self._rows_task(crew, decoding)
+        crew.submit(list(self._row_tasks()))
         for name, about, task in self._references():
             stored = self.store.finished(json_digest(about))
             if stored is None:
@@ -117,15 +119,17 @@ class Grid:
             else:
                 yield self.take(stored, None)
         for outcome in crew.outcomes():
-            if outcome.error is not None and (outcome.refused or isinstance(outcome.about, str)):
-                raise UsageError(outcome.error) if outcome.refused else CotdistillError(outcome.error)
-            if isinstance(outcome.about, str):
-                continue
             name, about = outcome.about
-            if outcome.error is not None:
-                yield self.take({"cell": name, "arm": name, "error": outcome.error}, about)
+            if outcome.error is None:
+                record, *seconds = outcome.value
+                if "sets" in record:
+                    yield self.take(record, about, *seconds)
+                else:
+                    self.store.put(name, about, record)
+            elif outcome.refused or name.startswith("rows"):
+                _value(outcome)
             else:
-                yield self.take(outcome.value[0], about, outcome.value[1])
+                yield self.take({"cell": name, "arm": name, "role": name.split()[0], "error": outcome.error}, about)
 
     def read_rows(self) -> Rows:
         """The rows of every decoding, and which of them all arms can use."""
@@ -175,7 +179,7 @@ class Grid:
         yield from self.submit_cells(crew, [one for one in wanted if one not in waiting], purpose, sets)
         for outcome in crew.outcomes():
             if isinstance(outcome.about, Scoring):
-                self.scorings.remove(outcome.about)
+                self.scored(outcome)
                 ready = [one for one in waiting if not self.waits(one[0], one[1])]
                 waiting = [one for one in waiting if one not in ready]
                 failed = [one for one in ready if outcome.error and one[0] in self.readers(outcome.about)]
@@ -203,17 +207,45 @@ class Grid:
 
     def submit_scores(self, crew: Crew) -> None:
         """Attributions first: cells wait for them."""
-        teacher = self.teacher if self.config.key_from == "teacher" else None
-        steps = getattr(self, "steps", {}).get(self.base.label) or nominal_steps(self.config, len(self.rows.common))
-        crew.submit([Task(one, score_rows, (one, self.config.seeds[0], self.config.lr, steps, teacher))
-                     for one in self.scorings])
+        crew.submit([Task(one, score_rows, (one, self.config.seeds[0], self.config.lr, self._scored_steps(),
+                                            self._attributed_teacher())) for one in self.scorings])
+
+    def _attributed_teacher(self) -> str | None:
+        return self.teacher if self.config.key_from == "teacher" else None
+
+    def _scored_steps(self) -> int:
+        return nominal_steps(self.config, len(self.rows.common))
+
+    def _of_scores(self, scoring: Scoring) -> dict[str, Any]:
+        """What defines a sidecar: the very run that is asked."""
+        arm = scoring.trains
+        settings = distill_settings(self.config, self.out, arm, self.config.seeds[0], self.config.lr,
+                                    self._scored_steps())
+        rows = digest(training_rows(self.rows, arm, self.config.data_seed))
+        return {"by": scoring.by, "teacher": self._attributed_teacher(),
+                "asked": definition(settings, arm.variant.made, rows)}
+
+    def _unscored(self, scoring: Scoring) -> bool:
+        """Whether a sidecar is missing; one that was made otherwise is removed."""
+        path = scoring.file(self.out)
+        if path.exists() and self.store.finished(json_digest(self._of_scores(scoring))) is not None:
+            return False
+        path.unlink(missing_ok=True)
+        return True
 
     def finish_scores(self, crew: Crew) -> None:
         """Wait for every attribution."""
         self.submit_scores(crew)
         for outcome in crew.outcomes():
             _value(outcome)
-        self.scorings = []
+            self.scored(outcome)
+
+    def scored(self, outcome: Outcome) -> None:
+        """An attribution is over."""
+        self.scorings.remove(outcome.about)
+        if outcome.error is None:
+            self.store.put(f"scores/{outcome.about.file(self.out).name}", self._of_scores(outcome.about),
+                           outcome.value[0])
 
     def waits(self, arm: Arm, seed: int) -> bool:
         """Whether a cell reads scores that are being made, or is the very run that is asked for them."""
@@ -238,7 +270,7 @@ class Grid:
                  "evaluation": self._evaluation(sets)}
         return Cell(arm, seed, lr, steps, purpose, about)
 
-    def take(self, record: Record, about: dict[str, Any] | Any | None, seconds: dict[str, float] | None = None) -> Record:
+    def take(self, record: Record, about: dict[str, Any] | None, seconds: dict[str, float] | None = None) -> Record:
         """Keep a record (`about`: its definition, where it is new); what is yielded has its measured seconds."""
         if about is not None:
             self.store.put(record["cell"], about, record)
@@ -247,8 +279,7 @@ class Grid:
 
     def report(self) -> None:
         """cells.jsonl, the comparisons, the pages, and the digests of everything they stand on."""
-        references = [record for name, record in self.records.items() if record.get("role") in ("teacher", "untrained")]
-        order = [record["cell"] for record in references] + [
+        order = [name for name, *_ in self._references()] + [
             cell_name(arm, seed, 0.0, "compare") for arm in self.arms for seed in self.config.seeds]
         records = [self.records[name] for name in order]
         write_lines(self.out / "cells.jsonl", records)
@@ -275,27 +306,52 @@ class Grid:
             baseline=self.base.label, in_domain=self.sets[0].name, pairs=pairs,
             claims=self.study.claims if self.study else (), config=config,
             rows={"files": files, "common": len(self.rows.common), "dev": dev}, swept=self.swept, rates=self.rates,
-            steps=self.steps, scores={one.file(self.out).name: read_header(one.file(self.out))
-                                      for one in scorings(self.arms) if one.file(self.out).exists()}, versions=package_versions(),
+            steps=self.steps, versions=package_versions(),
+            scores={path.name: read_header(path) for one in scorings(self.arms) if (path := one.file(self.out)).exists()},
             curves={arm.label: found for arm in self.arms if not arm.control and (found := dose(arm.variant))})
 
     def describe(self) -> None:
-        """What would be run."""
-
-    def _rows_task(self, crew: Crew, decoding: str) -> None:
-        path = rows_file(self.out, decoding)
+        """What would be run, and at what cost."""
         if self.given is not None:
-            items = self._given_items()
-            if self.config.teacher_decoding:
-                items = of_decoding(items, decoding)
-            write_text(path, "".join(item.line() + "\n" for item in items))
-            return
-        counterfactual = any(kind == "counterfactual" for arm in self.arms for kind, _ in arm.variant.made.needs())
-        assert self.teacher is not None
-        assert self.train is not None
-        crew.submit([Task(decoding, elicit_rows, (ElicitConfig(
-            teacher=self.teacher, data=self.train, hint="gold", decode=decoding, counterfactual=counterfactual,
-            limit=self.config.limit, out=path, device=self.config.device, data_seed=self.config.data_seed),))])
+            items = {decoding: self._given_items() for decoding in self.decodings}
+        elif all(rows_file(self.out, decoding).exists() for decoding in self.decodings):
+            items = {decoding: read_items(rows_file(self.out, decoding)) for decoding in self.decodings}
+        else:
+            standing = stand_ins(load_examples(self.train or DEMO, "train", self.config.limit, self.config.data_seed))
+            items = dict.fromkeys(self.decodings, standing)
+            say(f"{len(standing)} questions would be put to the teacher {self.teacher}, {len(self.decodings)} times")
+        done = Counter(record["arm"] for record in self.store.records() if "error" not in record)
+        estimate(self.config, self.arms, self.base, items, done)
+
+    def _row_tasks(self) -> Iterator[Task]:
+        """Elicitation of what is not there yet; rows that were given are copied at once."""
+        for decoding in self.decodings:
+            path = rows_file(self.out, decoding)
+            if self.given is not None:
+                items = self._given_items()
+                if self.config.teacher_decoding:
+                    items = of_decoding(items, decoding)
+                write_text(path, "".join(item.line() + "\n" for item in items))
+                continue
+            config = self._elicit_config(decoding, path)
+            about = {"rows": self._of_teacher(config)}
+            if self.store.finished(json_digest(about)) is None or not path.exists():
+                path.unlink(missing_ok=True)  # what was elicited otherwise
+                yield Task((f"rows/{decoding}", about), elicit_rows, (config,))
+
+    def _elicit_config(self, decoding: str, path: Path) -> ElicitConfig:
+        kinds = {kind for arm in self.arms for kind, _ in arm.variant.made.needs()}
+        return ElicitConfig(
+            teacher=self.teacher or DEMO, data=self.train or DEMO, hint="gold", decode=decoding,  # type: ignore[arg-type]
+           
+            counterfactual="counterfactual" in kinds, limit=self.config.limit, out=path, device=self.config.device,
+            dtype=self.config.dtype, data_seed=self.config.data_seed,
+            trust_remote_code=self.config.trust_remote_code)
+
+    def _of_teacher(self, config: ElicitConfig) -> dict[str, Any]:
+        """What defines a teacher's answers."""
+        where = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
+        return {"config": config.model_dump(mode="json", exclude={"out", "device"}), "teacher": student_digest(where)}
 
     def _given_items(self) -> list[Item]:
         assert self.given is not None
@@ -307,26 +363,25 @@ class Grid:
         """(name, definition, (call, arguments)) of the teacher's and the untrained students' rows."""
         evaluation = self._evaluation(self.sets)
         if self.teacher is not None:
-            configs = tuple(self._teacher_config(chosen) for chosen in self.sets)
-            about = {"teacher": [c.model_dump(mode="json", exclude={"out", "device"}) for c in configs],
+            about = {"teacher": [self._of_teacher(self._teacher_config(one, self.out)) for one in self.sets],
                      "evaluation": evaluation}
-            yield "teacher", about, (answer_as_teacher, (configs, self.sets))
+            folder = self.out / "references" / f"teacher-{json_digest(about)[:8]}"
+            configs = tuple(self._teacher_config(one, folder) for one in self.sets)
+            yield "teacher", about, (answer_as_teacher, (folder, configs, self.sets))
         for name in self.config.student:
             arm = "untrained student" + (f" [{name}]" if len(self.config.student) > 1 else "")
             about = {"untrained": definition(distill_settings(self.config, self.out, Arm(UNTRAINED, name), 0, 1.0, 1),
                                              UNTRAINED.made, ""), "evaluation": evaluation}
             yield arm, about, (answer_untrained, (name, arm, self.sets))
 
-    def _teacher_config(self, chosen: QuestionSet) -> ElicitConfig:
-        assert self.teacher is not None
-        return ElicitConfig(teacher=self.teacher, data=chosen.spec, split=chosen.split, hint="none",
-                            device=self.config.device, data_seed=self.config.data_seed,
-                            out=self.out / "references" / "teacher" / f"{chosen.name}.jsonl")
+    def _teacher_config(self, chosen: QuestionSet, folder: Path) -> ElicitConfig:
+        return self._elicit_config(GREEDY, folder / f"{chosen.name}.jsonl").model_copy(update={
+            "data": chosen.spec, "split": chosen.split, "hint": "none", "counterfactual": False, "limit": None})
 
     def _evaluation(self, sets: Sequence[QuestionSet]) -> dict[str, Any]:
         return {"sets": {chosen.name: digest(chosen.examples()) for chosen in sets},
                 "settings": evaluation_settings(self.config).model_dump(
-                    mode="json", include={"score", "connectors", "max_new_tokens"})}
+                    mode="json", include={"score", "connectors", "max_new_tokens", "probe", "ratios"})}
 
 
 def _value(outcome: Any) -> Any:

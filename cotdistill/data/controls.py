@@ -33,8 +33,11 @@ def swapped_rationales(items: Sequence[Item], seed: int) -> list[Item]:
     """
     circle = sorted(items, key=lambda item: (rng(seed, "swapped", item.id).random(), item.id))
     after = {item.id: circle[(at + 1) % len(circle)] for at, item in enumerate(circle)}
-    return [_with_texts(item, lambda kind, at, text, item=item: _text_of(after[item.id], kind, at, text))
-            for item in items]
+
+    def of_another(item: Item) -> Callable[[Kind, int, str], str]:
+        return lambda kind, at, text: _text_of(after[item.id], kind, at, text)
+
+    return [_with_texts(item, of_another(item)) for item in items]
 
 
 def random_words(items: Sequence[Item], seed: int) -> list[Item]:
@@ -71,7 +74,8 @@ CONTROLS: dict[Control, Callable[[Sequence[Item], int], list[Item]]] = {
 def _with_texts(item: Item, text_of: Callable[[Kind, int, str], str]) -> Item:
     """The item with new texts for its kept rationales, numbered by kind; the others are left out."""
     made: list[Rationale] = []
-    for kind in ("factual", "counterfactual"):
+    kinds: tuple[Kind, Kind] = ("factual", "counterfactual")
+    for kind in kinds:
         made += [rationale.model_copy(update={"text": text_of(kind, at, rationale.text)})
                  for at, rationale in enumerate(item.kept(kind))]
     return item.model_copy(update={"rationales": tuple(made)})

@@ -52,9 +52,9 @@ def arms(config: AblateConfig) -> list[Arm]:
     """All arms that a settled configuration spells, controls last, none twice."""
     chosen = chosen_variants(config)
     several = len(config.student) > 1
-    wanted = [(variant, None) for variant in chosen]
+    wanted: list[tuple[Variant, Control | None]] = [(variant, None) for variant in chosen]
     if config.controls:
-        wanted += [(FLOOR, None)] + [(variant, control) for variant in subjects(config, chosen) for control in CONTROLS]
+        wanted += [(FLOOR, None), *((variant, control) for variant in subjects(config, chosen) for control in CONTROLS)]
     made: dict[str, Arm] = {}
     sizes, decodings = sorted(config.train_size, reverse=True), config.teacher_decoding or (GREEDY,)
     for student, size, decoding, (variant, control) in product(config.student, sizes, decodings, wanted):

@@ -61,6 +61,11 @@ class CellStore:
         stored = self._read(self.folder / f"{key[:16]}.json")
         return stored["record"] if stored and stored["key"] == key and "error" not in stored["record"] else None
 
+    def records(self) -> list[Record]:
+        """Every record of a cell that is kept, of earlier grids in this directory as well."""
+        stored = [self._read(path) for path in sorted(self.folder.glob("*.json"))]
+        return [one["record"] for one in stored if one is not None and "arm" in one["record"]]
+
     def put(self, name: str, definition: Mapping[str, Any], record: Record) -> None:
         """Keep a record; a failed one is tried again next time."""
         key = json_digest(definition)
@@ -79,7 +84,8 @@ class CellStore:
         failed = next((stored for stored in others if stored["key"] == key), None)
         if failed is not None:
             return f"{name}: to be run again, it failed: {failed['record'].get('error')}"
-        return f"{name}: to be run, " + "; ".join(min((changes(s["definition"], definition) for s in others), key=len))
+        nearest = min((changes(stored["definition"], definition) for stored in others), key=lambda found: len(found))
+        return f"{name}: to be run, {'; '.join(nearest)}"
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:

@@ -41,7 +41,7 @@ class Workshop:
     def __init__(self, config: AblateConfig, out: Path, quiet: bool = True) -> None:
         from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         if quiet:
             console.silence()
         for plugin in config.plugin:
@@ -91,11 +91,12 @@ def scores_file(out: Path, by: str, decoding: str, student: str) -> Path:
     return out / "scores" / f"{by}-{decoding}-{Path(student).name}.jsonl"
 
 
-def elicit_rows(workshop: Workshop, config: ElicitConfig) -> None:
+def elicit_rows(workshop: Workshop, config: ElicitConfig) -> tuple[Record, Seconds]:
     """Elicit the rows of one decoding into its file; resumes."""
+    began = time.perf_counter()
+    elicit(config)
     assert config.out is not None
-    if not config.out.exists():
-        elicit(config)
+    return {"rows": config.out.name}, {"elicit": time.perf_counter() - began}
 
 
 def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> tuple[Record, Seconds]:
@@ -121,11 +122,10 @@ def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     return record, seconds
 
 
-def answer_as_teacher(workshop: Workshop, configs: tuple[ElicitConfig, ...],
+def answer_as_teacher(workshop: Workshop, folder: Path, configs: tuple[ElicitConfig, ...],
                       sets: tuple[QuestionSet, ...]) -> tuple[Record, Seconds]:
     """The teacher's row of the table; one configuration a set."""
     began = time.perf_counter()
-    folder = workshop.out / "references" / "teacher"
     for config, chosen in zip(configs, sets, strict=True):
         predictions = teacher_predictions(config, list(chosen.examples()))
         write_predictions(folder / "predictions" / f"{chosen.name}.jsonl", configs[0].teacher, predictions)
@@ -159,7 +159,7 @@ def measure(workshop: Workshop, arm: Arm, lr: float) -> tuple[float, float]:
 
 def evaluation_settings(config: AblateConfig) -> EvaluateConfig:
     """How every cell is evaluated."""
-    return EvaluateConfig(device=config.device, data_seed=config.data_seed)
+    return EvaluateConfig(device=config.device, data_seed=config.data_seed, probe=config.probe, calibrate=False)
 
 
 def costs(card: RunCard, words: float) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib.figure import Figure as Drawing
+
 from cotdistill.report import figures
 from cotdistill.report.comparison import PROBED, Outcomes, Record, Results
 from cotdistill.report.figures import Point
@@ -24,7 +26,7 @@ def draw(results: Results, description: Description, comparisons: Sequence[Recor
 
 def forest(results: Results, description: Description, comparisons: Sequence[Record], folder: Path) -> list[Figure]:
     """Every arm against the baseline."""
-    by_set = {name: [Point(c["name"], c["difference"], *c["interval"]) for c in comparisons
+    by_set: dict[str, list[Point]] = {name: [Point(c["name"], c["difference"], *c["interval"]) for c in comparisons
                      if c["sets"] == [name] and c["baseline"] == description.baseline] for name in results.sets}
     if not any(by_set.values()):
         return []
@@ -111,7 +113,7 @@ def learning(results: Results, description: Description, _: Sequence[Record], fo
                    "Accuracy over the number of training rows, all sets together.")]
 
 
-def _saved(drawing: figures.Drawing, folder: Path, name: str, says: str) -> Figure:
+def _saved(drawing: Drawing, folder: Path, name: str, says: str) -> Figure:
     return Figure(name, figures.save(drawing, folder, name), says)
 
 

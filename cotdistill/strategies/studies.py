@@ -46,7 +46,8 @@ STUDIES = {
         Study(
             "scott", "SCOTT: Self-Consistent Chain-of-Thought Distillation, arXiv 2305.01879",
             "Does counterfactual training make the answer follow the rationale, and is it the tags that do it?",
-            {"strategies": ("cot", "scott"), "tags": ("none", "input", "both"), "baseline": "cot"},
+            {"strategies": ("cot", "scott"), "tags": ("none", "input", "both"), "baseline": "cot",
+             "probe": ("counterfactual", "corrupt", "filler", "oracle", "tag-swap")},
             (
                 Claim("scott answers about as well as cot", "scott", "cot", "as good"),
                 Claim("scott follows its rationale more than cot does", "scott", "cot", "higher", "follows"),

@@ -1,0 +1,76 @@
+"""`ablate --dry-run`: what each arm would cost, before anything is elicited or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from cotdistill.config import AblateConfig
+from cotdistill.console import say
+from cotdistill.data.records import Example, Item, Kind, Rationale
+from cotdistill.data.wrong_answers import wrong_answer
+from cotdistill.distill import device_of, encoded
+from cotdistill.errors import UsageError
+from cotdistill.grid.arms import Arm
+from cotdistill.grid.budgets import Load, budget_steps
+from cotdistill.grid.rows import Rows, common_ids, training_rows
+from cotdistill.grid.workshop import FLOPS_TRAINED, distill_settings
+from cotdistill.report.tables import show
+from cotdistill.strategies.grids import ATTRIBUTED
+from cotdistill.strategies.join import join
+from cotdistill.students.families import load_student
+
+_NOWHERE = Path("runs")  # nothing is written
+
+
+def estimate(config: AblateConfig, arms: Sequence[Arm], base: Arm, items: Mapping[str, list[Item]],
+             done: Mapping[str, int]) -> None:
+    """One line an arm, on stderr: cells, steps, tokens and FLOPs of training. `done`: cells that are finished.
+
+    Arms with key words count as the rationale-first student that scores them until their scores are there.
+    """
+    rows = Rows(items, frozenset(common_ids(items, [arm.variant for arm in arms])), frozenset())
+    students = {name: load_student(name, device=device_of(config.device)) for name in config.student}
+    samples, loads = {}, {}
+    for arm in arms:
+        variant = ATTRIBUTED if arm.variant.made.needs_scores not in (None, "tfidf") else arm.variant
+        shown = Arm(variant, arm.student, arm.decoding, arm.control, arm.size)
+        mine, student = training_rows(rows, shown, config.data_seed), students[arm.student]
+        joined = join(mine, variant.made)[0]
+        data = encoded(distill_settings(config, config.out or _NOWHERE, shown, 0, config.lr, 1), variant.made, mine,
+                       joined, student)
+        samples[arm.label] = len(joined)
+        loads[arm.label] = Load(sum(data.learned_tokens().values()) / len(joined), data.input_tokens() / len(joined),
+                                student.model.num_parameters())
+    steps = budget_steps(config, arms, base, samples, loads)
+    table, total = Table(box=None, pad_edge=False), 0.0
+    for column in ("arm", "cells", "done", "steps", "tokens learned", "tokens computed", "training FLOPs"):
+        table.add_column(column, justify="left" if column == "arm" else "right")
+    runs = len(config.seeds) + (len(config.sweep["lr"]) - 1 if config.sweep else 0)
+    for arm in arms:
+        shown_examples = steps[arm.label] * config.batch_size
+        load = loads[arm.label]
+        flops = FLOPS_TRAINED * load.parameters * load.inputs * shown_examples * runs
+        total += flops
+        table.add_row(escape(arm.label), str(runs), str(done.get(arm.label, 0)), str(steps[arm.label]),
+                      f"{load.learned * shown_examples * runs:,.0f}", f"{load.inputs * shown_examples * runs:,.0f}",
+                      f"{flops:.2g}")
+    show(table)
+    say(f"{runs * len(arms)} training runs, {total:.3g} training FLOPs in all (6 x parameters x tokens computed)")
+
+
+def stand_ins(examples: Sequence[Example]) -> list[Item]:
+    """Rows as elicitation may give them: the questions' own rationales stand in for the teacher's."""
+    if not all(example.rationale for example in examples):
+        raise UsageError("--dry-run cannot estimate the cost of rationales that are not elicited yet: give ROWS")
+    return [Item(id=e.id, task=e.task, split=e.split, question=e.question, choices=e.choices, answer=e.answer,
+                 rationales=(_stand_in(e, "factual", e.answer),
+                             _stand_in(e, "counterfactual", wrong_answer(e, examples)))) for e in examples]
+
+
+def _stand_in(example: Example, kind: Kind, answer: str) -> Rationale:
+    return Rationale(kind=kind, text=example.rationale or "", answer=answer, correct=True, label="keep",
+                     teacher="none", decoding={}, prompt=None, finished=True)

@@ -12,45 +12,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from cotdistill.config import DEMO, AblateConfig, ElicitConfig
+from cotdistill.config import AblateConfig
 from cotdistill.console import say, warn
-from cotdistill.data.files import json_digest, write_text
-from cotdistill.data.records import Item, digest
-from cotdistill.data.rows import read_items
-from cotdistill.data.runcard import package_versions
-from cotdistill.data.tasks import is_world, load_examples
-from cotdistill.distill import definition, student_digest
+from cotdistill.data.files import json_digest
+from cotdistill.data.records import digest
+from cotdistill.distill import definition
 from cotdistill.errors import CotdistillError, UsageError
-from cotdistill.grid.arms import GREEDY, Arm, arms, baseline, settled
-from cotdistill.grid.attributions import Scoring, read_header, score_rows, scorings
+from cotdistill.grid.arms import Arm, arms, baseline, settled
+from cotdistill.grid.attributions import Scoring, score_rows, scorings
 from cotdistill.grid.budgets import Load, budget_steps, needs_loads, nominal_steps
 from cotdistill.grid.cells import Cell, CellStore, Record, cell_name
 from cotdistill.grid.crews import crew_for
+from cotdistill.grid.description import describe
 from cotdistill.grid.digests import write_digests
-from cotdistill.grid.estimate import estimate, stand_ins
-from cotdistill.grid.rows import Rows, mean_words, of_decoding, rows_file, training_rows, write_common
-from cotdistill.grid.sets import QuestionSet, dev_set, question_sets
+from cotdistill.grid.estimate import estimate
+from cotdistill.grid.plan import Plan, plan_of
+from cotdistill.grid.preparation import choose_rows, references, row_tasks
+from cotdistill.grid.rows import training_rows
+from cotdistill.grid.sets import QuestionSet, dev_set
 from cotdistill.grid.workers import Crew, Outcome, Task
-from cotdistill.grid.workshop import (
-    Workshop,
-    answer_as_teacher,
-    answer_untrained,
-    distill_settings,
-    elicit_rows,
-    evaluation_settings,
-    measure,
-    run_cell,
-)
-from cotdistill.report.ablation import Description, made_line, write_lines, write_report
-from cotdistill.strategies.grids import UNTRAINED, dose, size_matched
+from cotdistill.grid.workshop import Workshop, measure, run_cell
+from cotdistill.report.ablation import made_line, write_lines, write_report
 from cotdistill.strategies.join import join
-from cotdistill.strategies.studies import Study
-from cotdistill.students.families import demo_model
 
 
 def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Iterator[Record]:
@@ -64,7 +50,7 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     base = baseline(config, made)
     say(f"{len(made)} arms x {len(config.seeds)} seeds = {len(made) * len(config.seeds)} cells, against {base.label}: "
         + ", ".join(arm.label for arm in made))
-    grid = Grid(config, study, made, base, rows)
+    grid = Grid(plan_of(config, study, made, base, rows))
     if dry_run:
         grid.describe()
         return
@@ -81,16 +67,8 @@ Wanted = tuple[Arm, int, float]  # arm, seed, learning rate
 class Grid:
     """One ablation on its way from rows to report; everything lies under `out`."""
 
-    def __init__(self, config: AblateConfig, study: Study | None, made: Sequence[Arm], base: Arm,
-                 rows: str | None) -> None:
-        self.config, self.study, self.arms, self.base, self.given = config, study, list(made), base, rows
-        self.train = config.train or (DEMO if rows is None else None)
-        self.teacher = config.teacher or (DEMO if self.train and is_world(self.train) else None)
-        if rows is None and self.teacher is None:
-            raise UsageError("ablate elicits only with a teacher: name --teacher, or give elicited ROWS")
-        self.out = config.out or Path("runs") / (f"ablation-{config.study}" if config.study else "ablation")
-        self.sets = tuple(question_sets(config.data, self.train, config.data_seed))
-        self.decodings = list(dict.fromkeys(arm.decoding for arm in made)) or [GREEDY]
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.config, self.arms, self.out = plan, plan.config, plan.arms, plan.out
         self.store = CellStore(self.out)
         self.records: dict[str, Record] = {}
         self.swept: dict[str, dict[str, float | None]] = {}
@@ -98,7 +76,7 @@ class Grid:
     def run(self, crew: Crew) -> Iterator[Record]:
         """Every stage."""
         yield from self.prepare(crew)
-        self.rows = self.read_rows()
+        self.rows = choose_rows(self.plan)
         self.digests = {arm.label: digest(training_rows(self.rows, arm, self.config.data_seed)) for arm in self.arms}
         self.scorings = [one for one in scorings(self.arms) if self._unscored(one)]
         if needs_loads(self.config):
@@ -106,13 +84,13 @@ class Grid:
         self.steps = self.budget(crew)
         self.rates = self.sweep(crew)
         yield from self.run_cells(crew, [(arm, seed, self.rates[arm.label]) for arm in self.arms
-                                         for seed in self.config.seeds], "compare", self.sets)
+                                         for seed in self.config.seeds], "compare", self.plan.sets)
         self.report()
 
     def prepare(self, crew: Crew) -> Iterator[Record]:
         """Rows, and beside them the references."""
-        crew.submit(list(self._row_tasks()))
-        for name, about, task in self._references():
+        crew.submit(list(row_tasks(self.plan, self.store)))
+        for name, about, task in references(self.plan):
             stored = self.store.finished(json_digest(about))
             if stored is None:
                 crew.submit([Task((name, about), *task)])
@@ -131,17 +109,6 @@ class Grid:
             else:
                 yield self.take({"cell": name, "arm": name, "role": name.split()[0], "error": outcome.error}, about)
 
-    def read_rows(self) -> Rows:
-        """The rows of every decoding, and which of them all arms can use."""
-        by_decoding = {decoding: read_items(rows_file(self.out, decoding)) for decoding in self.decodings}
-        hold_out = bool(self.config.sweep) and self.config.dev is None and not (self.train and is_world(self.train))
-        found = write_common(self.out, by_decoding, [arm.variant for arm in self.arms], self.config.match_lengths,
-                             hold_out, self.config.data_seed)
-        total = len(next(iter(by_decoding.values())))
-        if len(found.common) < total:
-            say(f"{len(found.common)} of {total} rows can be used by every arm; all train on those")
-        return found
-
     def budget(self, crew: Crew) -> dict[str, int]:
         """{label: optimizer steps}."""
         samples = {arm.label: len(join(training_rows(self.rows, arm, self.config.data_seed), arm.variant.made)[0])
@@ -150,14 +117,14 @@ class Grid:
         if needs_loads(self.config):
             crew.submit([Task(arm.label, measure, (arm, self.config.lr)) for arm in self.arms])
             loads = {outcome.about: Load(*_value(outcome)) for outcome in crew.outcomes()}
-        return budget_steps(self.config, self.arms, self.base, samples, loads)
+        return budget_steps(self.config, self.arms, self.plan.base, samples, loads)
 
     def sweep(self, crew: Crew) -> dict[str, float]:
         """{label: learning rate}: the one that is best on dev rows, with the first seed."""
         rates = self.config.sweep.get("lr")
         if not rates:
             return dict.fromkeys((arm.label for arm in self.arms), self.config.lr)
-        dev = (dev_set(self.config.dev, self.train, self.rows.dev(), self.out, self.config.data_seed),)
+        dev = (dev_set(self.config.dev, self.plan.train, self.rows.dev(), self.out, self.config.data_seed),)
         wanted = [(arm, self.config.seeds[0], rate) for arm in self.arms for rate in rates]
         for _ in self.run_cells(crew, wanted, "sweep", dev):
             pass
@@ -208,10 +175,7 @@ class Grid:
     def submit_scores(self, crew: Crew) -> None:
         """Attributions first: cells wait for them."""
         crew.submit([Task(one, score_rows, (one, self.config.seeds[0], self.config.lr, self._scored_steps(),
-                                            self._attributed_teacher())) for one in self.scorings])
-
-    def _attributed_teacher(self) -> str | None:
-        return self.teacher if self.config.key_from == "teacher" else None
+                                            self.plan.attributed_teacher)) for one in self.scorings])
 
     def _scored_steps(self) -> int:
         return nominal_steps(self.config, len(self.rows.common))
@@ -219,10 +183,9 @@ class Grid:
     def _of_scores(self, scoring: Scoring) -> dict[str, Any]:
         """What defines a sidecar: the very run that is asked."""
         arm = scoring.trains
-        settings = distill_settings(self.config, self.out, arm, self.config.seeds[0], self.config.lr,
-                                    self._scored_steps())
         rows = digest(training_rows(self.rows, arm, self.config.data_seed))
-        return {"by": scoring.by, "teacher": self._attributed_teacher(),
+        settings = self.plan.distilled(arm, self.config.seeds[0], self.config.lr, self._scored_steps())
+        return {"by": scoring.by, "teacher": self.plan.attributed_teacher,
                 "asked": definition(settings, arm.variant.made, rows)}
 
     def _unscored(self, scoring: Scoring) -> bool:
@@ -265,9 +228,9 @@ class Grid:
     def cell(self, arm: Arm, seed: int, lr: float, purpose: str, sets: Sequence[QuestionSet]) -> Cell:
         """A cell with its definition."""
         steps = self.steps[arm.label]
-        settings = distill_settings(self.config, self.out, arm, seed, lr, steps)
+        settings = self.plan.distilled(arm, seed, lr, steps)
         about = {"training": definition(settings, arm.variant.made, self.digests[arm.label]),
-                 "evaluation": self._evaluation(sets)}
+                 "evaluation": self.plan.evaluation(sets)}
         return Cell(arm, seed, lr, steps, purpose, about)
 
     def take(self, record: Record, about: dict[str, Any] | None, seconds: dict[str, float] | None = None) -> Record:
@@ -279,109 +242,20 @@ class Grid:
 
     def report(self) -> None:
         """cells.jsonl, the comparisons, the pages, and the digests of everything they stand on."""
-        order = [name for name, *_ in self._references()] + [
+        order = [name for name, *_ in references(self.plan)] + [
             cell_name(arm, seed, 0.0, "compare") for arm in self.arms for seed in self.config.seeds]
         records = [self.records[name] for name in order]
         write_lines(self.out / "cells.jsonl", records)
-        description = self.description()
+        description = describe(self.plan, self.rows, self.swept, self.rates, self.steps)
         description.write(self.out)
         write_report(self.out, self.out, description, records, made_line())
         write_digests(self.out, records)
         say(f"report: {self.out / 'report.html'}")
 
-    def description(self) -> Description:
-        """What a report needs to know beside the cells."""
-        config = self.config.model_dump(mode="json", exclude={"out", "jobs", "ray", "gpus_per_cell", "explain"})
-        variants = [arm.variant for arm in self.arms]
-        pairs = [(arm.label, replace(arm, variant=matched).label) for arm in self.arms
-                 if (matched := size_matched(arm.variant, variants))]
-        files = {decoding: {"file": str(rows_file(self.out, decoding).relative_to(self.out)), "rows": len(items),
-                            "digest": digest(items), "words": mean_words(items)}
-                 for decoding, items in self.rows.by_decoding.items()}
-        dev = "none" if not self.config.sweep else self.config.dev or (
-            f"{self.train}'s dev split" if not self.rows.held_out else f"{len(self.rows.held_out)} held-out rows")
-        return Description(
-            title=f"Study {self.study.name}: {self.study.paper}" if self.study else "Ablation",
-            question=self.study.question if self.study else "Which way of distilling is better, by how much, how sure?",
-            baseline=self.base.label, in_domain=self.sets[0].name, pairs=pairs,
-            claims=self.study.claims if self.study else (), config=config,
-            rows={"files": files, "common": len(self.rows.common), "dev": dev}, swept=self.swept, rates=self.rates,
-            steps=self.steps, versions=package_versions(),
-            scores={path.name: read_header(path) for one in scorings(self.arms) if (path := one.file(self.out)).exists()},
-            curves={arm.label: found for arm in self.arms if not arm.control and (found := dose(arm.variant))})
-
     def describe(self) -> None:
         """What would be run, and at what cost."""
-        if self.given is not None:
-            items = {decoding: self._given_items() for decoding in self.decodings}
-        elif all(rows_file(self.out, decoding).exists() for decoding in self.decodings):
-            items = {decoding: read_items(rows_file(self.out, decoding)) for decoding in self.decodings}
-        else:
-            standing = stand_ins(load_examples(self.train or DEMO, "train", self.config.limit, self.config.data_seed))
-            items = dict.fromkeys(self.decodings, standing)
-            say(f"{len(standing)} questions would be put to the teacher {self.teacher}, {len(self.decodings)} times")
         done = Counter(record["arm"] for record in self.store.records() if "error" not in record)
-        estimate(self.config, self.arms, self.base, items, done)
-
-    def _row_tasks(self) -> Iterator[Task]:
-        """Elicitation of what is not there yet; rows that were given are copied at once."""
-        for decoding in self.decodings:
-            path = rows_file(self.out, decoding)
-            if self.given is not None:
-                items = self._given_items()
-                if self.config.teacher_decoding:
-                    items = of_decoding(items, decoding)
-                write_text(path, "".join(item.line() + "\n" for item in items))
-                continue
-            config = self._elicit_config(decoding, path)
-            about = {"rows": self._of_teacher(config)}
-            if self.store.finished(json_digest(about)) is None or not path.exists():
-                path.unlink(missing_ok=True)  # what was elicited otherwise
-                yield Task((f"rows/{decoding}", about), elicit_rows, (config,))
-
-    def _elicit_config(self, decoding: str, path: Path) -> ElicitConfig:
-        kinds = {kind for arm in self.arms for kind, _ in arm.variant.made.needs()}
-        return ElicitConfig(
-            teacher=self.teacher or DEMO, data=self.train or DEMO, hint="gold", decode=decoding,  # type: ignore[arg-type]
-           
-            counterfactual="counterfactual" in kinds, limit=self.config.limit, out=path, device=self.config.device,
-            dtype=self.config.dtype, data_seed=self.config.data_seed,
-            trust_remote_code=self.config.trust_remote_code)
-
-    def _of_teacher(self, config: ElicitConfig) -> dict[str, Any]:
-        """What defines a teacher's answers."""
-        where = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
-        return {"config": config.model_dump(mode="json", exclude={"out", "device"}), "teacher": student_digest(where)}
-
-    def _given_items(self) -> list[Item]:
-        assert self.given is not None
-        if not hasattr(self, "_items"):
-            self._items = read_items(self.given, self.config.limit)  # stdin can be read only once
-        return self._items
-
-    def _references(self) -> Iterator[tuple[str, dict[str, Any], tuple[Any, tuple[Any, ...]]]]:
-        """(name, definition, (call, arguments)) of the teacher's and the untrained students' rows."""
-        evaluation = self._evaluation(self.sets)
-        if self.teacher is not None:
-            about = {"teacher": [self._of_teacher(self._teacher_config(one, self.out)) for one in self.sets],
-                     "evaluation": evaluation}
-            folder = self.out / "references" / f"teacher-{json_digest(about)[:8]}"
-            configs = tuple(self._teacher_config(one, folder) for one in self.sets)
-            yield "teacher", about, (answer_as_teacher, (folder, configs, self.sets))
-        for name in self.config.student:
-            arm = "untrained student" + (f" [{name}]" if len(self.config.student) > 1 else "")
-            about = {"untrained": definition(distill_settings(self.config, self.out, Arm(UNTRAINED, name), 0, 1.0, 1),
-                                             UNTRAINED.made, ""), "evaluation": evaluation}
-            yield arm, about, (answer_untrained, (name, arm, self.sets))
-
-    def _teacher_config(self, chosen: QuestionSet, folder: Path) -> ElicitConfig:
-        return self._elicit_config(GREEDY, folder / f"{chosen.name}.jsonl").model_copy(update={
-            "data": chosen.spec, "split": chosen.split, "hint": "none", "counterfactual": False, "limit": None})
-
-    def _evaluation(self, sets: Sequence[QuestionSet]) -> dict[str, Any]:
-        return {"sets": {chosen.name: digest(chosen.examples()) for chosen in sets},
-                "settings": evaluation_settings(self.config).model_dump(
-                    mode="json", include={"score", "connectors", "max_new_tokens", "probe", "ratios"})}
+        estimate(self.plan, done)
 
 
 def _value(outcome: Any) -> Any:

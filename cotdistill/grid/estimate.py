@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
-from cotdistill.config import AblateConfig
 from cotdistill.console import say
 from cotdistill.data.records import Example, Item, Kind, Rationale
+from cotdistill.data.rows import read_items
+from cotdistill.data.tasks import load_examples
 from cotdistill.data.wrong_answers import wrong_answer
 from cotdistill.distill import device_of, encoded
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.budgets import Load, budget_steps
-from cotdistill.grid.rows import Rows, common_ids, training_rows
-from cotdistill.grid.workshop import FLOPS_TRAINED, distill_settings
+from cotdistill.grid.plan import Plan
+from cotdistill.grid.rows import Rows, common_ids, rows_file, training_rows
+from cotdistill.grid.workshop import FLOPS_TRAINED
 from cotdistill.report.tables import show
 from cotdistill.strategies.grids import ATTRIBUTED
 from cotdistill.strategies.join import join
 from cotdistill.students.families import load_student
 
-_NOWHERE = Path("runs")  # nothing is written
 
-
-def estimate(config: AblateConfig, arms: Sequence[Arm], base: Arm, items: Mapping[str, list[Item]],
-             done: Mapping[str, int]) -> None:
+def estimate(plan: Plan, done: Mapping[str, int]) -> None:
     """One line an arm, on stderr: cells, steps, tokens and FLOPs of training. `done`: cells that are finished.
 
     Arms with key words count as the rationale-first student that scores them until their scores are there.
     """
+    config, arms, items = plan.config, plan.arms, _items(plan)
     rows = Rows(items, frozenset(common_ids(items, [arm.variant for arm in arms])), frozenset())
     students = {name: load_student(name, device=device_of(config.device)) for name in config.student}
     samples, loads = {}, {}
@@ -40,12 +39,12 @@ def estimate(config: AblateConfig, arms: Sequence[Arm], base: Arm, items: Mappin
         shown = Arm(variant, arm.student, arm.decoding, arm.control, arm.size)
         mine, student = training_rows(rows, shown, config.data_seed), students[arm.student]
         joined = join(mine, variant.made)[0]
-        data = encoded(distill_settings(config, config.out or _NOWHERE, shown, 0, config.lr, 1), variant.made, mine,
+        data = encoded(plan.distilled(shown, 0, config.lr, 1), variant.made, mine,
                        joined, student)
         samples[arm.label] = len(joined)
         loads[arm.label] = Load(sum(data.learned_tokens().values()) / len(joined), data.input_tokens() / len(joined),
                                 student.model.num_parameters())
-    steps = budget_steps(config, arms, base, samples, loads)
+    steps = budget_steps(config, arms, plan.base, samples, loads)
     table, total = Table(box=None, pad_edge=False), 0.0
     for column in ("arm", "cells", "done", "steps", "tokens learned", "tokens computed", "training FLOPs"):
         table.add_column(column, justify="left" if column == "arm" else "right")
@@ -60,6 +59,18 @@ def estimate(config: AblateConfig, arms: Sequence[Arm], base: Arm, items: Mappin
                       f"{flops:.2g}")
     show(table)
     say(f"{runs * len(arms)} training runs, {total:.3g} training FLOPs in all (6 x parameters x tokens computed)")
+
+
+def _items(plan: Plan) -> dict[str, list[Item]]:
+    """The rows by decoding, given, elicited before, or stood in for."""
+    if plan.given is not None:
+        return dict.fromkeys(plan.decodings, plan.given_items)
+    if all(rows_file(plan.out, decoding).exists() for decoding in plan.decodings):
+        return {decoding: read_items(rows_file(plan.out, decoding)) for decoding in plan.decodings}
+    assert plan.train is not None
+    standing = stand_ins(load_examples(plan.train, "train", plan.config.limit, plan.config.data_seed))
+    say(f"{len(standing)} questions would be put to the teacher {plan.teacher}, {len(plan.decodings)} times")
+    return dict.fromkeys(plan.decodings, standing)
 
 
 def stand_ins(examples: Sequence[Example]) -> list[Item]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Any, Protocol
 
 from cotdistill.errors import CotdistillError, UsageError
@@ -164,6 +165,7 @@ def _work(pipe: Connection, make: MakeWorkshop, gpu: int | None) -> None:
     from signal import SIG_IGN, SIGINT, signal
 
     signal(SIGINT, SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
+    Thread(target=_end_with_parent, daemon=True).start()
     workshop = None
     while True:
         try:
@@ -172,6 +174,14 @@ def _work(pipe: Connection, make: MakeWorkshop, gpu: int | None) -> None:
             return
         workshop = workshop or make()
         pipe.send(perform(task, workshop))
+
+
+def _end_with_parent() -> None:
+    """A worker whose main process was killed must not go on writing: the next run of the grid may be under way."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+    os._exit(1)
 
 
 class _one_thread:

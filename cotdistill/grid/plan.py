@@ -1,0 +1,94 @@
+"""What an ablation is going to do, before anything is done; every definition that a result is known by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cotdistill.config import DEMO, AblateConfig, DistillConfig, ElicitConfig
+from cotdistill.data.records import Item, digest
+from cotdistill.data.rows import read_items
+from cotdistill.data.tasks import is_world
+from cotdistill.distill import student_digest
+from cotdistill.errors import UsageError
+from cotdistill.grid.arms import GREEDY, Arm
+from cotdistill.grid.sets import QuestionSet, question_sets
+from cotdistill.grid.workshop import distill_settings, evaluation_settings
+from cotdistill.strategies.studies import Study
+from cotdistill.students.families import demo_model
+
+EVALUATED = {"score", "connectors", "max_new_tokens", "probe", "ratios"}  # what decides an answer, or a figure
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`train`: question rows to elicit on (None: rows are given, in the file `given`). `teacher`: who answers the
+    sets, and elicits; None: nobody is named."""
+
+    config: AblateConfig
+    study: Study | None
+    arms: list[Arm]
+    base: Arm
+    given: str | None
+    train: str | None
+    teacher: str | None
+    out: Path
+    sets: tuple[QuestionSet, ...]
+
+    @cached_property
+    def decodings(self) -> list[str]:
+        """Teacher decodings of the arms."""
+        return list(dict.fromkeys(arm.decoding for arm in self.arms)) or [GREEDY]
+
+    @cached_property
+    def given_items(self) -> list[Item]:
+        """The rows that were given, read once: stdin cannot be read again."""
+        assert self.given is not None
+        return read_items(self.given, self.config.limit)
+
+    @property
+    def attributed_teacher(self) -> str | None:
+        """The teacher, where its gradients say which words are key."""
+        return self.teacher if self.config.key_from == "teacher" else None
+
+    def distilled(self, arm: Arm, seed: int, lr: float, steps: int) -> DistillConfig:
+        """How a cell is distilled."""
+        return distill_settings(self.config, self.out, arm, seed, lr, steps)
+
+    def elicited(self, decoding: str, path: Path) -> ElicitConfig:
+        """How the rows of one decoding are elicited: the teacher explains the gold answer."""
+        kinds = {kind for arm in self.arms for kind, _ in arm.variant.made.needs()}
+        return ElicitConfig.build(
+            teacher=self.teacher, data=self.train, hint="gold", decode=decoding,
+            counterfactual="counterfactual" in kinds, limit=self.config.limit, out=path, device=self.config.device,
+            dtype=self.config.dtype, data_seed=self.config.data_seed,
+            trust_remote_code=self.config.trust_remote_code)
+
+    def answering(self, chosen: QuestionSet, folder: Path) -> ElicitConfig:
+        """How the teacher answers one set: greedily, without a hint."""
+        return self.elicited(GREEDY, folder / f"{chosen.name}.jsonl").model_copy(update={
+            "data": chosen.spec, "split": chosen.split, "hint": "none", "counterfactual": False, "limit": None})
+
+    def asked(self, config: ElicitConfig) -> dict[str, Any]:
+        """What defines a teacher's answers."""
+        where = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
+        return {"config": config.model_dump(mode="json", exclude={"out", "device"}), "teacher": student_digest(where)}
+
+    def evaluation(self, sets: Sequence[QuestionSet]) -> dict[str, Any]:
+        """What defines an evaluation."""
+        return {"sets": {chosen.name: digest(chosen.examples()) for chosen in sets},
+                "settings": evaluation_settings(self.config).model_dump(mode="json", include=EVALUATED)}
+
+
+def plan_of(config: AblateConfig, study: Study | None, made: list[Arm], base: Arm, rows: str | None) -> Plan:
+    """The plan of a settled configuration; by default the embedded world and its teacher."""
+    train = config.train or (DEMO if rows is None else None)
+    teacher = config.teacher or (DEMO if train and is_world(train) else None)
+    if rows is None and teacher is None:
+        raise UsageError("ablate elicits only with a teacher: name --teacher, or give elicited ROWS")
+    out = config.out or Path("runs") / (f"ablation-{config.study}" if config.study else "ablation")
+    return Plan(config, study, made, base, rows, train, teacher, out,
+                tuple(question_sets(config.data, train, config.data_seed)))

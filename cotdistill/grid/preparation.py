@@ -1,0 +1,64 @@
+"""What comes before the first cell: the rows, and the references that stand beside the students."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cotdistill.console import say
+from cotdistill.data.files import json_digest, write_text
+from cotdistill.data.rows import read_items
+from cotdistill.data.tasks import is_world
+from cotdistill.distill import definition
+from cotdistill.grid.arms import Arm
+from cotdistill.grid.cells import CellStore
+from cotdistill.grid.plan import Plan
+from cotdistill.grid.rows import Rows, of_decoding, rows_file, write_common
+from cotdistill.grid.workers import Task
+from cotdistill.grid.workshop import answer_as_teacher, answer_untrained, elicit_rows
+from cotdistill.strategies.grids import UNTRAINED
+
+Reference = tuple[str, dict[str, Any], tuple[Callable[..., Any], tuple[Any, ...]]]  # name, definition, task
+
+
+def row_tasks(plan: Plan, store: CellStore) -> Iterator[Task]:
+    """Elicitation of what is not there yet; rows that were given are copied at once."""
+    for decoding in plan.decodings:
+        path = rows_file(plan.out, decoding)
+        if plan.given is not None:
+            items = of_decoding(plan.given_items, decoding) if plan.config.teacher_decoding else plan.given_items
+            write_text(path, "".join(item.line() + "\n" for item in items))
+            continue
+        config = plan.elicited(decoding, path)
+        about = {"rows": plan.asked(config)}
+        if store.finished(json_digest(about)) is None or not path.exists():
+            path.unlink(missing_ok=True)  # elicited otherwise
+            yield Task((f"rows/{decoding}", about), elicit_rows, (config,))
+
+
+def references(plan: Plan) -> Iterator[Reference]:
+    """The teacher's and the untrained students' rows of the table."""
+    evaluation = plan.evaluation(plan.sets)
+    if plan.teacher is not None:
+        about = {"teacher": [plan.asked(plan.answering(one, plan.out)) for one in plan.sets],
+                 "evaluation": evaluation}
+        folder = plan.out / "references" / f"teacher-{json_digest(about)[:8]}"
+        configs = tuple(plan.answering(one, folder) for one in plan.sets)
+        yield "teacher", about, (answer_as_teacher, (folder, configs, plan.sets))
+    for name in plan.config.student:
+        arm = "untrained student" + (f" [{name}]" if len(plan.config.student) > 1 else "")
+        about = {"untrained": definition(plan.distilled(Arm(UNTRAINED, name), 0, 1.0, 1), UNTRAINED.made, ""),
+                 "evaluation": evaluation}
+        yield arm, about, (answer_untrained, (name, arm, plan.sets))
+
+
+def choose_rows(plan: Plan) -> Rows:
+    """The rows of every decoding, and which of them all arms can use."""
+    by_decoding = {decoding: read_items(rows_file(plan.out, decoding)) for decoding in plan.decodings}
+    hold_out = bool(plan.config.sweep) and plan.config.dev is None and not (plan.train and is_world(plan.train))
+    found = write_common(plan.out, by_decoding, [arm.variant for arm in plan.arms], plan.config.match_lengths,
+                         hold_out, plan.config.data_seed)
+    total = len(next(iter(by_decoding.values())))
+    if len(found.common) < total:
+        say(f"{len(found.common)} of {total} rows can be used by every arm; all train on those")
+    return found

@@ -1,4 +1,4 @@
-"""One random-init language model of every decoder-only family, small, with weights large enough to tell tokens apart."""
+"""One small random-init language model of every decoder-only family, with weights that tell tokens apart."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ FAMILIES: dict[str, PreTrainedConfig] = {
     "gpt-neox": GPTNeoXConfig(**SIZE, intermediate_size=64),
 }
 UNSERVED: dict[str, PreTrainedConfig] = {
-    "gpt-neo": GPTNeoConfig(vocab_size=SIZE["vocab_size"], hidden_size=32, num_layers=2, num_heads=4, window_size=12,
-                            attention_types=[[["global", "local"], 1]], max_position_embeddings=512, bos_token_id=0,
-                            eos_token_id=0),
+    "gpt-neo": GPTNeoConfig(vocab_size=SIZE["vocab_size"], hidden_size=32, num_layers=2, num_heads=4,
+                            window_size=12, attention_types=[[["global", "local"], 1]],
+                            max_position_embeddings=512, bos_token_id=0, eos_token_id=0),
     "bloom": BloomConfig(vocab_size=SIZE["vocab_size"], hidden_size=32, n_layer=2, n_head=4, bos_token_id=0,
                          eos_token_id=0),
     "llama-dynamic-rope": LlamaConfig(**ROTARY, rope_parameters={"rope_type": "dynamic", "factor": 2.0,
@@ -69,6 +69,6 @@ def language_model(name: str) -> Student:
     model = AutoModelForCausalLM.from_config((FAMILIES | UNSERVED)[name]).eval()
     with torch.no_grad():
         for weight in model.parameters():
-            if weight.dim() > 1:  # the usual 0.02 leaves all logits nearly equal: an error would change no token
+            if weight.dim() > 1:  # the usual 0.02 leaves logits so equal that no error would change a token
                 weight.normal_(0, 0.3)
     return Student(model, tokenizer("byte-bpe"))

@@ -1,10 +1,10 @@
 """Keys and values in slots, and attention over a shared prefix and a slot's own tokens.
 
 A slot holds one context. Its keys and values are written in place; what all contexts begin with (few-shot
-demonstrations) is kept once and read by all of them, never copied per row: the scores of both parts meet in one
-softmax, which is the exact cascade. A step is one forward over tokens laid end to end, [1, N], of any number per
-slot: nothing is padded outside attention. Sizes: N tokens, S slots, H heads, G key-value heads, D head width,
-P prefix tokens, L own tokens.
+demonstrations) is kept once and read by all of them, never copied per row: the scores of both parts meet in
+one softmax, which is the exact cascade. A step is one forward over tokens laid end to end, [1, N], of any
+number per slot: nothing is padded outside attention. Sizes: N tokens, S slots, H heads, G key-value heads, D
+head width, P prefix tokens, L own tokens.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +47,11 @@ class SlotCache:
             return
         added = -(-(length - self.room) // ROOM) * ROOM
         self.room += added
-        # Zeros, not empty memory: a masked position's weight is 0, and 0 times a stray NaN would still be NaN.
+        # Zeros, not empty memory: a masked position's weight is 0, and 0 times a stray NaN would still be
+        # NaN.
         for at, held in self.layers.items():
-            self.layers[at] = KeyValues(F.pad(held.keys, (0, 0, 0, added)), F.pad(held.values, (0, 0, 0, added)))
+            wider = [F.pad(states, (0, 0, 0, added)) for states in (held.keys, held.values)]
+            self.layers[at] = KeyValues(*wider)
 
     def layer(self, at: int, like: Tensor) -> KeyValues:
         """The slots of one layer; made at its first use, when `like` [1, G, N, D] shows its shape."""
@@ -74,8 +76,8 @@ class SlotCache:
 class Rows:
     """Queries that attend together: R slots with up to Q new tokens each.
 
-    take: index of each query among the step's tokens [R, Q] (padding: any). give: which of the R * Q results are
-    real, and tokens: the step's tokens they belong to; all None where the rows are the tokens, in order.
+    take: index of each query among the step's tokens [R, Q] (padding: any). give: which of the R * Q results
+    are real, and tokens: the step's tokens they belong to; all None where the rows are the tokens, in order.
     """
 
     slots: Tensor | slice  # [R]
@@ -86,8 +88,10 @@ class Rows:
     tokens: Tensor | None = None  # [M]
     masks: dict[tuple[int | None, int], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
 
-    def mask(self, window: int | None, groups: int, start: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        """What to add to own scores [R, 1, groups * Q, L] and to prefix scores [R, 1, groups * Q, P] (None: nothing).
+    def mask(self, window: int | None, groups: int, start: int,
+             dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """What to add to own scores [R, 1, groups * Q, L] and to prefix scores [R, 1, groups * Q, P] (None:
+        nothing).
 
         Made once a step and window: layers share it.
         """
@@ -99,14 +103,22 @@ class Rows:
                 own &= seen > self.at[..., None] - window
                 if start:
                     first = torch.arange(-start, 0, device=self.at.device)
-                    before = _additive(first > self.at[..., None] - window, groups, dtype)
-            self.masks[window, groups] = _additive(own, groups, dtype), before
+                    before = additive(first > self.at[..., None] - window, groups, dtype)
+            self.masks[window, groups] = additive(own, groups, dtype), before
         return self.masks[window, groups]
+
+
+class Attends(Protocol):
+    """What every layer of a forward under `slot_attention` asks."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float,
+               softcap: float | None, window: int | None) -> Tensor:
+        """query [1, H, N, D], key and value [1, G, N, D] -> [1, N, H, D]."""
 
 
 @dataclass
 class Step:
-    """One forward: where new keys and values go, and which queries attend together."""
+    """One forward over slots: where new keys and values go, and which queries attend together."""
 
     cache: SlotCache
     source: Tensor | None  # token of each write [W]; None: the tokens in order
@@ -114,8 +126,8 @@ class Step:
     at: Tensor  # own position [W]
     rows: list[Rows]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, softcap: float | None,
-               window: int | None) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float,
+               softcap: float | None, window: int | None) -> Tensor:
         """query [1, H, N, D], key and value [1, G, N, D] -> [1, N, H, D]."""
         held = self.cache.layer(layer, key)
         new_keys, new_values = key[0].transpose(0, 1), value[0].transpose(0, 1)
@@ -130,7 +142,8 @@ class Step:
             mask, before = rows.mask(window, queries.shape[1] // key.shape[1], self.cache.start, query.dtype)
             asked = queries[:, :, None] if rows.take is None else queries[rows.take].transpose(1, 2)
             keys, values = held.keys[rows.slots, :, :rows.length], held.values[rows.slots, :, :rows.length]
-            found = cascade(asked, keys, values, mask, prefix, before, scaling, softcap).transpose(1, 2)  # [R, Q, H, D]
+            found = cascade(asked, keys, values, mask, prefix, before, scaling, softcap)
+            found = found.transpose(1, 2)  # [R, Q, H, D]
             if rows.take is None:
                 return found.transpose(0, 1)
             out = torch.empty_like(queries) if out is None else out
@@ -141,7 +154,8 @@ class Step:
 
 def cascade(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, prefix: KeyValues | None,
             before: Tensor | None, scaling: float, softcap: float | None) -> Tensor:
-    """Attention of query [R, H, Q, D] over a shared prefix [G, P, D] and own keys [R, G, L, D] -> [R, H, Q, D].
+    """Attention of query [R, H, Q, D] over a shared prefix [G, P, D] and own keys [R, G, L, D] -> [R, H, Q,
+    D].
 
     `mask` and `before` are added to own and prefix scores. Query heads of one key-value head are stacked as
     queries: grouped heads then need no copy of the keys.
@@ -164,8 +178,8 @@ def _with_prefix(query: Tensor, own: Tensor, values: Tensor, prefix: KeyValues, 
                  softcap: float | None) -> Tensor:
     """One softmax over prefix scores and own scores [R, G, Q, L]; the queries are scaled. -> [R, G, Q, D]
 
-    All rows' queries meet the prefix in one product a head, [R * Q, D] x [D, P]. Scores stay in the order [G, R, Q]
-    of that product: its large part is then never copied to be transposed.
+    All rows' queries meet the prefix in one product a head, [R * Q, D] x [D, P]. Scores stay in the order [G,
+    R, Q] of that product: its large part is then never copied to be transposed.
     """
     rows, heads, length, _ = query.shape
     split = prefix.keys.shape[1]
@@ -181,7 +195,7 @@ def _with_prefix(query: Tensor, own: Tensor, values: Tensor, prefix: KeyValues, 
 
 @contextmanager
 def slot_attention(model: Any) -> Iterator[None]:
-    """The model attends through `Step.attend` inside this context; forwards pass `step=`."""
+    """The model attends through `step.attend` inside this context; forwards pass `step=`."""
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     try:
@@ -192,10 +206,10 @@ def slot_attention(model: Any) -> Iterator[None]:
 
 def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
                scaling: float | None = None, softcap: float | None = None, sliding_window: int | None = None,
-               step: Step | None = None, **kwargs: Any) -> tuple[Tensor, None]:
+               step: Attends | None = None, **kwargs: Any) -> tuple[Tensor, None]:
     """The function transformers calls in every layer."""
     if step is None:
-        raise RuntimeError("slot attention needs the step's plan; the model does not pass keyword arguments on")
+        raise RuntimeError("the model does not pass the step's plan on to its attention")
     if sliding_window is None and _declares_window(module):
         raise NotImplementedError("its sliding window is declared but not passed to attention")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -212,7 +226,7 @@ def _declares_window(module: nn.Module) -> bool:
     return types is None or types[module.layer_idx] == "sliding_attention"
 
 
-def _additive(allowed: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
+def additive(allowed: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
     """bool [R, Q, K] -> 0 or -inf [R, 1, groups * Q, K], one row where Q is 1 (it broadcasts over groups)."""
     mask = torch.zeros_like(allowed, dtype=dtype).masked_fill_(~allowed, float("-inf"))[:, None]
     return mask if mask.shape[2] == 1 else mask.repeat(1, 1, groups, 1)

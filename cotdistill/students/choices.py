@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from cotdistill.students.cascade import SlotCache, slot_attention
+from cotdistill.students.cascade import KeyValues, additive, cascade, slot_attention
 from cotdistill.students.decode import Prompt
 from cotdistill.students.families import Student
 from cotdistill.students.fitness import served_by_slots
-from cotdistill.students.slots import Context, StepPlan, prefill, shared_by_all, step_logits
+from cotdistill.students.slots import forward, prefill, shared_by_all
 
 Norm = Literal["sum", "token", "character"]
 BUDGET = 1024  # tokens of one forward
@@ -37,7 +37,8 @@ class Score:
 
     def by(self, norm: Norm) -> float:
         """The sum, or the mean per token or per character of the choice's text."""
-        return self.log_likelihood / {"sum": 1, "token": self.tokens, "character": max(self.characters, 1)}[norm]
+        lengths: dict[Norm, int] = {"sum": 1, "token": self.tokens, "character": max(self.characters, 1)}
+        return self.log_likelihood / lengths[norm]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Question:
     at: int
     prompt: Prompt
     candidates: Sequence[Candidate]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt, the encoder's included."""
+        return len(self.prompt.ids) + len(self.prompt.source or ())
 
     @property
     def own(self) -> int:
@@ -59,8 +65,9 @@ def score_choices(student: Student, prompts: Sequence[Prompt],
                   candidates: Sequence[Sequence[Candidate]]) -> list[list[Score]]:
     """The score of every candidate after its prompt, in their order.
 
-    Where slots serve the model, what all prompts begin with is computed once for all of them and each prompt once
-    for its candidates. An encoder-decoder runs its encoder once a question. Other models take a row a candidate.
+    Where slots serve the model, what all prompts begin with is computed once for all of them and each prompt
+    once for its candidates. An encoder-decoder runs its encoder once a question. Other models take a row a
+    candidate.
     """
     if not all(candidate.ids for listed in candidates for candidate in listed):
         raise ValueError("a choice without tokens has no likelihood")
@@ -70,19 +77,19 @@ def score_choices(student: Student, prompts: Sequence[Prompt],
     if student.encoder_decoder:
         forwards = _after_encoder(student, questions)
     elif served_by_slots(student):
-        forwards = _in_slots(student, questions)
+        forwards = _in_trees(student, questions)
     else:
         forwards = _row_by_row(student, questions)
     scores: list[list[Score]] = [[] for _ in prompts]
-    for forward in forwards:
-        for question, found in zip(forward.questions, forward.scores(), strict=True):
+    for made in forwards:
+        for question, found in zip(made.questions, made.scores(), strict=True):
             scores[question.at] = found
     return scores
 
 
 @dataclass(frozen=True)
 class Forward:
-    """One forward over some questions: logits [P, V], and for each question and candidate the row of each token."""
+    """Logits [P, V] of some questions, and for each question and candidate the row of each of its tokens."""
 
     questions: list[Question]
     logits: Tensor
@@ -91,40 +98,105 @@ class Forward:
     def scores(self) -> list[list[Score]]:
         """One score a candidate, question by question."""
         rows = [row for asked in self.rows for candidate in asked for row in candidate]
-        tokens = [token for question in self.questions for candidate in question.candidates for token in candidate.ids]
-        likelihoods = iter((self.logits[rows, tokens] - self.logits.logsumexp(-1)[rows]).tolist())
+        tokens = [token for question in self.questions for candidate in question.candidates
+                  for token in candidate.ids]
+        likelihoods = iter(self.logits.log_softmax(-1)[rows, tokens].tolist())
         return [[Score(sum(next(likelihoods) for _ in candidate.ids), len(candidate.ids), len(candidate.text))
                  for candidate in question.candidates] for question in self.questions]
 
 
-def _in_slots(student: Student, questions: Sequence[Question]) -> Iterator[Forward]:
-    """One slot a candidate: the first one computes the prompt, the others take it over, all in one forward."""
+@dataclass
+class Trees:
+    """Attention of one forward in which every question is a tree: its prompt, and the candidates branching
+    off it.
+
+    R questions of up to T tokens. take: each token's index in the forward [R, T] (padding: any). give: which
+    of the R * T are real. branch: 0 in the prompt, n in candidate n [R, T]. depth: position behind the prefix
+    [R, T].
+    """
+
+    prefix: dict[int, KeyValues]
+    take: Tensor
+    give: Tensor
+    branch: Tensor
+    depth: Tensor
+    masks: dict[int | None, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float,
+               softcap: float | None, window: int | None) -> Tensor:
+        """query [1, H, N, D], key and value [1, G, N, D] -> [1, N, H, D]."""
+        if window not in self.masks:
+            self.masks[window] = self._mask(window, query.shape[1] // key.shape[1], query.dtype)
+        mask, before = self.masks[window]
+        queries, keys, values = (states[0].transpose(0, 1)[self.take].transpose(1, 2)  # [R, H or G, T, D]
+                                 for states in (query, key, value))
+        found = cascade(queries, keys, values, mask, self.prefix.get(layer), before, scaling, softcap)
+        return found.transpose(1, 2).flatten(0, 1)[self.give][None]
+
+    def _mask(self, window: int | None, groups: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """A token sees what stands before it in its prompt and in its own branch."""
+        size = self.take.shape[1]
+        earlier = torch.ones(size, size, dtype=torch.bool, device=self.take.device).tril()
+        here, there = self.branch[:, :, None], self.branch[:, None, :]
+        allowed = earlier & ((there == 0) | (there == here))
+        before = None
+        if window is not None:
+            allowed &= self.depth[:, None, :] > self.depth[:, :, None] - window
+            if self.prefix:
+                start = next(iter(self.prefix.values())).keys.shape[1]
+                first = torch.arange(-start, 0, device=self.take.device)
+                before = additive(first > self.depth[..., None] - window, groups, dtype)
+        return additive(allowed, groups, dtype), before
+
+
+def _in_trees(student: Student, questions: Sequence[Question]) -> Iterator[Forward]:
+    """One tree a question, laid end to end; what all prompts begin with is computed before."""
     with slot_attention(student.model):
         shared = shared_by_all([question.prompt.ids for question in questions])
-        prefix = prefill(student, questions[0].prompt.ids[:shared]) if shared else None
+        prefix = prefill(student, questions[0].prompt.ids[:shared]) if shared else {}
         for batch in _batches(questions, shared):
-            plan = StepPlan(SlotCache(sum(len(question.candidates) for question in batch), prefix))
+            tokens: list[int] = []
+            branch: list[list[int]] = []
+            depth: list[list[int]] = []
             wanted: list[int] = []
-            rows = [_feed(question, shared, plan, wanted) for question in batch]
-            yield Forward(batch, step_logits(student, plan, wanted), rows)
+            rows: list[list[list[int]]] = []
+            for question in batch:
+                rows.append(_plant(question, shared, tokens, branch, depth, wanted))
+            trees = _trees(prefix, branch, depth, student.device)
+            positions = [shared + at for tree in depth for at in tree]
+            yield Forward(batch, forward(student, tokens, positions, trees, wanted), rows)
 
 
-def _feed(question: Question, shared: int, plan: StepPlan, wanted: list[int]) -> list[list[int]]:
-    """Put a question and its candidates into the step; the rows of `wanted` that tell each candidate's tokens."""
+def _plant(question: Question, shared: int, tokens: list[int], branch: list[list[int]],
+           depth: list[list[int]], wanted: list[int]) -> list[list[int]]:
+    """Append a question's tree; the rows of `wanted` that tell each candidate's tokens."""
     prompt = question.prompt.ids[shared:]
-    first, asked = len(plan.origin), len(wanted)  # its first slot, and the row of the prompt's last token
+    tokens += prompt
+    branch.append([0] * len(prompt))
+    depth.append(list(range(len(prompt))))
+    asked = len(wanted)  # the prompt's last token tells the first one of every candidate
+    wanted.append(len(tokens) - 1)
     rows = []
-    for slot, candidate in enumerate(question.candidates, first):
-        behind = list(candidate.ids[:-1])
-        if slot == first:
-            plan.feed(Context(slot, [], prompt + behind), len(prompt) + len(behind))
-            wanted.append(plan.last[slot] - len(behind))
-        else:
-            plan.take_over(first, len(prompt), slot, len(prompt))
-            plan.feed(Context(slot, list(prompt), behind), len(behind))
+    for number, candidate in enumerate(question.candidates, 1):
+        behind = candidate.ids[:-1]
         rows.append([asked, *range(len(wanted), len(wanted) + len(behind))])
-        wanted += range(len(plan.tokens) - len(behind), len(plan.tokens))
+        wanted += range(len(tokens), len(tokens) + len(behind))
+        tokens += behind
+        branch[-1] += [number] * len(behind)
+        depth[-1] += range(len(prompt), len(prompt) + len(behind))
     return rows
+
+
+def _trees(prefix: dict[int, KeyValues], branch: list[list[int]], depth: list[list[int]],
+           device: torch.device) -> Trees:
+    sizes = torch.tensor([len(tree) for tree in branch])[:, None]
+    width = int(sizes.max())
+    steps = torch.arange(width)
+    take = sizes.cumsum(0) - sizes + steps.clamp(max=sizes - 1)  # padding repeats a tree's last token
+    give = (steps < sizes).flatten().nonzero()[:, 0]
+    branches, depths = (torch.tensor([tree + [0] * (width - len(tree)) for tree in trees], device=device)
+                        for trees in (branch, depth))
+    return Trees(prefix, take.to(device), give.to(device), branches, depths)
 
 
 def _after_encoder(student: Student, questions: Sequence[Question]) -> Iterator[Forward]:
@@ -149,7 +221,7 @@ def _row_by_row(student: Student, questions: Sequence[Question]) -> Iterator[For
 
 
 def _sequences(batch: Sequence[Question]) -> list[list[int]]:
-    return [[*question.prompt.ids, *candidate.ids[:-1]] for question in batch for candidate in question.candidates]
+    return [[*asked.prompt.ids, *candidate.ids[:-1]] for asked in batch for candidate in asked.candidates]
 
 
 def _padded(sequences: Sequence[Sequence[int]], student: Student) -> tuple[Tensor, Tensor]:
@@ -176,12 +248,11 @@ def _read(batch: list[Question], logits: Tensor) -> Forward:
 
 
 def _batches(questions: Sequence[Question], shared: int = 0, rows: bool = False) -> Iterator[list[Question]]:
-    """Questions sorted by length, as many as fit the budget at a time; `rows`: prompts count once a candidate."""
+    """Questions by length, as many as fit the budget at a time; `rows`: a prompt counts once a candidate."""
     batch: list[Question] = []
     used = 0
-    for question in sorted(questions, key=lambda asked: -len(asked.prompt.ids) - len(asked.prompt.source or ())):
-        prompts = len(question.candidates) if rows else 1
-        size = prompts * (len(question.prompt.ids) + len(question.prompt.source or ()) - shared) + question.own
+    for question in sorted(questions, key=lambda asked: -asked.length):
+        size = (len(question.candidates) if rows else 1) * (question.length - shared) + question.own
         if batch and used + size > BUDGET:
             yield batch
             batch, used = [], 0

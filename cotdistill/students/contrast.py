@@ -18,11 +18,11 @@ class Contrast:
 
         t = argmax_v [ log softmax(z1_v / T) - lam * log softmax(z2_v) ]
 
-    z1: logits given the answer to support, z2: given the perturbed answer. The two normalisers do not depend on v,
-    so they are left out. `lam` 0 is greedy; equal contexts and lam < 1 are greedy; lam equals g / (1 + g) for the
-    growth form log p1 + g * log(p1 / p2). The temperature scales the first context only.
-    `plausibility` a leaves only tokens with p1(v) >= a * max p1 (Contrastive Decoding, arXiv 2210.15097); None, as
-    in SCOTT, leaves all.
+    z1: logits given the answer to support, z2: given the perturbed answer. The two normalisers do not depend
+    on v, so they are left out. `lam` 0 is greedy; equal contexts and lam < 1 are greedy; lam equals g / (1 +
+    g) for the growth form log p1 + g * log(p1 / p2). The temperature scales the first context only.
+    `plausibility` a leaves only tokens with p1(v) >= a * max p1 (Contrastive Decoding, arXiv 2210.15097);
+    None, as in SCOTT, leaves all.
     """
 
     lam: float = 0.5

@@ -1,9 +1,9 @@
 """Decoding for students and teachers alike: sessions advance token by token, several at once.
 
 A session is one question: k contexts that receive the same tokens (k = 1 walks a student, k = 2 is SCOTT's
-contrast). The rule chooses the next token from the k contexts' logits; the session answers what to append (the
-token, or forced text in its place) or that it is done. Prompts, connectors and stops are the session's business,
-caches and batching the decoder's.
+contrast). The rule chooses the next token from the k contexts' logits; the session answers what to append
+(the token, or forced text in its place) or that it is done. Prompts, connectors and stops are the session's
+business, caches and batching the decoder's.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class Decoder:
         live = set(range(len(sessions)))
         logits = forward.first().view(len(sessions), k, -1)
         while True:
-            # Only sessions at an open token are asked: a rule that draws must not draw for forced or done ones.
+            # Only sessions at an open token are asked: a rule that draws must not draw for forced or done
+            # ones.
             asked = [at for at in sorted(live) if not queues[at]]
             if asked:
                 choices = self.rule(logits[asked], [sessions[at] for at in asked])

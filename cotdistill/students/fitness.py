@@ -1,4 +1,4 @@
-"""Whether the slot decoder serves a model: what its configuration says, then a start-up test against plain batches."""
+"""Whether slots serve a model: what its configuration says, then a start-up test against plain batches."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def served_by_slots(student: Student) -> bool:
 
 
 def _unserved(model: Any) -> str | None:
-    """What the configuration rules out: effects that only texts longer than the start-up test's would show."""
+    """What the configuration rules out: effects that the start-up test's texts are too short to show."""
     config = model.config.get_text_config()
     if not getattr(model, "_supports_attention_backend", False):
         return "its attention cannot be replaced"
@@ -52,7 +52,7 @@ def _unserved(model: Any) -> str | None:
         return f"it has layers of type {', '.join(sorted(unknown))}"
     if getattr(config, "use_bidirectional_attention", False):
         return "its attention looks ahead"
-    ropes = _rope_types(getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {})
+    ropes = _rope_types(getattr(config, "rope_parameters", None) or {})
     if ropes & BATCH_DEPENDENT_ROPE:
         return f"its rotary positions ({', '.join(sorted(ropes))}) depend on the longest row of a batch"
     return None
@@ -65,7 +65,7 @@ def _rope_types(parameters: dict[str, Any]) -> set[str]:
 
 
 def _disagreement(student: Student) -> str | None:
-    """The same scripted sessions through both decoders: shared prefix, shared question, forced chunk, refill."""
+    """The same sessions through both decoders: shared prefix, shared question, forced chunk, refill."""
     plain, slots = _Record(), _Record()
     Decoder(student, plain, 2).run(_script(student))
     try:
@@ -109,9 +109,10 @@ class _Record:
 def _script(student: Student) -> list[_Scripted]:
     text = "Ada counts the seven lamps in the long hall, then she walks home. Is it late? No, it is early; "
     ids = list(student.tokens.first(text * 4))
-    few = min(36, (student.context or 512) // 4)  # above the slot decoder's shortest shared prefix where there is room
+    few = min(36, (student.context or 512) // 4)  # enough to be kept apart, where there is room for it
     shared, rest = ids[:few], ids[few:]
     chunks = [rest[:1], rest[1:4], rest[4:5]]
     prompts = [rest[3:14], rest[3:12] + rest[:4], rest[8:10]]
-    return [_Scripted(at, [Prompt([*student.tokens.before, *shared, *own])], [list(c) for c in chunks[: at + 2]])
+    begin = [*student.tokens.before, *shared]
+    return [_Scripted(at, [Prompt([*begin, *own])], [list(chunk) for chunk in chunks[: at + 2]])
             for at, own in enumerate(prompts)]

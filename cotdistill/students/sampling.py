@@ -14,22 +14,23 @@ from cotdistill.students.decode import Choice, Session
 
 
 class SampledSession(Session, Protocol):
-    """A session with a generator of its own, made from (seed, purpose, id, sample): one draw a sampled token."""
+    """A session with a generator of its own, from (seed, purpose, id, sample): one draw a sampled token."""
 
     random: random.Random
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """One draw from softmax(z / T), cut to the smallest set of tokens with probability `top_p` (nucleus sampling,
-    arXiv 1904.09751). Each session draws from its own generator: batch, order and shard cannot change a sample."""
+    """One draw from softmax(z / T), cut to the smallest set of tokens with probability `top_p` (nucleus
+    sampling, arXiv 1904.09751). Each session draws from its own generator: batch, order and shard cannot
+    change a sample."""
 
     temperature: float = 1.0
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {self.temperature:g}; greedy decoding needs none")
+            raise ValueError(f"temperature must be above 0, not {self.temperature:g}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top-p must lie above 0 and at most at 1, not {self.top_p:g}")
 
@@ -38,7 +39,8 @@ class Sampling:
         probabilities = torch.softmax(logits[:, 0].double() / self.temperature, -1)
         if self.top_p < 1:
             probabilities = _nucleus(probabilities, self.top_p)
-        # The cumulative sum runs in vocabulary order: rounding cannot swap neighbours as it would in sorted order.
+        # The cumulative sum runs in vocabulary order: rounding cannot swap neighbours as it would in sorted
+        # order.
         cumulative = probabilities.cumsum(-1)
         draws = [cast(SampledSession, session).random.random() for session in sessions]
         points = cumulative.new_tensor(draws)[:, None] * cumulative[:, -1:]

@@ -1,8 +1,8 @@
 """The slot decoder: sessions share one cache written in place, and finished ones make room at once.
 
 Every step is one forward over whatever each context has pending: one token, a forced connector, a new prompt.
-What all prompts begin with is computed once and never copied (`cascade`); what two contexts begin with (probes of
-one question, SCOTT's two branches) is computed once and copied between their slots.
+What all prompts begin with is computed once and never copied (`cascade`); what two contexts begin with
+(probes of one question, SCOTT's two branches) is computed once and copied between their slots.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from cotdistill.students.cascade import KeyValues, Rows, SlotCache, Step, common_prefix, slot_attention
+from cotdistill.students.cascade import (
+    Attends,
+    KeyValues,
+    Rows,
+    SlotCache,
+    Step,
+    common_prefix,
+    slot_attention,
+)
 from cotdistill.students.decode import Rule, Session, greedy
 from cotdistill.students.families import Student
 
@@ -23,7 +31,7 @@ CHUNK = 512  # most tokens of one context in one step
 BUDGET = 1024  # pending tokens from which on no further session is admitted in a step
 
 
-Piece = tuple[int, int, int, int]  # tokens of one context in a step: slot, own position, index in the step, length
+Piece = tuple[int, int, int, int]  # a context's new tokens: slot, own position, index in the step, length
 
 
 @dataclass
@@ -72,7 +80,8 @@ class _Run:
         prefix = prefill(student, prompts[0][: self.shared]) if self.shared else None
         self.cache = SlotCache(min(batch_size, len(sessions)) * self.k, prefix)
         self.cache.reserve(max(map(len, prompts)) - self.shared)
-        self.held: list[list[int]] = [[] for _ in range(self.cache.slots)]  # own tokens in each slot, left ones too
+        # Own tokens in each slot; those that a finished context left are still good to take over.
+        self.held: list[list[int]] = [[] for _ in range(self.cache.slots)]
         self.free = list(range(self.cache.slots))
         # Contexts that begin alike sit down together. The last one is the next.
         self.waiting = sorted(sessions, key=lambda session: session.prompts[0].ids, reverse=True)
@@ -86,7 +95,8 @@ class _Run:
                 self._feed(seat, plan)
             self._admit(plan)
             ready = [seat for seat in self.seats if not any(context.pending for context in seat.contexts)]
-            logits = step_logits(self.student, plan, [plan.last[c.slot] for seat in ready for c in seat.contexts])
+            wanted = [plan.last[context.slot] for seat in ready for context in seat.contexts]
+            logits = step_logits(self.student, plan, wanted)
             if ready:
                 self._choose(ready, logits.view(len(ready), self.k, -1))
 
@@ -121,7 +131,7 @@ class _Run:
         return context
 
     def _alike(self, ids: list[int]) -> tuple[int, int]:
-        """The slot that begins with most of `ids` and with how many, a free one first; (-1, 0) if not worth it."""
+        """The slot that begins with most of `ids`, free ones first, and how many; (-1, 0) if too few."""
         head = ids[:SHORTEST_COPY]
         if len(head) < SHORTEST_COPY:
             return -1, 0
@@ -155,7 +165,7 @@ class _Run:
 
 
 def shared_by_all(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with, where it pays to keep them apart; at least one remains to each."""
+    """How many tokens all prompts begin with, if it pays to keep them apart; one remains to each."""
     if len(prompts) < 2:
         return 0
     shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
@@ -173,13 +183,17 @@ def prefill(student: Student, ids: Sequence[int]) -> dict[int, KeyValues]:
     return cache.as_prefix(len(ids))
 
 
-def step_logits(student: Student, plan: StepPlan, tokens: list[int]) -> Tensor:
-    """Run one step; logits float32 of the given tokens of it, [len(tokens), V]."""
-    device = student.device
-    out = student.model(
-        input_ids=torch.tensor([plan.tokens], device=device), use_cache=False, step=plan.step(device),
-        position_ids=torch.tensor([plan.positions], device=device),
-        logits_to_keep=torch.tensor(tokens, dtype=torch.long, device=device))
+def step_logits(student: Student, plan: StepPlan, wanted: list[int]) -> Tensor:
+    """Run one step; logits float32 of the wanted tokens of it, [len(wanted), V]."""
+    return forward(student, plan.tokens, plan.positions, plan.step(student.device), wanted)
+
+
+def forward(student: Student, tokens: list[int], positions: list[int], step: Attends,
+            wanted: list[int]) -> Tensor:
+    """The model over tokens laid end to end that attend as `step` says; logits float32 [len(wanted), V]."""
+    ids, places, kept = (torch.tensor(values, dtype=torch.long, device=student.device)
+                         for values in ([tokens], [positions], wanted))
+    out = student.model(input_ids=ids, position_ids=places, use_cache=False, step=step, logits_to_keep=kept)
     logits: Tensor = out.logits[0].float()
     return logits
 
@@ -221,7 +235,7 @@ class StepPlan:
         self.origin[target] = (copied, list(taken))
 
     def step(self, device: torch.device) -> Step:
-        """Tensors for attention. Pieces of one token attend together over all slots, longer ones over their own."""
+        """Tensors for attention. Single tokens attend together over all slots, longer pieces by length."""
         self.cache.reserve(max(at + length for _, at, _, length in self.pieces))
         slots: list[int] = []
         ats: list[int] = []
@@ -230,17 +244,19 @@ class StepPlan:
             ats += range(at, at + length)
         source = None
         if self.writes:
-            tokens, to, behind = map(list, zip(*self.writes, strict=True))
+            tokens, taking, places = map(list, zip(*self.writes, strict=True))
             source = torch.tensor([*range(len(slots)), *tokens], device=device)
-            slots, ats = slots + to, ats + behind
+            slots, ats = slots + taking, ats + places
         by_length: dict[int, list[Piece]] = {}  # attended to together, at most half of it padding
         for piece in self.pieces:
             by_length.setdefault((piece[3] - 1).bit_length(), []).append(piece)
         singles = by_length.pop(0, [])
-        # Single tokens read the slots' whole room: gaps between the slots' tokens would halve a CPU's reading speed.
+        # Single tokens read the slots' whole room: gaps between the slots' tokens would halve a CPU's reading
+        # speed.
         rows = [_singles(singles, not by_length, self.cache.room, device)] if singles else []
         rows += [_chunks(pieces, device) for pieces in by_length.values()]
-        return Step(self.cache, source, torch.tensor(slots, device=device), torch.tensor(ats, device=device), rows)
+        to, behind = torch.tensor(slots, device=device), torch.tensor(ats, device=device)
+        return Step(self.cache, source, to, behind, rows)
 
 
 def _singles(pieces: list[Piece], alone: bool, room: int,
@@ -262,7 +278,7 @@ def _chunks(pieces: list[Piece], device: torch.device) -> Rows:
     """Several tokens each, padded to the longest piece inside attention only."""
     width = max(length for *_, length in pieces)
     steps = torch.arange(width, device=device)
-    first, at, length = (torch.tensor([piece[n] for piece in pieces], device=device)[:, None] for n in (2, 1, 3))
+    _, at, first, length = torch.tensor(pieces, device=device).T[..., None]
     inside = steps.clamp(max=length - 1)  # padding repeats a piece's last token
     take = first + inside
     give = (steps < length).flatten().nonzero()[:, 0]

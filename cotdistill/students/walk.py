@@ -1,8 +1,8 @@
 """Inference: the strategy's forms are walked, and the student fills the slots that are not filled yet.
 
-An intervention (oracle, corrupted or counterfactual rationale) is a walk with some slots already filled. Give all
-interventions on a question to one call: they share the question's computation.
-A slot ends at the stop token or where the generated text reaches the next literal part.
+An intervention (oracle, corrupted or counterfactual rationale) is a walk with some slots already filled. Give
+all interventions on a question to one call: they share the question's computation. A slot ends at the stop
+token or where the generated text reaches the next literal part.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def walk(decoder: Decodes, encoder: Encoder, strategy: Strategy, examples: Seque
          plan: Sequence[str] | None = None) -> list[Walked]:
     """Walk `plan` (the strategy's own where None) until {answer} is known, for every example.
 
-    goal "rationale": the strategy's `explain` until {rationale} is known; goal "choices": the plan up to where the
-    answer would begin. `draws`: one generator an example, for a decoder whose rule samples.
+    goal "rationale": the strategy's `explain` until {rationale} is known; goal "choices": the plan up to
+    where the answer would begin. `draws`: one generator an example, for a decoder whose rule samples.
     """
     names = plan or (strategy.explain if goal == "rationale" else strategy.plan)
     if names is None:
@@ -68,8 +68,9 @@ class WalkSession:
 
     random: Random  # set where the decoder's rule samples
 
-    def __init__(self, encoder: Encoder, forms: Sequence[Form], example: Example, filled: Mapping[Slot, SlotValue],
-                 goal: Goal, connectors: Connectors, max_new_tokens: int) -> None:
+    def __init__(self, encoder: Encoder, forms: Sequence[Form], example: Example,
+                 filled: Mapping[Slot, SlotValue], goal: Goal, connectors: Connectors,
+                 max_new_tokens: int) -> None:
         self.encoder, self.example, self.goal, self.connectors = encoder, example, goal, connectors
         self.max_new_tokens = max_new_tokens
         self.slots: dict[Slot, SlotValue] = dict(filled)
@@ -130,11 +131,11 @@ class WalkSession:
 
     def result(self) -> Walked:
         """The slots found, as text."""
-        return Walked(self._text("rationale"), self._text("answer"), self.finished, self.generated, self.forwarded,
-                      self.unprompted, self.asked)
+        return Walked(self._text("rationale"), self._text("answer"), self.finished, self.generated,
+                      self.forwarded, self.unprompted, self.asked)
 
     def _onward(self, fed: list[int]) -> list[int] | None:
-        """Feed what leads to the next open slot, in this form or, where its prompt continues the context, the next."""
+        """Feed what leads to the next open slot, in this form or in a next one that continues the context."""
         while not self._arrived():
             lead = self._advance()
             fed += lead
@@ -160,7 +161,7 @@ class WalkSession:
         return None
 
     def _advance(self) -> list[int]:
-        """Ids of literal parts and filled slots up to the next open slot (`self.slot`; None: the form is over)."""
+        """Ids of literal parts and filled slots up to the next open `self.slot` (None at the form's end)."""
         ids: list[int] = []
         self.slot, self.ids = None, []
         while self.parts and self.slot is None:
@@ -194,7 +195,7 @@ class WalkSession:
         return self.parts[0].text.strip() if self.parts and self.parts[0].slot is None else None
 
     def _close(self, reached: bool) -> None:
-        """The open slot gets its value; a reached literal is part of the context already and is not fed again."""
+        """The open slot gets its value; a reached literal stands in the context already: not fed again."""
         assert self.slot is not None
         if reached:
             literal = self.parts.pop(0).text.strip()

@@ -32,7 +32,7 @@ def questions() -> list[Asked]:
 
 @torch.inference_mode()
 def published(student: Student, question: Asked) -> list[int]:
-    """SCOTT's loop: both prompts computed for every question, then two forwards a token; its caches advance together."""
+    """SCOTT's loop: both prompts computed for every question, then two forwards a token."""
     caches = [DynamicCache(), DynamicCache()]
     fed = [torch.tensor([ids]) for ids in question.prompts]
     out: list[int] = []
@@ -89,9 +89,9 @@ def differing() -> int:
 
 
 def memory() -> dict[str, str]:
-    """MiB of a batch as measured, beside what the prompts' keys and values alone would take if copied to every row."""
+    """MiB of a batch as measured, beside the prompts' keys and values if they were copied to every row."""
     token = 2 * 6 * 256 * 4 / 2**20  # keys and values, layers, width, float32
-    return {f"B={size}": f"{peak(MODULE, slots(size)):.0f} MiB (prompts copied to rows: {2 * size * PREFIX * token:.0f})"
+    return {f"B={size}": f"{peak(MODULE, slots(size)):.0f} MiB (copied: {2 * size * PREFIX * token:.0f})"
             for size in (1, 8, 16, 32)}
 
 

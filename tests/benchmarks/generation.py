@@ -1,4 +1,4 @@
-"""Greedy generation on one core: slots with refill against generate() at batch 16, sorted by prompt length."""
+"""Greedy generation on one core: slots with refill against generate() at batch 16, prompts sorted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUESTIONS, BATCH = 96, 16
 
 
 class OwnLength(StoppingCriteria):  # type: ignore[misc]
-    """Each row ends after its own number of tokens: what an end-of-sequence token does for a trained model."""
+    """Each row ends after its own number of tokens, as a trained model's rows end at their stop token."""
 
     def __init__(self, prompt: int, lengths: list[int]) -> None:
         self.ends = prompt + torch.tensor(lengths)
@@ -47,12 +47,13 @@ def generated(student: Student) -> dict[Asked, list[int]]:
         batch = by_length[at : at + BATCH]
         width = max(len(question.prompts[0]) for question in batch)
         pads = [width - len(question.prompts[0]) for question in batch]
-        ids = torch.tensor([[2] * pad + list(question.prompts[0]) for pad, question in zip(pads, batch, strict=True)])
+        ids = torch.tensor([[2] * pad + list(question.prompts[0])
+                            for pad, question in zip(pads, batch, strict=True)])
         mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads])
         lengths = [question.length for question in batch]
         found = student.model.generate(
-            ids, attention_mask=mask, do_sample=False, max_new_tokens=max(lengths), eos_token_id=None, pad_token_id=2,
-            stopping_criteria=StoppingCriteriaList([OwnLength(width, lengths)]))
+            ids, attention_mask=mask, do_sample=False, max_new_tokens=max(lengths), eos_token_id=None,
+            pad_token_id=2, stopping_criteria=StoppingCriteriaList([OwnLength(width, lengths)]))
         for question, row in zip(batch, found, strict=True):
             out[question] = row[width : width + question.length].tolist()
     return out
@@ -86,7 +87,8 @@ def tables() -> list[Table]:
     student = llama()
     student.model.eval()
     ours, theirs = decoded(student), generated(student)
-    differ = sum(a != b for question in questions() for a, b in zip(ours[question], theirs[question], strict=True))
+    differ = sum(a != b for question in questions()
+                 for a, b in zip(ours[question], theirs[question], strict=True))
     return [("generation", VARIANTS, {"questions": QUESTIONS, "batch": BATCH, "differing tokens": differ})]
 
 

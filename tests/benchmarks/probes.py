@@ -17,7 +17,7 @@ from tests.benchmarks.workload import llama
 
 MODULE = "tests.benchmarks.probes"
 QUESTIONS, ANSWER, BATCH = 48, 3, 16
-KEPT = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.25, 0.5, 0.75, 1.0)  # of the rationale: seven probes, a truncation
+KEPT = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.25, 0.5, 0.75, 1.0)  # of the rationale, a walk each
 
 
 @cache

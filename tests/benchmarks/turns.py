@@ -1,4 +1,4 @@
-"""Decoding variants take turns in their own processes; the questions are ids with the lengths of CommonsenseQA."""
+"""Decoding variants take turns in their own processes; questions are ids of CommonsenseQA's lengths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Table = tuple[str, list[Variant], dict[str, Any]]  # its name, variants (ours fi
 
 @dataclass(frozen=True)
 class Asked:
-    """A question as ids: one prompt a context, and how many tokens its answer takes (random weights stop nowhere)."""
+    """One prompt a context, as ids, and how many tokens are decoded (random weights stop nowhere)."""
 
     prompts: tuple[tuple[int, ...], ...]
     length: int
@@ -37,7 +37,7 @@ def ids(draw: random.Random, low: int, high: int) -> tuple[int, ...]:
 
 
 def asked(count: int, contexts: int, prefix: int, seed: int = 0) -> list[Asked]:
-    """Questions of 30-80 ids behind a shared prefix; the contexts end in answers of 1-6 ids; 20-120 ids are decoded."""
+    """Questions of 30-80 ids behind a shared prefix, their contexts ending in 1-6; 20-120 ids are decoded."""
     draw = random.Random(seed)
     shared = ids(draw, prefix, prefix)
     made = []
@@ -74,7 +74,7 @@ def peak(module: str, variant: Variant) -> float:
 
 def run(module: str, variants: list[Variant], tables: Callable[[], list[Table]],
         served: list[Variant] | None = None) -> bool:
-    """`--serve NAME` is what a measured process is started with; otherwise measure, then print and keep all tables."""
+    """Measure, then print and keep all tables; `--serve NAME` is what a measured process is started with."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     parser = argparse.ArgumentParser()
@@ -84,7 +84,10 @@ def run(module: str, variants: list[Variant], tables: Callable[[], list[Table]],
     if options.serve:
         serve(next(variant for variant in served or variants if variant.name == options.serve))
         return True
-    found = dict(zip((variant.name for variant in variants), rates(module, variants, options.rounds), strict=True))
-    done = [report(name, compare(chosen, [found[variant.name] for variant in chosen], {}),
-                   {"rounds": options.rounds, **facts, "torch": torch.__version__}) for name, chosen, facts in tables()]
+    measured = rates(module, variants, options.rounds)
+    found = {variant.name: rate for variant, rate in zip(variants, measured, strict=True)}
+    done = []
+    for name, chosen, facts in tables():
+        rows = compare(chosen, [found[variant.name] for variant in chosen], {})
+        done.append(report(name, rows, {"rounds": options.rounds, **facts, "torch": torch.__version__}))
     return all(done)

@@ -26,7 +26,7 @@ class FreeSession:
 
 def free_sessions(count: int, contexts: int, prefix: int, vocabulary: int, seed: int = 0,
                   longest: int = 24) -> list[FreeSession]:
-    """Prompts of one shared prefix, a question that a session's contexts share, and a few ids of their own."""
+    """Prompts: one shared prefix, a question that a session's contexts share, a few ids of their own."""
     draw = random.Random(seed)
 
     def ids(least: int, most: int) -> list[int]:

@@ -29,7 +29,7 @@ def one_by_one(pupil: Student, prompt: Prompt, candidate: Candidate) -> float:
 
 
 def questions(vocabulary: int, prefix: int, encoder: bool) -> tuple[list[Prompt], list[list[Candidate]]]:
-    """Prompts of 1 to 30 ids behind a shared prefix, with 2 to 5 choices of 1 to 5 ids, some beginning alike."""
+    """Prompts of 1 to 30 ids behind a shared prefix; 2 to 5 choices of 1 to 5 ids that begin alike."""
     draw = random.Random(0)
     shared = [draw.randrange(vocabulary) for _ in range(prefix)]
     prompts, candidates = [], []

@@ -19,7 +19,7 @@ STOP = 7
 
 @dataclass
 class StoppedSession:
-    """SCOTT's stops: (a) the first context alone would pick the stop, (b) the contrastive pick is the stop."""
+    """SCOTT's stops: (a) the first context alone would pick it, (b) the contrastive pick is it."""
 
     prompts: list[Prompt]
     by_alone: bool = True
@@ -36,8 +36,11 @@ def pairs(count: int, vocabulary: int = 400) -> list[list[Prompt]]:
     """Prompts that differ in their last ids."""
     draw = random.Random(1)
     shared = [draw.randrange(vocabulary) for _ in range(20)]
-    return [[Prompt([*shared, at % vocabulary, *(draw.randrange(vocabulary) for _ in range(3))]) for _ in range(2)]
-            for at in range(count)]
+
+    def prompt(at: int) -> Prompt:
+        return Prompt([*shared, at % vocabulary, *(draw.randrange(vocabulary) for _ in range(3))])
+
+    return [[prompt(at), prompt(at)] for at in range(count)]
 
 
 def logits(rows: int = 50, vocabulary: int = 300) -> torch.Tensor:

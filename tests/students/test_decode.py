@@ -16,8 +16,9 @@ def generated(pupil: Student, prompt: Prompt, length: int) -> list[int]:
     """Greedy ids of one unpadded prompt."""
     ids = torch.tensor([prompt.ids if prompt.source is None else prompt.source])
     forced = {} if prompt.source is None else {"decoder_input_ids": torch.tensor([prompt.ids])}
-    out = pupil.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=length, do_sample=False,
-                               min_new_tokens=length, pad_token_id=0, eos_token_id=None, **forced)[0]
+    out = pupil.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=length,
+                               min_new_tokens=length, do_sample=False, pad_token_id=0, eos_token_id=None,
+                               **forced)[0]
     return out[len(prompt.ids) :].tolist()
 
 

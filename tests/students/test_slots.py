@@ -1,4 +1,4 @@
-"""The slot decoder gives the plain decoder's tokens, whatever is shared, forced, refilled or cut into pieces."""
+"""The slot decoder gives the plain decoder's tokens, whatever is shared, forced, refilled or cut."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tests.lm_families import FAMILIES, UNSERVED, language_model
 from tests.students.sessions import FreeSession, free_sessions
 
 
-def tokens(pupil: Student, made: list[FreeSession], rule: Rule, batch_size: int, plain: bool) -> list[list[int]]:
+def tokens(pupil: Student, made: list[FreeSession], rule: Rule, batch_size: int,
+           plain: bool) -> list[list[int]]:
     """What the sessions decode to."""
     (Decoder if plain else SlotDecoder)(pupil, rule, batch_size).run(made)
     return [session.out for session in made]
@@ -29,9 +30,10 @@ def tokens(pupil: Student, made: list[FreeSession], rule: Rule, batch_size: int,
 
 def check(pupil: Student, contexts: int, prefix: int, rule: Rule, batch_size: int, count: int = 10) -> None:
     vocabulary = len(pupil.tokenizer)
-    expected, found = (tokens(pupil, free_sessions(count, contexts, prefix, vocabulary), rule, batch_size, plain)
-                       for plain in (True, False))
-    assert len({token for out in expected for token in out}) > 10  # a model that repeats itself would hide errors
+    expected, found = (
+        tokens(pupil, free_sessions(count, contexts, prefix, vocabulary), rule, batch_size, plain)
+        for plain in (True, False))
+    assert len({token for out in expected for token in out}) > 10  # repetition would hide errors
     assert found == expected
 
 
@@ -78,7 +80,8 @@ def test_equal_prompts_sit_side_by_side() -> None:
 def test_a_question_s_tokens_are_computed_once_for_its_probes() -> None:
     pupil = language_model("llama")
     questions = [[(7 * at + start) % 390 for at in range(40)] for start in (0, 1)]
-    made = [FreeSession([Prompt([*question, 3 + at, 5 + at])], 2) for at in range(3) for question in questions]
+    made = [FreeSession([Prompt([*question, 3 + at, 5 + at])], 2)
+            for at in range(3) for question in questions]
     # Two questions: 40 tokens each, once. Six probes: two tokens of their own and the first decoded one.
     assert _count_tokens(pupil, made) == 2 * 40 + 6 * 3
     alone = [FreeSession([Prompt([*questions[0], 3 + at, 5 + at])], 2) for at in range(3)]
@@ -101,7 +104,7 @@ def _count_tokens(pupil: Student, made: list[FreeSession]) -> int:
 
 
 def test_all_contexts_of_a_session_hold_equal_suffixes() -> None:
-    """SCOTT's branches advance together: what follows the two prompts in the cache is the same at every step."""
+    """SCOTT's branches advance together: what follows their prompts in the cache is always the same."""
     pupil = language_model("llama")
     made = free_sessions(6, 2, 40, len(pupil.tokenizer))
     seen = 0
@@ -172,7 +175,8 @@ def test_a_wrong_attention_is_found_by_the_start_up_test(monkeypatch: pytest.Mon
     pupil = language_model("llama")
     assert fitness._disagreement(pupil) is None
     copy = SlotCache.copy
-    monkeypatch.setattr(SlotCache, "copy", lambda cache, source, target, length: copy(cache, source, target, length - 1))
+    monkeypatch.setattr(SlotCache, "copy", lambda cache, source, target, length:
+                        copy(cache, source, target, length - 1))
     assert "differ" in str(fitness._disagreement(pupil))
 
 

@@ -24,6 +24,7 @@ from tests.models import items, student, tokenizer
 STRATEGIES = [entry.name for entry in entries() if entry.factory is not None]
 TOKENIZERS = ["byte-bpe", "metaspace", "prepend"]
 CONNECTOR = " So the answer is"
+Sequences = tuple[list[int], list[int] | None]  # decoder ids up to the last learned one, encoder ids
 SCORES = lambda id, text, answer: [float(len(word)) for word in text.split()]  # noqa: E731
 
 
@@ -64,7 +65,8 @@ class Writer:
         return Choice(token, token)
 
 
-def written(name: str, texts: list[str], seq2seq: bool = False, **options: object) -> tuple[Walked, WalkSession]:
+def written(name: str, texts: list[str], seq2seq: bool = False,
+            **options: object) -> tuple[Walked, WalkSession]:
     """One walk of a strategy whose model writes `texts`."""
     writer = Writer(list(texts))
     encoder = encoder_of("metaspace" if seq2seq else "byte-bpe", seq2seq)
@@ -72,8 +74,8 @@ def written(name: str, texts: list[str], seq2seq: bool = False, **options: objec
     return found, writer.sessions[-1]
 
 
-def trained(strategy: Strategy, encoder: Encoder) -> tuple[list[Sample], list[list[tuple[list[int], list[int] | None]]]]:
-    """Samples, and for each the sequences trained on: decoder ids up to the last learned one, and encoder ids."""
+def trained(strategy: Strategy, encoder: Encoder) -> tuple[list[Sample], list[list[Sequences]]]:
+    """Samples, and for each the sequences trained on."""
     samples, _ = join(items(4), strategy)
     data = encoder.encode(samples, strategy, FillContext(0, encoder.tokens.segment, SCORES))
     assert not data.dropped
@@ -82,7 +84,7 @@ def trained(strategy: Strategy, encoder: Encoder) -> tuple[list[Sample], list[li
                      for trees in data.samples]
 
 
-def begins(asked: list[int], source: list[int] | None, sequences: list[tuple[list[int], list[int] | None]]) -> bool:
+def begins(asked: list[int], source: list[int] | None, sequences: list[Sequences]) -> bool:
     return any(ids[: len(asked)] == asked and source == trained_source for ids, trained_source in sequences)
 
 
@@ -122,7 +124,8 @@ def test_a_connector_the_student_writes_is_not_fed_again() -> None:
 def test_a_connector_is_recognised_in_any_spelling() -> None:
     """Letter by letter, which no tokenizer would choose and a student may."""
     encoder = encoder_of()
-    session = WalkSession(encoder, [create("cot").form("cot")], items(1)[0].example(), {}, "answer", "free", 99)
+    session = WalkSession(encoder, [create("cot").form("cot")], items(1)[0].example(), {}, "answer",
+                          "free", 99)
     assert session.begin()
     for letter in " A drill." + CONNECTOR:
         (token,) = encoder.tokens.tokenizer.convert_tokens_to_ids([letter.replace(" ", "\u0120")])
@@ -136,7 +139,8 @@ def test_a_missing_connector_is_forced_or_costs_the_answer() -> None:
     texts = [" A drill is a tool.", " workshop"]
     forced, session = written("cot", texts)
     assert (forced.answer, forced.unprompted, forced.finished) == ("workshop", False, True)
-    assert session.encoder.tokens.text(session.context).endswith(" A drill is a tool." + CONNECTOR + " workshop")
+    text = session.encoder.tokens.text(session.context)
+    assert text.endswith(" A drill is a tool." + CONNECTOR + " workshop")
     free, session = written("cot", texts, connectors="free")
     assert (free.rationale, free.answer) == ("A drill is a tool.", None)
     assert CONNECTOR not in session.encoder.tokens.text(session.context)
@@ -252,7 +256,8 @@ def test_text_is_decoded_only_where_a_connector_may_end(monkeypatch: pytest.Monk
         return text(tokens, ids)
 
     monkeypatch.setattr(SegmentTokenizer, "text", counted)
-    session = WalkSession(encoder, [create("cot").form("cot")], items(1)[0].example(), {}, "answer", "forced", 99)
+    session = WalkSession(encoder, [create("cot").form("cot")], items(1)[0].example(), {}, "answer",
+                          "forced", 99)
     assert session.begin()
     for token in script:
         assert session.slot == "rationale"
@@ -280,7 +285,8 @@ def test_sampled_walks_draw_from_their_own_generators() -> None:
     examples = [row.example() for row in items(6)]
 
     def walked(batch_size: int) -> list[Walked]:
-        return walk(SlotDecoder(pupil, Sampling(0.9), batch_size), encoder, create("cot"), examples, max_new_tokens=8,
+        decoder = SlotDecoder(pupil, Sampling(0.9), batch_size)
+        return walk(decoder, encoder, create("cot"), examples, max_new_tokens=8,
                     draws=[Random(at) for at in range(6)])
 
     assert walked(2) == walked(6)

@@ -1,9 +1,9 @@
 """Attention over packed rows: the trees of a micro-batch stand one after the other in a single row, unpadded.
 
-Nothing leaks from one tree into another because no kernel ever sees two of them: `packed_attention` is registered
-with transformers' AttentionInterface and runs tree by tree (CPU) or as one variable-length kernel (CUDA, half
-precision). position_ids alone would contaminate *silently* (logits off by 0.4), so `can_pack` compares a packed
-row with its trees run alone before any training.
+Nothing leaks from one tree into another because no kernel ever sees two of them: `packed_attention` is
+registered with transformers' AttentionInterface and runs tree by tree (CPU) or as one variable-length kernel
+(CUDA, half precision). position_ids alone would contaminate *silently* (logits off by 0.4), so `can_pack`
+compares a packed row with its trees run alone before any training.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ HALF = (torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class Segments:
-    """Where the trees of a packed row lie. `ancestors[i]` is None for a chain, else bool [T_i, T_i] (true: attend)."""
+    """Where the trees of a packed row lie. `ancestors[i]` is None for a chain, else bool [T_i, T_i] (true:
+    attend).
+    """
 
     lengths: tuple[int, ...]
     ancestors: tuple[Tensor | None, ...]
@@ -43,7 +45,9 @@ class Segments:
 
     @cached_property
     def longest(self) -> int:
-        """Length of the longest segment, rounded up to a power of two: a compiled layer is then rarely recompiled."""
+        """Length of the longest segment, rounded up to a power of two: a compiled layer is then rarely
+        recompiled.
+        """
         return 1 << (max(self.lengths) - 1).bit_length()
 
 
@@ -75,13 +79,24 @@ def ancestors(tree: Encoded) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
     return mask, depth
 
 
-def packed_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-                     segments: Segments | None = None, scaling: float | None = None, dropout: float = 0.0,
-                     sliding_window: int | None = None, softcap: float | None = None,
-                     **unused: Any) -> tuple[Tensor, None]:
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    segments: Segments | None = None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **unused: Any,
+) -> tuple[Tensor, None]:
     """Attention inside each segment: query [1, H, T, D], key and value [1, H_kv, T, D] -> [1, T, H, D]."""
     if segments is None:
-        raise ValueError("packed attention needs its segments; use another attn_implementation outside of training")
+        raise ValueError(
+            "packed attention needs its segments; use another attn_implementation outside of training"
+        )
     kind = query.device.type
     if torch.is_autocast_enabled(kind):  # rotary embeddings leave queries and keys in float32
         query, key, value = (part.to(torch.get_autocast_dtype(kind)) for part in (query, key, value))
@@ -91,7 +106,7 @@ def packed_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tenso
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    parts = (part.split(segments.lengths, 2) for part in (query, key, value))
+    parts = (torch.split(part, list(segments.lengths), 2) for part in (query, key, value))
     outputs = []
     for q, k, v, mask in zip(*parts, segments.ancestors, strict=True):
         if sliding_window is not None and q.shape[2] > sliding_window:
@@ -99,8 +114,9 @@ def packed_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tenso
         if softcap is not None:
             outputs.append(_softcapped(q, k, v, mask, scaling, softcap, dropout))
         else:
-            outputs.append(F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None,
-                                                          scale=scaling))
+            outputs.append(
+                F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None, scale=scaling)
+            )
     return torch.cat(outputs, 2).transpose(1, 2), None
 
 
@@ -120,11 +136,18 @@ def using_attention(model: Any, implementation: str | None) -> Iterator[None]:
             model.set_attn_implementation(before)
 
 
-def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scaling: float | None,
-            sliding_window: int | None) -> Tensor:
+def _varlen(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Segments,
+    scaling: float | None,
+    sliding_window: int | None,
+) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    known, options = _varlen_options(), {}
+    known = _varlen_options()
+    options: dict[str, Any] = {}
     if "window_size" in known:
         options["window_size"] = (-1 if sliding_window is None else sliding_window - 1, 0)
     else:
@@ -139,7 +162,9 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scali
         else:
             groups = q.shape[1] // k.shape[1]
             k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-    out = varlen_attn(q, k, v, segments.starts, segments.starts, segments.longest, segments.longest, **options)
+    out = varlen_attn(
+        q, k, v, segments.starts, segments.starts, segments.longest, segments.longest, **options
+    )
     assert isinstance(out, Tensor)
     return out[None]
 
@@ -159,9 +184,18 @@ def _window(mask: Tensor | None, length: int, window: int, device: torch.device)
     return mask & (depth[:, None] - depth[None] < window)
 
 
-def _softcapped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, cap: float,
-                dropout: float) -> Tensor:
-    """Gemma 2's attention, which the fused kernels refuse: scores are squashed to (-cap, cap) before the mask."""
+def _softcapped(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+    cap: float,
+    dropout: float,
+) -> Tensor:
+    """Gemma 2's attention, which the fused kernels refuse: scores are squashed to (-cap, cap) before the
+    mask.
+    """
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     scores = torch.tanh(scores / cap) * cap
     if mask is None:

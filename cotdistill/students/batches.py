@@ -1,4 +1,4 @@
-"""The pure planner: which examples make an optimizer step, which rows a micro-batch, and every target's coef."""
+"""The pure planner: which examples make a step, which rows a micro-batch, and every target's coef."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Row:
         return len(self.tree.ids) + (0 if self.tree.source is None else len(self.tree.source))
 
 
-@lru_cache(maxsize=2)  # a step touches at most a few epochs; shuffling anew each step would grow with the data
+@lru_cache(
+    maxsize=2
+)  # a step touches at most a few epochs; shuffling anew each step would grow with the data
 def epoch_order(size: int, seed: int, epoch: int) -> tuple[int, ...]:
     """The order of examples in one epoch; depends on (seed, epoch) only, so resuming needs no state."""
     order = list(range(size))
@@ -36,15 +38,17 @@ def epoch_order(size: int, seed: int, epoch: int) -> tuple[int, ...]:
 
 
 def step_indices(size: int, batch_size: int, seed: int, step: int) -> list[int]:
-    """The examples of optimizer step `step` (from 0): consecutive slices of the endless sequence of epochs."""
+    """The examples of optimizer step `step` (from 0): slices of the endless sequence of epochs."""
     places = range(step * batch_size, (step + 1) * batch_size)
     return [epoch_order(size, seed, at // size)[at % size] for at in places]
 
 
 def step_rows(samples: Sequence[Sequence[Encoded]], forms: Sequence[Form]) -> list[Row]:
-    """Rows of one optimizer step. coef = share * w / (sum of w, or count of w, of that form in the whole step).
+    """Rows of one optimizer step. coef = share * w / (sum of w, or count of w, of that form in the whole
+    step).
 
-    The denominators belong to the step, not to the micro-batch: the loss does not depend on how rows are split.
+    The denominators belong to the step, not to the micro-batch: the loss does not depend on how rows are
+    split.
     """
     trees = [tree for sample in samples for tree in sample]
     total = np.zeros(len(forms), np.float64)
@@ -56,9 +60,12 @@ def step_rows(samples: Sequence[Sequence[Encoded]], forms: Sequence[Form]) -> li
     return [Row(tree, (scale[tree.forms] * tree.weights).astype(np.float32)) for tree in trees]
 
 
-def micro_batches(rows: Sequence[Row], token_budget: int, packed: bool = False,
-                  processes: int = 1) -> list[list[Row]]:
-    """The rows of a step cut into micro-batches of at most `token_budget` positions; a longer row stands alone."""
+def micro_batches(
+    rows: Sequence[Row], token_budget: int, packed: bool = False, processes: int = 1
+) -> list[list[Row]]:
+    """The rows of a step cut into micro-batches of at most `token_budget` positions; a longer row stands
+    alone.
+    """
     return _balanced(rows, token_budget, processes) if packed else _sorted(rows, token_budget)
 
 
@@ -74,7 +81,7 @@ def for_rank(batches: list[list[Row]], rank: int, processes: int) -> Iterator[li
 
 
 def _balanced(rows: Sequence[Row], token_budget: int, processes: int) -> list[list[Row]]:
-    """Packed rows have no padding: as few micro-batches as fit, filled evenly (longest first, emptiest next)."""
+    """Packed rows have no padding: as few micro-batches as fit, filled evenly, longest rows first."""
     longest_first = sorted(rows, key=lambda row: -row.tokens)
     count = -(-sum(row.tokens for row in rows) // token_budget)
     while True:

@@ -30,9 +30,16 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cotdistill" / "encoded"
 
 
-def encode_cached(encoder: Encoder, samples: Sequence[Sample], strategy: Strategy, context: FillContext,
-                  folder: Path | None = None) -> EncodedSet:
-    """`encoder.encode`, or its stored result. Plug-ins and word scores are not cached: their code has no digest."""
+def encode_cached(
+    encoder: Encoder,
+    samples: Sequence[Sample],
+    strategy: Strategy,
+    context: FillContext,
+    folder: Path | None = None,
+) -> EncodedSet:
+    """`encoder.encode`, or its stored result. Plug-ins and word scores are not cached: their code has no
+    digest.
+    """
     ours = strategy.fill.__module__.startswith("cotdistill.")
     if strategy.needs_scores is not None or not ours:
         return encoder.encode(samples, strategy, context)
@@ -50,9 +57,20 @@ def cache_key(encoder: Encoder, samples: Sequence[Sample], strategy: Strategy, c
     """sha256 over tokenizer, rendering options, strategy and every row."""
     words = encoder.tokens
     backend = getattr(words.tokenizer, "backend_tokenizer", None)
-    settings = [LAYOUT, __version__, describe(strategy), backend.to_str() if backend else repr(words.tokenizer),
-                words.before, words.after, words.stop, encoder.start, encoder.answers, encoder.max_length,
-                encoder.share, context.seed]
+    settings = [
+        LAYOUT,
+        __version__,
+        describe(strategy),
+        backend.to_str() if backend else repr(words.tokenizer),
+        words.before,
+        words.after,
+        words.stop,
+        encoder.start,
+        encoder.answers,
+        encoder.max_length,
+        encoder.share,
+        context.seed,
+    ]
     total = sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for sample in samples:
         rows = [sample.id, *(_fields(draft) for _, draft in sorted(sample.drafts.items()))]
@@ -63,11 +81,15 @@ def cache_key(encoder: Encoder, samples: Sequence[Sample], strategy: Strategy, c
 def save(path: Path, data: EncodedSet) -> None:
     """All trees as a few long arrays, written aside and renamed."""
     trees = [tree for sample in data.samples for tree in sample]
-    arrays = {name: _joined([getattr(tree, name) for tree in trees]) for name in ("ids", "parent", *PER_TARGET)}
+    arrays = {
+        name: _joined([getattr(tree, name) for tree in trees]) for name in ("ids", "parent", *PER_TARGET)
+    }
     arrays["source"] = _joined([tree.source for tree in trees if tree.source is not None])
     arrays["nodes"] = np.array([len(tree.ids) for tree in trees], np.int64)
     arrays["targets"] = np.array([len(tree.tokens) for tree in trees], np.int64)
-    arrays["sources"] = np.array([-1 if tree.source is None else len(tree.source) for tree in trees], np.int64)
+    arrays["sources"] = np.array(
+        [-1 if tree.source is None else len(tree.source) for tree in trees], np.int64
+    )
     arrays["trees"] = np.array([len(sample) for sample in data.samples], np.int64)
     aside = path.with_suffix(f".{os.getpid()}.tmp")
     save_file(arrays, aside, {"ids": json.dumps(data.ids), "dropped": json.dumps(data.dropped)})
@@ -83,16 +105,37 @@ def load(path: Path, strategy: Strategy) -> EncodedSet:
     sources = _bounds(arrays["sources"].clip(min=0))
     trees = []
     for at, length in enumerate(arrays["sources"].tolist()):
-        per_target = [arrays[name][targets[at] : targets[at + 1]] for name in PER_TARGET]
-        trees.append(Encoded(arrays["ids"][nodes[at] : nodes[at + 1]], arrays["parent"][nodes[at] : nodes[at + 1]],
-                             *per_target, None if length < 0 else arrays["source"][sources[at] : sources[at + 1]]))
+        positions, tokens, forms, weights = (
+            arrays[name][targets[at] : targets[at + 1]] for name in PER_TARGET
+        )
+        trees.append(
+            Encoded(
+                arrays["ids"][nodes[at] : nodes[at + 1]],
+                arrays["parent"][nodes[at] : nodes[at + 1]],
+                positions,
+                tokens,
+                forms,
+                weights,
+                None if length < 0 else arrays["source"][sources[at] : sources[at + 1]],
+            )
+        )
     samples = [trees[first:last] for first, last in pairwise(_bounds(arrays["trees"]))]
-    return EncodedSet(json.loads(about["ids"]), samples, strategy.learned_forms(), Counter(json.loads(about["dropped"])))
+    return EncodedSet(
+        json.loads(about["ids"]), samples, strategy.learned_forms(), Counter(json.loads(about["dropped"]))
+    )
 
 
 def _fields(draft: Draft) -> list[Any]:
     choices = draft.example.choices
-    return [draft.kind, draft.index, draft.example.id, draft.example.question, choices, draft.rationale, draft.answer]
+    return [
+        draft.kind,
+        draft.index,
+        draft.example.id,
+        draft.example.question,
+        choices,
+        draft.rationale,
+        draft.answer,
+    ]
 
 
 def _joined(arrays: list[Any]) -> Any:

@@ -41,7 +41,7 @@ def save(folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: P
     with _Aside(folder, f"step-{progress.step}") as aside:
         save_file(trained_weights(model), aside / WEIGHTS)
         save_file(tensors, aside / OPTIMIZER)
-        (aside / PROGRESS).write_text(json.dumps({**asdict(progress), "optimizer": scalars}))
+        (aside / PROGRESS).write_text(json.dumps({**asdict(progress), "optimizer": scalars}, sort_keys=True))
     for old in _steps(folder)[:-keep]:
         shutil.rmtree(folder / f"step-{old}")
 
@@ -119,7 +119,9 @@ def _steps(folder: Path) -> list[int]:
 def _split(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state as named tensors and named plain values (Adafactor counts steps in Python)."""
     flat = {f"{at}.{name}": value for at, values in state.items() for name, value in values.items()}
-    tensors = {name: value.cpu().clone().contiguous() for name, value in flat.items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value.cpu().clone().contiguous() for name, value in flat.items() if isinstance(value, Tensor)
+    }
     return tensors, {name: value for name, value in flat.items() if not isinstance(value, Tensor)}
 
 

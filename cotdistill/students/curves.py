@@ -1,4 +1,6 @@
-"""What a training run reports: metrics.jsonl (deterministic), timings.jsonl (measured), trackers, the bar's note."""
+"""What a training run reports: metrics.jsonl (deterministic), timings.jsonl (measured), trackers, the bar's
+note.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,14 @@ class Finished:
 class Curves:
     """Collects finished steps one step late, so that no step waits for the device just to be reported."""
 
-    def __init__(self, folder: Path, forms: list[Form], accelerator: Accelerator, start: int,
-                 advance: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        forms: list[Form],
+        accelerator: Accelerator,
+        start: int,
+        advance: Callable[[int, str], None],
+    ) -> None:
         self.forms, self.accelerator, self.advance = forms, accelerator, advance
         self.began, self.inputs, self.learned = time.perf_counter(), 0, 0
         self.loss = float("nan")
@@ -55,7 +63,7 @@ class Curves:
         ready = None
         if by_form.is_cuda:
             by_form = by_form.to("cpu", non_blocking=True)
-            ready = torch.cuda.Event()
+            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record()
         before, self.pending = self.pending, Finished(step, by_form, ready, lr, inputs, learned)
         self._write(before)
@@ -80,17 +88,33 @@ class Curves:
         shares = done.by_form.tolist()
         self.loss = sum(shares)
         if self.loss != self.loss:
-            raise DataError(f"the loss is not a number at step {done.step}; use a lower --lr or --dtype float32")
+            raise DataError(
+                f"the loss is not a number at step {done.step}; use a lower --lr or --dtype float32"
+            )
         losses = {form.name: share / form.share for form, share in zip(self.forms, shares, strict=True)}
         self.inputs += done.inputs
         self.learned += done.learned
         rate = self.learned / max(self.seconds, 1e-9)
         if self.accelerator.is_main_process:
             _append(self.metrics, {"step": done.step, "loss": self.loss, "losses": losses, "lr": done.lr})
-            _append(self.timings, {"step": done.step, "seconds": round(self.seconds, 3), "input_tokens": self.inputs,
-                                   "learned_tokens": self.learned})
-        self.accelerator.log({"loss": self.loss, "lr": done.lr, "learned_tokens_per_second": rate,
-                              **{f"loss/{name}": loss for name, loss in losses.items()}}, step=done.step)
+            _append(
+                self.timings,
+                {
+                    "step": done.step,
+                    "seconds": round(self.seconds, 3),
+                    "input_tokens": self.inputs,
+                    "learned_tokens": self.learned,
+                },
+            )
+        self.accelerator.log(
+            {
+                "loss": self.loss,
+                "lr": done.lr,
+                "learned_tokens_per_second": rate,
+                **{f"loss/{name}": loss for name, loss in losses.items()},
+            },
+            step=done.step,
+        )
         each = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
         self.advance(1, f"loss {self.loss:.3f} ({each}), {rate:,.0f} tokens learned/s")
 

@@ -7,9 +7,9 @@ second target at a position whose next *input* is the connector of step two.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,9 @@ SHORTEST_PREFIX = 8  # tokens: a shorter common prefix is not worth a tree's mas
 
 @dataclass(frozen=True)
 class FormSequence:
-    """One form of one example before merging: inputs [T], targets (position, token, weight), encoder input [S]."""
+    """One form of one example before merging: inputs [T], targets (position, token, weight), encoder input
+    [S].
+    """
 
     form: int
     ids: tuple[int, ...]
@@ -76,15 +78,24 @@ class EncodedSet:
 
     def input_tokens(self) -> int:
         """Input positions of one pass over all samples, encoder inputs included."""
-        return sum(len(tree.ids) + (0 if tree.source is None else len(tree.source))
-                   for trees in self.samples for tree in trees)
+        return sum(
+            len(tree.ids) + (0 if tree.source is None else len(tree.source))
+            for trees in self.samples
+            for tree in trees
+        )
 
 
 class Encoder:
     """Renders forms for one student: the only place where text becomes ids, in training and in the walk."""
 
-    def __init__(self, tokens: SegmentTokenizer, start: int | None, answers: AnswerStyle = "text",
-                 max_length: int | None = None, share: Share = "chain") -> None:
+    def __init__(
+        self,
+        tokens: SegmentTokenizer,
+        start: int | None,
+        answers: AnswerStyle = "text",
+        max_length: int | None = None,
+        share: Share = "chain",
+    ) -> None:
         self.tokens = tokens
         self.start = start  # decoder start id: set for encoder-decoder students
         self.answers = answers
@@ -95,14 +106,18 @@ class Encoder:
         """Every sample's learned forms as token trees; over-long samples are dropped whole and counted."""
         forms = strategy.learned_forms()
         context = replace(context, render=self._rendered)
-        filled = [{kind: self._fill(strategy, draft, context) for kind, draft in sample.drafts.items()}
-                  for sample in samples]
+        filled = [
+            {kind: self._fill(strategy, draft, context) for kind, draft in sample.drafts.items()}
+            for sample in samples
+        ]
         self._warm(samples, filled, forms)
         dropped: Counter[str] = Counter()
         ids, encoded = [], []
         for sample, slots in zip(samples, filled, strict=True):
-            sequences = [self._sequence(at, form, sample.drafts[form.kind].example, slots[form.kind])
-                         for at, form in enumerate(forms)]
+            sequences = [
+                self._sequence(at, form, sample.drafts[form.kind].example, slots[form.kind])
+                for at, form in enumerate(forms)
+            ]
             if any(self.too_long(s.ids) or self.too_long(s.source or ()) for s in sequences):
                 dropped["longer than the student's context"] += 1
             elif not all(s.targets for s in sequences):
@@ -113,20 +128,22 @@ class Encoder:
         return EncodedSet(ids, encoded, forms, dropped)
 
     def prompt(self, form: Form, example: Example, slots: Slots) -> tuple[list[int] | None, list[int]]:
-        """What the student is given before the form's first target part: (encoder ids or None, decoder ids)."""
-        pieces = [self._part_ids(part, self._question_slots(example, slots), at == 0)
-                  for at, part in enumerate(form.source_segments())]
+        """What stands before the form's first target part: (encoder ids or None, decoder ids)."""
+        pieces = [
+            self._part_ids(part, self._question_slots(example, slots), at == 0)
+            for at, part in enumerate(form.source_segments())
+        ]
         source = [*self.tokens.before, *(i for piece in pieces for i in piece), *self.tokens.after]
         return (None, source) if self.start is None else (source, [self.start])
 
     def target(self, form: Form) -> list[Part]:
-        """The parts of a form's target. Behind a chat template the first begins a turn: its blank is dropped."""
+        """The parts of a form's target. Behind a chat template the first begins a turn, without its blank."""
         first, *rest = form.target
         return [replace(first, opening=True) if self.tokens.chat else first, *rest]
 
     def part_ids(self, part: Part, slots: Slots) -> tuple[int, ...]:
         """Ids of a target part whose slot, if any, is filled."""
-        return self._part_ids(part, dict(slots), first=part.opening)
+        return self._part_ids(part, slots, first=part.opening)
 
     def too_long(self, ids: Sequence[int]) -> bool:
         """Whether a sequence exceeds the student's context (or --max-length)."""
@@ -138,14 +155,19 @@ class Encoder:
         for part in self.target(form):
             piece = self.part_ids(part, slots)
             weights = _weights(part, slots, len(piece))
-            targets += [(len(ids) + at - 1, token, weight)
-                        for at, (token, weight) in enumerate(zip(piece, weights, strict=True)) if weight != 0]
+            targets += [
+                (len(ids) + at - 1, token, weight)
+                for at, (token, weight) in enumerate(zip(piece, weights, strict=True))
+                if weight != 0
+            ]
             ids += piece
         if form.eos and form.target[-1].weight != 0:
             targets.append((len(ids) - 1, self.tokens.stop, form.target[-1].weight))
         # Inputs behind the last target would be computed for nothing (the last learned token among them).
         used = max((position for position, _, _ in targets), default=-1) + 1
-        return FormSequence(index, tuple(ids[:used]), tuple(targets), None if source is None else tuple(source))
+        return FormSequence(
+            index, tuple(ids[:used]), tuple(targets), None if source is None else tuple(source)
+        )
 
     def _fill(self, strategy: Strategy, draft: Draft, context: FillContext) -> Slots:
         slots = strategy.fill(draft, context)
@@ -157,16 +179,20 @@ class Encoder:
     def _rendered(self, draft: Draft) -> str:
         return render_answer(draft.answer, draft.example.choices, self.answers)
 
-    def _question_slots(self, example: Example, slots: Slots) -> dict[str, SlotValue]:
+    def _question_slots(self, example: Example, slots: Slots) -> Mapping[Any, SlotValue]:
         return {**slots, "question": example.text()}
 
-    def _part_ids(self, part: Part, slots: dict[str, SlotValue], first: bool) -> tuple[int, ...]:
+    def _part_ids(self, part: Part, slots: Mapping[Any, SlotValue], first: bool) -> tuple[int, ...]:
         text = render(part.text, slots)
         if isinstance(text, Tokens):
             return text.ids
-        return self.tokens.first(text.lstrip() if part.opening else text) if first else self.tokens.segment(text)
+        return (
+            self.tokens.first(text.lstrip() if part.opening else text) if first else self.tokens.segment(text)
+        )
 
-    def _warm(self, samples: Sequence[Sample], filled: Sequence[dict[str, Slots]], forms: Sequence[Form]) -> None:
+    def _warm(
+        self, samples: Sequence[Sample], filled: Sequence[Mapping[Any, Slots]], forms: Sequence[Form]
+    ) -> None:
         first: set[str] = set()
         rest: set[str] = set()
         for sample, by_kind in zip(samples, filled, strict=True):
@@ -175,11 +201,13 @@ class Encoder:
                 for at, part in enumerate((*form.source_segments(), *self.target(form))):
                     text = render(part.text, slots)
                     if isinstance(text, str):
-                        (first if at == 0 or part.opening else rest).add(text.lstrip() if part.opening else text)
+                        (first if at == 0 or part.opening else rest).add(
+                            text.lstrip() if part.opening else text
+                        )
         self.tokens.warm(first, rest)
 
 
-def render(template: str, slots: dict[str, SlotValue]) -> SlotValue:
+def render(template: str, slots: Mapping[Any, SlotValue]) -> SlotValue:
     """A part's text with its slot filled. The blank before a slot belongs to it; ids stay ids."""
     for name, value in slots.items():
         mark = "{" + name + "}"
@@ -195,8 +223,8 @@ def render(template: str, slots: dict[str, SlotValue]) -> SlotValue:
 def merge(sequences: Sequence[FormSequence], share: Share) -> list[Encoded]:
     """Sequences of one example as trees that compute common prefixes once.
 
-    none: one tree a sequence (the plain reference). chain: a sequence that another one continues is merged into
-    it. tree: also sequences that branch after a long common prefix (needs ancestor attention).
+    none: one tree a sequence (the plain reference). chain: a sequence that another one continues is merged
+    into it. tree: also sequences that branch after a long common prefix (needs ancestor attention).
     """
     groups: list[list[FormSequence]] = []
     for sequence in sorted(sequences, key=lambda s: -len(s.ids)):
@@ -233,13 +261,21 @@ def _tree(group: Sequence[FormSequence]) -> Encoded:
                 parent.append(node)
             node = child
             nodes.append(node)
-        targets += [(nodes[position], token, sequence.form, weight) for position, token, weight in sequence.targets]
+        targets += [
+            (nodes[position], token, sequence.form, weight) for position, token, weight in sequence.targets
+        ]
     targets.sort(key=lambda target: target[0])
     positions, tokens, forms, weights = zip(*targets, strict=True)
     source = group[0].source
-    return Encoded(np.array(ids, np.int32), np.array(parent, np.int32), np.array(positions, np.int32),
-                   np.array(tokens, np.int32), np.array(forms, np.int32), np.array(weights, np.float32),
-                   None if source is None else np.array(source, np.int32))
+    return Encoded(
+        np.array(ids, np.int32),
+        np.array(parent, np.int32),
+        np.array(positions, np.int32),
+        np.array(tokens, np.int32),
+        np.array(forms, np.int32),
+        np.array(weights, np.float32),
+        None if source is None else np.array(source, np.int32),
+    )
 
 
 def _weights(part: Part, slots: Slots, length: int) -> Sequence[float]:

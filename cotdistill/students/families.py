@@ -1,4 +1,6 @@
-"""The one place that knows decoder-only from encoder-decoder: loading, collating and the loss of a micro-batch."""
+"""The one place that knows decoder-only from encoder-decoder: loading, collating and the loss of a
+micro-batch.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ class Student:
     @property
     def device(self) -> torch.device:
         """Where the model's inputs must be."""
-        return next(self.model.parameters()).device
+        found: torch.device = next(self.model.parameters()).device
+        return found
 
     @property
     def start(self) -> int | None:
@@ -80,8 +83,8 @@ class Student:
     def can_pack(self) -> bool:
         """Whether packed rows give the nll of their trees run alone, tried on this model and device.
 
-        Also in bfloat16 on a GPU, where another kernel runs: there rounding hides small leaks, so the distance must
-        be far smaller than that of a row packed *with* leakage.
+        Also in bfloat16 on a GPU, where another kernel runs: there rounding hides small leaks, so the
+        distance must be far smaller than that of a row packed *with* leakage.
         """
         layers = set(getattr(self.model.config, "layer_types", None) or ())
         known = layers <= {"full_attention", "sliding_attention"}
@@ -89,7 +92,9 @@ class Student:
             return False
         kind = self.device.type
         half = nullcontext() if kind == "cpu" else torch.autocast(kind, torch.bfloat16)
-        return self._packs_exactly(nullcontext(), TOLERANCE) and (kind == "cpu" or self._packs_exactly(half, 0.0))
+        return self._packs_exactly(nullcontext(), TOLERANCE) and (
+            kind == "cpu" or self._packs_exactly(half, 0.0)
+        )
 
     def _packs_exactly(self, precision: AbstractContextManager[Any], tolerance: float) -> bool:
         rows = _probe()
@@ -102,7 +107,9 @@ class Student:
             except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError):
                 return False  # a model that takes no registered attention, or hands its segments to nobody
             alone = torch.cat([self.token_nll(self.collate([row])) for row in _probe(cut=True)])
-        return float((packed - alone).abs().max()) <= max(tolerance, 0.1 * float((leaked - alone).abs().max()))
+        return float((packed - alone).abs().max()) <= max(
+            tolerance, 0.1 * float((leaked - alone).abs().max())
+        )
 
     @cached_property
     def head_is_linear(self) -> bool:
@@ -138,20 +145,38 @@ class Student:
         """Token trees padded on the right to the longest, or packed in one row, on the model's device."""
         trees = [row.tree for row in rows]
         inputs, kept = _packed(trees, self.device) if packed else self._padded(trees)
-        tokens, forms, coef = (np.concatenate(parts) for parts in (
-            [tree.tokens for tree in trees], [tree.forms for tree in trees], [row.coef for row in rows]))
-        batch = Batch(inputs, torch.from_numpy(kept), torch.from_numpy(tokens).long(), torch.from_numpy(forms).long(),
-                      torch.from_numpy(coef))
+        tokens, forms, coef = (
+            np.concatenate(parts)
+            for parts in (
+                [tree.tokens for tree in trees],
+                [tree.forms for tree in trees],
+                [row.coef for row in rows],
+            )
+        )
+        batch = Batch(
+            inputs,
+            torch.from_numpy(kept),
+            torch.from_numpy(tokens).long(),
+            torch.from_numpy(forms).long(),
+            torch.from_numpy(coef),
+        )
         return _to(batch, self.device)
 
     def token_nll(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
-        """The plain reference: negative log likelihood of every target from the model's own logits, float32 [N]."""
+        """The plain reference: negative log likelihood of every target from the model's own logits, float32
+        [N].
+        """
         with selected_head(self.model, batch.kept):
             logits = (model or self.model)(**batch.inputs, use_cache=False).logits
         return nll_of(logits.reshape(-1, logits.shape[-1]), batch.tokens)
 
-    def loss(self, batch: Batch, model: nn.Module | None = None,
-             reweight: Reweight | None = None, plain: bool = False) -> tuple[Tensor, Tensor]:
+    def loss(
+        self,
+        batch: Batch,
+        model: nn.Module | None = None,
+        reweight: Reweight | None = None,
+        plain: bool = False,
+    ) -> tuple[Tensor, Tensor]:
         """(sum of coef * nll to differentiate, coef * nll of every target without gradient [N])."""
         if not plain and self.head_is_linear:
             total, nll, coef = self._direct_loss(batch, model or self.model, reweight)
@@ -167,8 +192,9 @@ class Student:
         self.tokenizer.save_pretrained(folder)
 
     def _direct_loss(self, batch: Batch, model: nn.Module, reweight: Reweight | None) -> tuple[Tensor, ...]:
-        """The head answers with the loss instead of logits, inside the model's forward (DDP and FSDP rely on it)."""
-        head, found = self.model.get_output_embeddings(), []
+        """The head answers with the loss, not with logits, inside the model's forward as DDP needs it."""
+        head = self.model.get_output_embeddings()
+        found: list[Tensor] = []
 
         def answer(hidden: Tensor) -> Tensor:
             states = hidden.reshape(-1, hidden.shape[-1]).index_select(0, batch.kept)
@@ -185,20 +211,29 @@ class Student:
         if not all(tree.is_chain for tree in trees):
             raise ValueError("a branching token tree needs packed attention; encode with share='chain'")
         ids = _pad([tree.ids for tree in trees], self.tokens.pad)
-        # Causal positions never see what is padded behind them: only an encoder needs a mask. decoder_input_ids are
-        # the ids themselves; made from masked labels they would be erased (T5 shifts -100 into pad).
+        # Causal positions never see what is padded behind them: only an encoder needs a mask.
+        # decoder_input_ids are the ids themselves; made from masked labels they would be erased (T5 shifts
+        # -100 into pad).
         inputs = {"decoder_input_ids" if self.encoder_decoder else "input_ids": ids}
         if self.encoder_decoder:
             sources = [tree.source for tree in trees if tree.source is not None]
             inputs["input_ids"] = _pad(sources, self.tokens.pad)
             inputs["attention_mask"] = _mask([len(source) for source in sources])
-        kept = np.concatenate([tree.positions.astype(np.int64) + at * ids.shape[1] for at, tree in enumerate(trees)])
+        kept = np.concatenate(
+            [tree.positions.astype(np.int64) + at * ids.shape[1] for at, tree in enumerate(trees)]
+        )
         return inputs, kept
 
 
-def load_student(name: str, dtype: str = "float32", device: str = "cpu", trust_remote_code: bool = False,
-                 quantize: Literal["8bit", "4bit"] | None = None, chat: bool = False) -> Student:
-    """A student by local path or hub name, or the embedded demo base; any Auto-class model of either family."""
+def load_student(
+    name: str,
+    dtype: str = "float32",
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+    quantize: Literal["8bit", "4bit"] | None = None,
+    chat: bool = False,
+) -> Student:
+    """A student by path or hub name, or the embedded demo base; any Auto-class model of either family."""
     torch.set_flush_denormal(True)  # tiny activations cost up to 2.5x on a CPU, and carry nothing
     where = str(demo_model("base")) if name == DEMO else name
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
@@ -211,7 +246,9 @@ def load_student(name: str, dtype: str = "float32", device: str = "cpu", trust_r
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, ImportError) as error:
         raise Unavailable(f"cannot load the model {name!r}: {_first_line(error)}") from error
-    return Student((model if quantize else model.to(device)).eval(), tokenizer, chat)
+    if quantize is None:
+        model = model.to(torch.device(device))  # type: ignore[arg-type]
+    return Student(model.eval(), tokenizer, chat)
 
 
 def demo_model(role: str) -> Path:
@@ -223,8 +260,8 @@ def demo_model(role: str) -> Path:
 def selected_head(model: Any, kept: Tensor) -> Iterator[None]:
     """Only the kept flat positions [N] reach the language-model head; logits come back as [N, V].
 
-    A hook in front of the head instead of a head run by hand: scaling before it (T5) and soft-capping after it
-    (Gemma 2) stay the model's own, and it works through DDP's forward.
+    A hook in front of the head instead of a head run by hand: scaling before it (T5) and soft-capping after
+    it (Gemma 2) stay the model's own, and it works through DDP's forward.
     """
 
     def select(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -248,8 +285,9 @@ def quantization(bits: Literal["8bit", "4bit"]) -> Any:
     if find_spec("bitsandbytes") is None:
         raise missing_extra("quantized", f"an {bits} base")
     if bits == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+    nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}
+    return BitsAndBytesConfig(**nf4)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -294,7 +332,10 @@ def _row(ids: Sequence[int], parent: Any, first: int) -> Row:
     positions = np.arange(first, len(ids), dtype=np.int32)
     tokens = np.array(ids[first:], np.int32) % 7 + 1
     ones = np.ones(len(positions), np.float32)
-    return Row(Encoded(np.array(ids, np.int32), parent, positions, tokens, np.zeros_like(positions), ones, None), ones)
+    return Row(
+        Encoded(np.array(ids, np.int32), parent, positions, tokens, np.zeros_like(positions), ones, None),
+        ones,
+    )
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:
@@ -306,7 +347,9 @@ def _packed(trees: Sequence[Encoded], device: torch.device) -> tuple[dict[str, A
     ids = torch.from_numpy(np.concatenate([tree.ids for tree in trees])).long()
     layout: Segments = segments(trees, device)
     offsets = np.cumsum([0, *layout.lengths[:-1]])
-    kept = np.concatenate([tree.positions.astype(np.int64) + at for tree, at in zip(trees, offsets, strict=True)])
+    kept = np.concatenate(
+        [tree.positions.astype(np.int64) + at for tree, at in zip(trees, offsets, strict=True)]
+    )
     return {"input_ids": ids[None], "position_ids": layout.depth[None], "segments": layout}, kept
 
 
@@ -326,8 +369,13 @@ def _to(batch: Batch, device: torch.device) -> Batch:
     def move(value: Any) -> Any:
         return moved(value, device) if isinstance(value, Tensor) else value
 
-    return Batch({name: move(value) for name, value in batch.inputs.items()}, move(batch.kept), move(batch.tokens),
-                 move(batch.forms), move(batch.coef))
+    return Batch(
+        {name: move(value) for name, value in batch.inputs.items()},
+        move(batch.kept),
+        move(batch.tokens),
+        move(batch.forms),
+        move(batch.coef),
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from cotdistill.students.families import Student
 
 @dataclass(frozen=True)
 class Lora:
-    """Rank, scale and what is adapted. `target` None: peft's own mapping, as fixed names fail on T5 or GPT-2."""
+    """Rank, scale and what is adapted. `target` None: peft's mapping, as fixed names fail on T5 or GPT-2."""
 
     r: int = 64
     alpha: int = 32
@@ -25,11 +25,18 @@ def parse_lora(text: str) -> Lora:
     for pair in text.split(","):
         name, given, value = pair.strip().partition("=")
         if not given or name not in Lora.__dataclass_fields__:
-            raise UsageError(f"--lora takes r=N,alpha=N[,dropout=X][,target=NAME+NAME], not {pair!r}"
-                             f"{did_you_mean(name, Lora.__dataclass_fields__)}")
+            raise UsageError(
+                f"--lora takes r=N,alpha=N[,dropout=X][,target=NAME+NAME], not {pair!r}"
+                f"{did_you_mean(name, Lora.__dataclass_fields__)}"
+            )
         try:
-            values[name] = (tuple(value.split("+")) if name == "target" else
-                            float(value) if name == "dropout" else int(value))
+            values[name] = (
+                tuple(value.split("+"))
+                if name == "target"
+                else float(value)
+                if name == "dropout"
+                else int(value)
+            )
         except ValueError:
             raise UsageError(f"--lora {name} takes a number, not {value!r}") from None
     return Lora(**values)
@@ -49,8 +56,13 @@ def attach(student: Student, lora: Lora, seed: int = 0) -> None:
     kind = peft.TaskType.SEQ_2_SEQ_LM if student.encoder_decoder else peft.TaskType.CAUSAL_LM
     if getattr(student.model, "is_quantized", False):
         student.model = peft.prepare_model_for_kbit_training(student.model, use_gradient_checkpointing=False)
-    settings = peft.LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, task_type=kind,
-                               target_modules=list(lora.target) if lora.target else None)
+    settings = peft.LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        task_type=kind,
+        target_modules=list(lora.target) if lora.target else None,
+    )
     try:
         student.model = peft.get_peft_model(student.model, settings)
     except ValueError as error:

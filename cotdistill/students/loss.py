@@ -1,7 +1,7 @@
 """The one loss: sum of coef * nll over targets. A plain reference, and the same in chunks with its gradient.
 
-Of V logits a target needs one and their log-sum-exp, so no more than a chunk of logits rows is ever held: the chunk
-is turned into its own gradient in place, and the head's gradients are done when the forward pass is.
+Of V logits a target needs one and their log-sum-exp, so no more than a chunk of logits rows is ever held: the
+chunk is turned into its own gradient in place, and the head's gradients are done when the forward pass is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from torch import Tensor
 
 from cotdistill.strategies.forms import Reweight
 
-CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 512 << 20}  # of float32 logits; on a CPU about what its last cache holds
+CHUNK_BYTES = {
+    "cpu": 32 << 20,
+    "cuda": 512 << 20,
+}  # of float32 logits; on a CPU about what its last cache holds
 
 
 def nll_of(logits: Tensor, tokens: Tensor) -> Tensor:
@@ -24,11 +27,18 @@ def nll_of(logits: Tensor, tokens: Tensor) -> Tensor:
     return wide.logsumexp(-1) - wide.gather(1, tokens[:, None])[:, 0]
 
 
-def weighted_nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, coef: Tensor,
-                 reweight: Reweight | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def weighted_nll(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    tokens: Tensor,
+    coef: Tensor,
+    reweight: Reweight | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """A linear head's (sum of coef * nll; nll [N]; coef [N]), the last two without gradient.
 
-    hidden [N, D], weight [V, D], bias [V]. `reweight` sees the nll first, which costs one more matrix product.
+    hidden [N, D], weight [V, D], bias [V]. `reweight` sees the nll first, which costs one more matrix
+    product.
     """
     if reweight is not None:
         with torch.no_grad():
@@ -36,23 +46,25 @@ def weighted_nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Te
             for part, logits, _ in _chunks(hidden, _cast(hidden, weight), bias):
                 nll[part] = _softmax_nll(logits, tokens[part])[1]
             coef = reweight(coef, nll)
-    total, nll = _WeightedNll.apply(hidden, weight, bias, tokens, coef)
+    total, nll = _WeightedNll.apply(hidden, weight, bias, tokens, coef)  # type: ignore[no-untyped-call]
     return total, nll, coef
 
 
 class _WeightedNll(torch.autograd.Function):
     """Forward computes the gradient too, for an upstream gradient of 1; backward only scales it.
 
-    Every row has its own coef, folded in before the products: a kernel that scales all rows by one gradient is wrong.
+    Every row has its own coef, folded in before the products: a kernel that scales all rows by one gradient
+    is wrong.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor,
-                coef: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, coef: Tensor
+    ) -> tuple[Tensor, Tensor]:
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         head = _cast(hidden, weight)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
-        grad_weight = torch.zeros_like(weight) if needs_weight else None
+        grad_weight = torch.empty_like(weight) if needs_weight else None
         grad_bias = torch.zeros_like(bias) if needs_bias and bias is not None else None
         nll = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
         for part, logits, states in _chunks(hidden, head, bias):
@@ -63,7 +75,7 @@ class _WeightedNll(torch.autograd.Function):
             if grad_hidden is not None:
                 grad_hidden[part] = narrow @ head
             if grad_weight is not None:
-                _add_product(grad_weight, narrow.t(), states)
+                _add_product(grad_weight, narrow.t(), states, first=part.start == 0)
             if grad_bias is not None:
                 grad_bias += slope.sum(0).to(grad_bias.dtype)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
@@ -80,8 +92,9 @@ class _WeightedNll(torch.autograd.Function):
 
 
 def _chunks(hidden: Tensor, head: Tensor, bias: Tensor | None) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """For each chunk of rows: where it lies, its logits in float32, its hidden states as the head takes them."""
-    size = max(1, CHUNK_BYTES.get(hidden.device.type, 256 << 20) // (4 * len(head)))
+    """For each chunk of rows: where it lies, its float32 logits, its hidden states as the head takes them."""
+    most = max(1, CHUNK_BYTES.get(hidden.device.type, 256 << 20) // (4 * len(head)))
+    size = -(-len(hidden) // -(-len(hidden) // most))  # even chunks: a thin last one is a slow matrix product
     for first in range(0, len(hidden), size):
         part = slice(first, first + size)
         states = hidden[part].to(head.dtype)
@@ -106,8 +119,11 @@ def _cast(hidden: Tensor, weight: Tensor) -> Tensor:
     return weight.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else weight
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    if total.dtype == left.dtype:
+def _add_product(total: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
+    """total += left @ right, or = for the first product of a sum that was never set to zero."""
+    if first:
+        total.copy_(left @ right) if total.dtype != left.dtype else torch.mm(left, right, out=total)
+    elif total.dtype == left.dtype:
         total.addmm_(left, right)
     else:
         total.add_(left @ right)

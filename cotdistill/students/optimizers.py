@@ -17,12 +17,22 @@ def optimizer_for(model: Any, config: DistillConfig) -> torch.optim.Optimizer:
         from transformers.optimization import Adafactor
 
         # SCOTT's settings: a given rate, neither relative steps nor parameter scaling.
-        return Adafactor(trained, lr=config.lr, scale_parameter=False, relative_step=False, warmup_init=False,
-                         weight_decay=config.weight_decay)
-    groups = [{"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-              {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, betas=config.betas,
-                             fused=True)
+        made: torch.optim.Optimizer = Adafactor(  # type: ignore[no-untyped-call]
+            trained,
+            lr=config.lr,
+            scale_parameter=False,
+            relative_step=False,
+            warmup_init=False,
+            weight_decay=config.weight_decay,
+        )
+        return made
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.lr, betas=config.betas, fused=True
+    )
 
 
 def learning_rate(config: DistillConfig, step: int, steps: int) -> float:
@@ -31,4 +41,7 @@ def learning_rate(config: DistillConfig, step: int, steps: int) -> float:
     if step < warm:
         return config.lr * (step + 1) / warm
     done = (step - warm) / max(1, steps - warm)
-    return config.lr * {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + cos(pi * done))}[config.schedule]
+    return (
+        config.lr
+        * {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + cos(pi * done))}[config.schedule]
+    )

@@ -1,4 +1,5 @@
-"""Segment-wise tokenisation: a sequence's ids are its segments' ids joined, never text re-tokenised and sliced.
+"""Segment-wise tokenisation: a sequence's ids are its segments' ids joined, never text re-tokenised and
+sliced.
 
 A segment's ids are those it gets after a fixed neutral prefix, the prefix's ids removed: tokenizers that
 prepend a blank (Llama 2) would otherwise split " So" into two. The first segment of a sequence has no prefix.
@@ -13,7 +14,10 @@ from cotdistill.console import warn_once
 from cotdistill.errors import UsageError
 
 NEUTRAL = "x"
-ASKED, ANSWERED = "<<asked>>", "<<answered>>"  # stand-ins for the two turns while a chat template is taken apart
+ASKED, ANSWERED = (
+    "<<asked>>",
+    "<<answered>>",
+)  # stand-ins for the two turns while a chat template is taken apart
 
 
 class SegmentTokenizer:
@@ -30,7 +34,7 @@ class SegmentTokenizer:
         bare, full = self._ids([NEUTRAL])[0], tokenizer(NEUTRAL)["input_ids"]
         at = _find(bare, full)
         self.before: list[int] = full[:at]
-        self.after: list[int] = full[at + len(bare):] if encoder_decoder else []
+        self.after: list[int] = full[at + len(bare) :] if encoder_decoder else []
         if tokenizer.eos_token_id is None:
             raise UsageError("the student's tokenizer has no end-of-sequence token; a target could never end")
         self.stop: int = tokenizer.eos_token_id
@@ -41,7 +45,9 @@ class SegmentTokenizer:
             self._take_template_apart()
 
     def warm(self, first: Iterable[str], rest: Iterable[str]) -> None:
-        """Tokenise many segments in two batches (the fast tokenizers' strength); `segment` then looks them up."""
+        """Tokenise many segments in two batches (the fast tokenizers' strength); `segment` then looks them
+        up.
+        """
         for is_first, texts in ((True, first), (False, rest)):
             new = list({text for text in texts if (is_first, text) not in self._cache})
             if new:
@@ -67,7 +73,9 @@ class SegmentTokenizer:
 
     def text(self, ids: Iterable[int]) -> str:
         """Text of generated ids, special tokens left out, blanks as generated."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return str(
+            self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
 
     def _take_template_apart(self) -> None:
         """before, after and stop from the chat template, as it is written: no marker is added or removed."""
@@ -75,34 +83,40 @@ class SegmentTokenizer:
             raise UsageError("the student's tokenizer has no chat template; leave --chat out")
         turns = [{"role": "user", "content": ASKED}]
         asked = self._render(turns, add_generation_prompt=True)
-        closed = self._render([*turns, {"role": "assistant", "content": ANSWERED}], add_generation_prompt=False)
+        closed = self._render(
+            [*turns, {"role": "assistant", "content": ANSWERED}], add_generation_prompt=False
+        )
         if asked.count(ASKED) != 1 or closed.count(ANSWERED) != 1:
             raise UsageError("the student's chat template changes or repeats its messages; leave --chat out")
         head, tail = asked.split(ASKED)
         if "think" in tail:
-            warn_once(f"the chat template opens the assistant's turn with {tail.strip()!r}; targets follow it as it is")
+            warn_once(f"the chat template opens the answer with {tail.strip()!r}; targets follow it as it is")
         self.before, self.after = self._ids([head])[0] if head else [], self._ids([tail])[0] if tail else []
-        # A template may begin the answer on a new line or after a blank of its own; the target then brings none.
+        # A template may begin the answer on a new line or after a blank of its own; the target then brings
+        # none.
         ending = self._ids([closed.split(ANSWERED)[1].lstrip()])[0]
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
         self.stop = next((token for token in ending if token in special), self.stop)
 
     def _render(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, return_dict=False,
-                                                      add_generation_prompt=add_generation_prompt))
+        return str(
+            self.tokenizer.apply_chat_template(
+                turns, tokenize=False, return_dict=False, add_generation_prompt=add_generation_prompt
+            )
+        )
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         return list(self.tokenizer(texts, add_special_tokens=False)["input_ids"]) if texts else []
 
     def _without_prefix(self, text: str, ids: list[int]) -> list[int]:
         if ids[: len(self._prefix)] == self._prefix:
-            return ids[len(self._prefix):]
+            return ids[len(self._prefix) :]
         # The tokenizer merged the prefix into the segment: alone is the only reading left.
         return self._ids([text])[0]
 
 
 def _find(part: list[int], whole: list[int]) -> int:
     for at in range(len(whole) - len(part) + 1):
-        if whole[at:at + len(part)] == part:
+        if whole[at : at + len(part)] == part:
             return at
     return len(whole)

@@ -1,7 +1,7 @@
 """The one training loop: `(coef * nll).sum().backward()` for every strategy, family and device.
 
-Nothing but the step number is state: data order, dropout and learning rate are functions of (seed, step), so a
-run killed at any moment and started again equals the uninterrupted one, bit for bit on the CPU.
+Nothing but the step number is state: data order, dropout and learning rate are functions of (seed, step), so
+a run killed at any moment and started again equals the uninterrupted one, bit for bit on the CPU.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from cotdistill.config import DistillConfig
 from cotdistill.console import progress
 from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.seeds import derive
-from cotdistill.students import checkpoints
 from cotdistill.strategies.forms import Reweight
+from cotdistill.students import checkpoints
 from cotdistill.students.attention import PACKED, using_attention
 from cotdistill.students.batches import Row, for_rank, micro_batches, step_indices, step_rows
 from cotdistill.students.curves import Curves
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
-from cotdistill.students.memory import OutOfMemory, TokenBudget, out_of_memory_raised
+from cotdistill.students.memory import OutOfMemory, TokenBudget, keep_freed_memory, out_of_memory_raised
 from cotdistill.students.optimizers import learning_rate, optimizer_for
 
 GIB = 1 << 30
@@ -52,8 +52,15 @@ class Trained:
     dev_accuracy: float | None = None
 
 
-def train(student: Student, data: EncodedSet, config: DistillConfig, folder: Path, reweight: Reweight | None = None,
-          dev_accuracy: DevAccuracy | None = None, plain: bool = False) -> Trained:
+def train(
+    student: Student,
+    data: EncodedSet,
+    config: DistillConfig,
+    folder: Path,
+    reweight: Reweight | None = None,
+    dev_accuracy: DevAccuracy | None = None,
+    plain: bool = False,
+) -> Trained:
     """Train `student` in place on `data`; write metrics.jsonl, timings.jsonl and checkpoints under `folder`.
 
     `reweight`: (coef, nll) -> coef. `dev_accuracy` chooses the weights that are kept and may stop early.
@@ -72,9 +79,16 @@ def total_steps(config: DistillConfig, examples: int) -> int:
 class Loop:
     """A run's moving parts; `run` is a whole run, `advance` some of its steps (benchmarks take turns)."""
 
-    def __init__(self, student: Student, data: EncodedSet, config: DistillConfig, folder: Path,
-                 reweight: Reweight | None = None, dev_accuracy: DevAccuracy | None = None,
-                 plain: bool = False) -> None:
+    def __init__(
+        self,
+        student: Student,
+        data: EncodedSet,
+        config: DistillConfig,
+        folder: Path,
+        reweight: Reweight | None = None,
+        dev_accuracy: DevAccuracy | None = None,
+        plain: bool = False,
+    ) -> None:
         self.student, self.data, self.config, self.folder = student, data, config, folder
         self.reweight, self.dev_accuracy = reweight, dev_accuracy
         self.packed = not plain and student.can_pack
@@ -85,7 +99,11 @@ class Loop:
         optimizer = optimizer_for(student.model, config)
         self.progress = checkpoints.restore(self.checkpoints, student.model, optimizer)
         limit = None if config.max_memory is None else int(config.max_memory * GIB)
-        self.budget = TokenBudget(self.accelerator.device, self.progress.token_budget or config.token_budget, limit)
+        self.budget = TokenBudget(
+            self.accelerator.device, self.progress.token_budget or config.token_budget, limit
+        )
+        if self.accelerator.device.type == "cpu":
+            keep_freed_memory()
         if config.checkpoint_activations:
             self.budget.checkpoint_activations(student.model)
         if config.compile:
@@ -105,8 +123,15 @@ class Loop:
             self.advance(self.steps - started, curves)
         self.accelerator.end_training()
         best = self._finish()
-        return Trained(self.progress.step, curves.loss, curves.seconds, self.accelerator.num_processes, curves.inputs,
-                       started, *best)
+        return Trained(
+            self.progress.step,
+            curves.loss,
+            curves.seconds,
+            self.accelerator.num_processes,
+            curves.inputs,
+            started,
+            *best,
+        )
 
     def advance(self, steps: int, curves: Curves | None = None) -> None:
         """Up to `steps` optimizer steps, with the evaluations and checkpoints that fall due."""
@@ -143,23 +168,35 @@ class Loop:
                 break
             except OutOfMemory as error:
                 if self.accelerator.num_processes > 1:  # the others would wait for this one's gradients
-                    raise Unavailable(f"out of memory in one of {self.accelerator.num_processes} processes ({error}); "
-                                      "set a smaller --token-budget") from error
+                    raise Unavailable(
+                        f"out of memory in one of {self.accelerator.num_processes} processes ({error}); "
+                        "set a smaller --token-budget"
+                    ) from error
                 self.optimizer.zero_grad(set_to_none=True)
                 self.budget.shrink(self.student.model, error)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step, self.progress.token_budget = step + 1, self.budget.tokens
-        curves.add(step + 1, self.accelerator.reduce(by_form, "sum"), lr, sum(row.tokens for row in rows),
-                   sum(len(row.coef) for row in rows))
+        curves.add(
+            step + 1,
+            self.accelerator.reduce(by_form, "sum"),
+            lr,
+            sum(row.tokens for row in rows),
+            sum(len(row.coef) for row in rows),
+        )
 
     def _accumulate(self, rows: list[Row]) -> Tensor:
-        """Gradients of one optimizer step over this process's micro-batches; the loss share of each form [forms]."""
+        """Gradients of one optimizer step over this process's micro-batches; the loss share of each form
+        [forms].
+        """
         accelerator = self.accelerator
         ranks = accelerator.num_processes
-        batches = list(for_rank(micro_batches(rows, self.budget.tokens, self.packed, ranks),
-                                accelerator.process_index, ranks))
+        batches = list(
+            for_rank(
+                micro_batches(rows, self.budget.tokens, self.packed, ranks), accelerator.process_index, ranks
+            )
+        )
         by_form = torch.zeros(len(self.data.forms), device=accelerator.device)
         for at, batch_rows in enumerate(batches):
             batch = self.student.collate(batch_rows, self.packed)
@@ -182,7 +219,9 @@ class Loop:
         return every is not None and (step % every == 0 or step == self.steps or self.progress.stopped)
 
     def _evaluate(self, curves: Curves) -> None:
-        """Generated dev accuracy; the best weights are kept, and `patience` evaluations without a better one stop."""
+        """Generated dev accuracy; the best weights are kept, and `patience` evaluations without a better one
+        stop.
+        """
         assert self.dev_accuracy is not None
         found = [0.0]
         if self.accelerator.is_main_process:
@@ -193,18 +232,29 @@ class Loop:
         accuracy = broadcast_object_list(found)[0]
         curves.dev(self.progress.step, accuracy)
         if accuracy > self.progress.best:
-            self.progress.best, self.progress.best_step, self.progress.waited = accuracy, self.progress.step, 0
+            self.progress.best, self.progress.best_step, self.progress.waited = (
+                accuracy,
+                self.progress.step,
+                0,
+            )
             if self.accelerator.is_main_process:
                 checkpoints.save_best(self.checkpoints, self.student.model)
         else:
             self.progress.waited += 1
-            self.progress.stopped = self.config.patience is not None and self.progress.waited >= self.config.patience
+            self.progress.stopped = (
+                self.config.patience is not None and self.progress.waited >= self.config.patience
+            )
 
     def _save(self) -> None:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            checkpoints.save(self.checkpoints, self.student.model, self.optimizer, self.progress,
-                             self.config.keep_checkpoints)
+            checkpoints.save(
+                self.checkpoints,
+                self.student.model,
+                self.optimizer,
+                self.progress,
+                self.config.keep_checkpoints,
+            )
 
     def _finish(self) -> tuple[int, float] | tuple[None, None]:
         """Leave the trained (or the best) weights in the student."""
@@ -213,7 +263,7 @@ class Loop:
             self.student.model = type(self.student.model)(self.student.model.config)
             self.student.model.load_state_dict(whole)
         else:
-            self.student.model = self.accelerator.unwrap_model(self.model)
+            self.student.model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.student.model.eval()
         if self.dev_accuracy is None:
             return None, None
@@ -231,19 +281,27 @@ def _accelerator(student: Student, config: DistillConfig, folder: Path) -> Accel
     precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
     AcceleratorState._reset_state()  # a process may train several students, each in its own precision
     try:
-        made = Accelerator(cpu=config.device == "cpu", mixed_precision=precision, log_with=list(config.track) or None,
-                           project_dir=folder / "track" if config.track else None)
+        made = Accelerator(
+            cpu=config.device == "cpu",
+            mixed_precision=precision,
+            log_with=list(config.track) or None,
+            project_dir=folder / "track" if config.track else None,
+        )
     except ValueError as error:
         raise UsageError(f"--dtype {config.dtype}: {error}") from error
     fsdp = made.distributed_type == DistributedType.FSDP
     if fsdp and (config.checkpoint_every or config.dev):
-        raise UsageError("checkpoints and --dev are not available under FSDP; run with DDP, or leave them out")
-    made.init_trackers("cotdistill", {key: str(value) for key, value in config.model_dump(mode="json").items()})
+        raise UsageError(
+            "checkpoints and --dev are not available under FSDP; run with DDP, or leave them out"
+        )
+    made.init_trackers(
+        "cotdistill", {key: str(value) for key, value in config.model_dump(mode="json").items()}
+    )
     return made
 
 
 def _compile_layers(model: Any) -> None:
-    """torch.compile, layer by layer: one compilation serves all, and lengths may differ from batch to batch."""
+    """torch.compile, layer by layer: one compilation serves all, and lengths may differ by batch."""
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     for module in model.modules():

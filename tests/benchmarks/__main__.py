@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [NAME...]`: run the benchmarks, all or some, and keep their tables in results/."""
+"""`python -m tests.benchmarks [NAME...]`: run all benchmarks or some; their tables are kept in results/."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ FOLDER = Path(__file__).parent
 
 def names() -> list[str]:
     """Every module of this folder that can be run as a benchmark."""
-    return sorted(path.stem for path in FOLDER.glob("*.py")
-                  if path.name != "__main__.py" and '__name__ == "__main__"' in path.read_text())
+    return sorted(
+        path.stem
+        for path in FOLDER.glob("*.py")
+        if path.name != "__main__.py" and '__name__ == "__main__"' in path.read_text()
+    )
 
 
 def main(chosen: list[str]) -> int:
@@ -22,8 +25,11 @@ def main(chosen: list[str]) -> int:
         print(f"no benchmark {sorted(unknown)}; there are {', '.join(names())}", file=sys.stderr)
         return 2
     environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **os.environ}
-    missed = [name for name in chosen or names()
-              if subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], env=environment).returncode]
+    missed = [
+        name
+        for name in chosen or names()
+        if subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], env=environment).returncode
+    ]
     print(f"missed a bar or failed: {', '.join(missed)}" if missed else "every bar reached")
     return 1 if missed else 0
 

@@ -7,14 +7,16 @@ from typing import Any
 import torch
 
 from cotdistill.data.records import Item
-from cotdistill.students.batches import micro_batches, step_rows
 from cotdistill.students.attention import PACKED, using_attention
+from cotdistill.students.batches import micro_batches, step_rows
 from cotdistill.students.families import Student
 from tests.benchmarks.workload import encoded
 
 
 def gradient_distance(student: Student, strategy: str, rows: list[Item], **params: Any) -> float:
-    """|fast - reference| / |reference| over all weights: one step's gradient, one sequence at a time, full logits."""
+    """|fast - reference| / |reference| over all weights: one step's gradient, one sequence at a time, full
+    logits.
+    """
     model = student.model.eval()
     reference = encoded(student, strategy, rows, "none", **params)
     for row in step_rows(reference.samples, reference.forms):
@@ -23,8 +25,12 @@ def gradient_distance(student: Student, strategy: str, rows: list[Item], **param
         if tree.source is None:
             logits = model(input_ids=ids).logits[0]
         else:
-            logits = model(input_ids=torch.from_numpy(tree.source).long()[None], decoder_input_ids=ids).logits[0]
-        chosen = logits.log_softmax(-1)[torch.from_numpy(tree.positions).long(), torch.from_numpy(tree.tokens).long()]
+            logits = model(
+                input_ids=torch.from_numpy(tree.source).long()[None], decoder_input_ids=ids
+            ).logits[0]
+        chosen = logits.log_softmax(-1)[
+            torch.from_numpy(tree.positions).long(), torch.from_numpy(tree.tokens).long()
+        ]
         (coef * -chosen).sum().backward()
     wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
     model.zero_grad()

@@ -1,4 +1,6 @@
-"""What must not grow: seconds an example with the data, encoding against the tokenizer, the start against imports."""
+"""What must not grow: seconds an example with the data, encoding against the tokenizer, the start against
+imports.
+"""
 
 from __future__ import annotations
 
@@ -49,14 +51,23 @@ def seconds_an_example(rounds: int = 5) -> tuple[float, float]:
 
 
 def encoding(rows: int = 50_000) -> tuple[float, float]:
-    """CPU seconds of our encoding of `rows` CasCoD rows and of one batch call of the tokenizer on the same texts."""
+    """CPU seconds of our encoding of `rows` CasCoD rows and of one batch call of the tokenizer on the same
+    texts.
+    """
     made, strategy = items(1000), create("cascod")
-    many = [row.model_copy(update={"id": f"{row.id}-{copy}", "question": f"{row.question} aaaa{copy}"})
-            for copy in range(rows // 1000) for row in made]
+    many = [
+        row.model_copy(update={"id": f"{row.id}-{copy}", "question": f"{row.question} aaaa{copy}"})
+        for copy in range(rows // 1000)
+        for row in made
+    ]
     samples, _ = join(many, strategy)
     tokenizer = words()
-    texts = [f"{sample.drafts['factual'].example.text()}\nRationale: {sample.drafts['factual'].rationale}\nTherefore, "
-             f"the answer is {sample.drafts['factual'].answer}" for sample in samples]
+    texts = [
+        f"{sample.drafts['factual'].example.text()}\nRationale: {sample.drafts['factual'].rationale}\n"
+        "Therefore, "
+        f"the answer is {sample.drafts['factual'].answer}"
+        for sample in samples
+    ]
     began = time.process_time()
     tokenizer(texts)
     batch = time.process_time() - began
@@ -67,14 +78,33 @@ def encoding(rows: int = 50_000) -> tuple[float, float]:
 
 
 def start() -> tuple[float, float]:
-    """CPU seconds of a whole one-step `distill`, and of importing torch and transformers and loading its model."""
+    """CPU seconds of a whole one-step `distill`, and of importing torch and transformers and loading its
+    model.
+    """
     folder = Path(tempfile.mkdtemp())
     llama().save(folder / "base")
     (folder / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(8)))
-    load = (f"import torch, transformers as t; t.AutoModelForCausalLM.from_pretrained({str(folder / 'base')!r}); "
-            f"t.AutoTokenizer.from_pretrained({str(folder / 'base')!r})")
-    command = ["-m", "cotdistill", "distill", str(folder / "rows.jsonl"), "--strategy", "cascod", "--student",
-               str(folder / "base"), "--steps", "1", "--batch-size", "1", "--device", "cpu", "--out"]
+    load = (
+        f"import torch, transformers as t; t.AutoModelForCausalLM.from_pretrained({str(folder / 'base')!r}); "
+        f"t.AutoTokenizer.from_pretrained({str(folder / 'base')!r})"
+    )
+    command = [
+        "-m",
+        "cotdistill",
+        "distill",
+        str(folder / "rows.jsonl"),
+        "--strategy",
+        "cascod",
+        "--student",
+        str(folder / "base"),
+        "--steps",
+        "1",
+        "--batch-size",
+        "1",
+        "--device",
+        "cpu",
+        "--out",
+    ]
     spent: list[list[float]] = [[], []]
     for turn in range(4):
         spent[0].append(_child([*command, str(folder / f"run{turn}")]))
@@ -95,14 +125,18 @@ def main() -> bool:
     torch.set_flush_denormal(True)
     found: dict[str, Any] = {}
     for name, measure, bar, what in (
-            ("flat", seconds_an_example, FLAT, "s an example, 1k and 50k rows"),
-            ("encoding", encoding, TOKENIZER, "s to encode 50k rows, and the tokenizer's batch call"),
-            ("start", start, START, "s of a one-step distill, and of imports and loading")):
+        ("flat", seconds_an_example, FLAT, "s an example, 1k and 50k rows"),
+        ("encoding", encoding, TOKENIZER, "s to encode 50k rows, and the tokenizer's batch call"),
+        ("start", start, START, "s of a one-step distill, and of imports and loading"),
+    ):
         one, other = measure()
         ratio = other / one if name == "flat" else one / other
         found[name] = {"seconds": [one, other], "ratio": ratio, "bar": bar}
-        print(f"{name:9} {one:.4g} {other:.4g} {what}: {ratio:.2f} (at most {bar})"
-              + ("" if ratio <= bar else "  MISSED"), flush=True)
+        print(
+            f"{name:9} {one:.4g} {other:.4g} {what}: {ratio:.2f} (at most {bar})"
+            + ("" if ratio <= bar else "  MISSED"),
+            flush=True,
+        )
     RESULTS.mkdir(exist_ok=True)
     kept = {"torch": torch.__version__, "found": found}
     (RESULTS / f"growth-{date.today().isoformat()}.json").write_text(json.dumps(kept, indent=1) + "\n")

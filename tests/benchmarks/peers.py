@@ -1,7 +1,7 @@
 """The peers: the papers' loops, what a user would write, HF Trainer and TRL, each at its fair settings.
 
-All read the same rows as next-token labels, made from our encoder's unshared sequences. Nothing of this is used
-outside the benchmarks.
+All read the same rows as next-token labels, made from our encoder's unshared sequences. Nothing of this is
+used outside the benchmarks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ Advance = Callable[[int], None]
 
 
 def labelled(tree: Encoded) -> tuple[list[int], list[int]]:
-    """A sequence and its next-token labels (IGNORE where nothing is scored), as every other trainer wants them."""
+    """A sequence and its next-token labels (IGNORE where nothing is scored), as every other trainer wants
+    them.
+    """
     ids = [*tree.ids.tolist(), int(tree.tokens[tree.positions.argmax()])]
     labels = [IGNORE] * len(ids)
     for position, token in zip(tree.positions.tolist(), tree.tokens.tolist(), strict=True):
@@ -56,7 +58,10 @@ def pad(sequences: list[list[int]], fill: int, width: int | None = None) -> Tens
 def batch_of(rows: list[Example], form: int, pad_id: int, width: int | None = None) -> dict[str, Tensor]:
     """Inputs and labels of one form, padded to `width` or to the longest."""
     ids = [row[f"ids{form}"] for row in rows]
-    inputs = {"input_ids": pad(ids, pad_id, width), "labels": pad([row[f"labels{form}"] for row in rows], IGNORE, width)}
+    inputs = {
+        "input_ids": pad(ids, pad_id, width),
+        "labels": pad([row[f"labels{form}"] for row in rows], IGNORE, width),
+    }
     inputs["attention_mask"] = pad([[1] * len(row) for row in ids], 0, width)
     return inputs
 
@@ -67,25 +72,41 @@ def mean_nll(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(wide[:, :-1].reshape(-1, wide.shape[-1]), labels[:, 1:].reshape(-1))
 
 
-def two_forwards(student: Student, rows: list[Example], shares: list[float], width: int | None = None) -> Tensor:
+def two_forwards(
+    student: Student, rows: list[Example], shares: list[float], width: int | None = None
+) -> Tensor:
     """What a user would write: one forward and one mean loss a form."""
     total = torch.zeros(())
     for form, share in enumerate(shares):
-        total = total + share * student.model(**batch_of(rows, form, student.tokens.pad, width), use_cache=False).loss
+        total = (
+            total
+            + share * student.model(**batch_of(rows, form, student.tokens.pad, width), use_cache=False).loss
+        )
     return total
 
 
-def concatenated(student: Student, rows: list[Example], shares: list[float], width: int | None = None) -> Tensor:
+def concatenated(
+    student: Student, rows: list[Example], shares: list[float], width: int | None = None
+) -> Tensor:
     """CasCoD's published way: both steps stacked in one batch, full float32 logits, one mean a step."""
     width = width or max(len(row[f"ids{form}"]) for row in rows for form in range(len(shares)))
     batches = [batch_of(rows, form, student.tokens.pad, width) for form in range(len(shares))]
     ids, mask = (torch.cat([batch[name] for batch in batches]) for name in ("input_ids", "attention_mask"))
-    logits = student.model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float().chunk(len(shares))
-    return sum((share * mean_nll(part, batch["labels"])
-                for share, part, batch in zip(shares, logits, batches, strict=True)), torch.zeros(()))
+    logits = (
+        student.model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float().chunk(len(shares))
+    )
+    return sum(
+        (
+            share * mean_nll(part, batch["labels"])
+            for share, part, batch in zip(shares, logits, batches, strict=True)
+        ),
+        torch.zeros(()),
+    )
 
 
-def seq2seq_forwards(student: Student, rows: list[Example], shares: list[float], width: int | None = None) -> Tensor:
+def seq2seq_forwards(
+    student: Student, rows: list[Example], shares: list[float], width: int | None = None
+) -> Tensor:
     """SCOTT's published loop on T5: factual and counterfactual batch apart, both padded to `width`."""
     total = torch.zeros(())
     for form, share in enumerate(shares):
@@ -94,14 +115,22 @@ def seq2seq_forwards(student: Student, rows: list[Example], shares: list[float],
         logits = student.model(
             input_ids=pad(sources, student.tokens.pad, width),
             attention_mask=pad([[1] * len(source) for source in sources], 0, width),
-            decoder_input_ids=pad([row[:-1] for row in ids], student.tokens.pad, width), use_cache=False).logits
+            decoder_input_ids=pad([row[:-1] for row in ids], student.tokens.pad, width),
+            use_cache=False,
+        ).logits
         scored = pad([row[1:] for row in labels], IGNORE, width)
         total = total + share * F.cross_entropy(logits.reshape(-1, logits.shape[-1]), scored.reshape(-1))
     return total
 
 
-def loop(student: Student, data: EncodedSet, size: int, loss: Callable[..., Tensor], optimizer: Any,
-         width: int | None = None) -> Advance:
+def loop(
+    student: Student,
+    data: EncodedSet,
+    size: int,
+    loss: Callable[..., Tensor],
+    optimizer: Any,
+    width: int | None = None,
+) -> Advance:
     """A plain training loop around one of the losses above."""
     rows, shares = examples(data), [form.share for form in data.forms]
     steps = _slices(len(rows), size)
@@ -118,34 +147,50 @@ def loop(student: Student, data: EncodedSet, size: int, loss: Callable[..., Tens
 
 
 def hf_trainer(student: Student, data: EncodedSet, size: int) -> Advance:
-    """HF Trainer; with two forms its compute_loss makes two forwards, with one it is plain chain-of-thought."""
+    """HF Trainer; with two forms compute_loss makes two forwards, with one it is plain chain of thought."""
     rows, shares = examples(data), [form.share for form in data.forms]
 
     class TwoLosses(Trainer):
         def compute_loss(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
             if len(shares) == 1:
                 return model(**inputs[0], use_cache=False).loss
-            return sum((share * model(**inputs[form], use_cache=False).loss
-                        for form, share in enumerate(shares)), torch.zeros((), device=self.args.device))
+            return sum(
+                (share * model(**inputs[form], use_cache=False).loss for form, share in enumerate(shares)),
+                torch.zeros((), device=self.args.device),
+            )
 
         def _prepare_inputs(self, inputs: dict[int, Any]) -> dict[int, Any]:
             return {form: super(TwoLosses, self)._prepare_inputs(batch) for form, batch in inputs.items()}
 
-    arguments = TrainingArguments(output_dir=tempfile.mkdtemp(), per_device_train_batch_size=size, max_steps=100_000,
-                                  learning_rate=1e-4, report_to=[], save_strategy="no", disable_tqdm=True,
-                                  logging_strategy="no", use_cpu=student.device.type == "cpu",
-                                  remove_unused_columns=False, dataloader_pin_memory=False,
-                                  bf16=student.device.type == "cuda")
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=size,
+        max_steps=100_000,
+        learning_rate=1e-4,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        logging_strategy="no",
+        use_cpu=student.device.type == "cpu",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        bf16=student.device.type == "cuda",
+    )
 
     def collate(chosen: list[Example]) -> dict[int, Any]:
         return {form: batch_of(chosen, form, student.tokens.pad) for form in range(len(shares))}
 
-    return _paused(lambda callback: TwoLosses(student.model, arguments, train_dataset=rows, data_collator=collate,
-                                              callbacks=[callback]))
+    return _paused(
+        lambda callback: TwoLosses(
+            student.model, arguments, train_dataset=rows, data_collator=collate, callbacks=[callback]
+        )
+    )
 
 
-def trl_trainer(student: Student, data: EncodedSet, size: int, packing: bool, max_length: int = 1024) -> Advance:
-    """TRL's SFTTrainer, without the checkpointing and bfloat16 that are on by default (they only slow a CPU)."""
+def trl_trainer(
+    student: Student, data: EncodedSet, size: int, packing: bool, max_length: int = 1024
+) -> Advance:
+    """TRL's SFTTrainer without checkpointing and bfloat16, its defaults, which only slow a CPU."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -153,19 +198,46 @@ def trl_trainer(student: Student, data: EncodedSet, size: int, packing: bool, ma
     for example in examples(data):
         for form in range(len(data.forms)):
             ids, labels = example[f"ids{form}"], example[f"labels{form}"]
-            rows.append({"input_ids": ids, "labels": labels} if not packing
-                        else {"input_ids": ids, "completion_mask": [int(label != IGNORE) for label in labels]})
+            rows.append(
+                {"input_ids": ids, "labels": labels}
+                if not packing
+                else {"input_ids": ids, "completion_mask": [int(label != IGNORE) for label in labels]}
+            )
     if not packing:
-        rows = [{"input_ids": row["input_ids"], "completion_mask": [int(label != IGNORE) for label in row["labels"]]}
-                for row in rows]
+        rows = [
+            {
+                "input_ids": row["input_ids"],
+                "completion_mask": [int(label != IGNORE) for label in row["labels"]],
+            }
+            for row in rows
+        ]
     cuda = student.device.type == "cuda"
-    arguments = SFTConfig(output_dir=tempfile.mkdtemp(), per_device_train_batch_size=size, max_steps=100_000,
-                          learning_rate=1e-4, report_to=[], save_strategy="no", disable_tqdm=True,
-                          logging_strategy="no", use_cpu=not cuda, gradient_checkpointing=False, bf16=cuda,
-                          packing=packing, max_length=max_length if packing else None,
-                          completion_only_loss=True, dataloader_pin_memory=False)
-    return _paused(lambda callback: SFTTrainer(student.model, arguments, train_dataset=Dataset.from_list(rows),
-                                               processing_class=student.tokenizer, callbacks=[callback]))
+    arguments = SFTConfig(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=size,
+        max_steps=100_000,
+        learning_rate=1e-4,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        logging_strategy="no",
+        use_cpu=not cuda,
+        gradient_checkpointing=False,
+        bf16=cuda,
+        packing=packing,
+        max_length=max_length if packing else None,
+        completion_only_loss=True,
+        dataloader_pin_memory=False,
+    )
+    return _paused(
+        lambda callback: SFTTrainer(
+            student.model,
+            arguments,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=student.tokenizer,
+            callbacks=[callback],
+        )
+    )
 
 
 def _paused(build: Callable[[TrainerCallback], Any]) -> Paused:

@@ -1,4 +1,5 @@
-"""Measuring fairly on a noisy machine: variants take turns inside each round, ratios are paired, medians reported.
+"""Measuring fairly on a noisy machine: variants take turns inside each round, ratios are paired, medians
+reported.
 
 Seconds are the process's CPU seconds on its one thread: what else the machine does then hardly counts.
 """
@@ -20,12 +21,14 @@ from typing import Any
 
 import torch
 
+from cotdistill.students.memory import release_memory
+
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to do the work. `start` builds it and returns `advance(steps)`; `examples` is one step's worth."""
+    """One way to do the work. `start` builds it, returns `advance(steps)`; `examples` is one step's worth."""
 
     name: str
     start: Callable[[], Callable[[int], None]]
@@ -56,7 +59,9 @@ class Row:
     def reached(self) -> bool:
         """Whether every bar of this row is met."""
         fast = self.bar is None or self.ratio >= self.bar
-        small = self.memory_bar is None or (self.memory_part is not None and self.memory_part <= self.memory_bar)
+        small = self.memory_bar is None or (
+            self.memory_part is not None and self.memory_part <= self.memory_bar
+        )
         return fast and small
 
 
@@ -65,8 +70,13 @@ class Worker:
 
     def __init__(self, module: str, variant: Variant) -> None:
         self.variant = variant
-        self.process = subprocess.Popen([sys.executable, "-m", module, "--serve", variant.name], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, "--serve", variant.name],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def ask(self, request: str) -> float:
         """`advance N`: seconds of N optimizer steps; `peak N`: MiB they need."""
@@ -111,8 +121,10 @@ def clock() -> float:
     return time.perf_counter()
 
 
-def interleaved(module: str, variants: list[Variant], rounds: int) -> tuple[list[list[float]], dict[str, float]]:
-    """Examples per second of every variant in every round, and the memory of a step; each waits for its turn."""
+def interleaved(
+    module: str, variants: list[Variant], rounds: int
+) -> tuple[list[list[float]], dict[str, float]]:
+    """Examples per second of every variant in every round, and a step's memory; each waits its turn."""
     workers = [Worker(module, variant) for variant in variants]
     try:
         memory = {worker.variant.name: worker.ask("peak 1") for worker in workers}
@@ -134,19 +146,34 @@ def compare(variants: list[Variant], rates: list[list[float]], memory: dict[str,
         ratios = sorted(a / b for a, b in zip(ours, own, strict=True))
         used = memory.get(variant.name)
         part = memory[variants[0].name] / used if used and variants[0].name in memory else None
-        rows.append(Row(variant.name, statistics.median(own), statistics.median(ratios), ratios[0], ratios[-1],
-                        variant.bar, used, part, variant.memory_bar, note=variant.note))
+        rows.append(
+            Row(
+                variant.name,
+                statistics.median(own),
+                statistics.median(ratios),
+                ratios[0],
+                ratios[-1],
+                variant.bar,
+                used,
+                part,
+                variant.memory_bar,
+                note=variant.note,
+            )
+        )
     return rows
 
 
 def measure_peak(advance: Callable[[int], None], steps: int = 2) -> float:
-    """MiB that `steps` optimizer steps need on top of weights and optimizer state (which exist after one step)."""
+    """MiB that `steps` optimizer steps need on top of weights and optimizer state (which exist after one
+    step).
+    """
     advance(1)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()
         advance(steps)
         return (torch.cuda.max_memory_allocated() - held) / 2**20
+    release_memory()  # what a heap keeps for the next step is not held
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
     before = _status("VmRSS")
     advance(steps)
@@ -154,7 +181,9 @@ def measure_peak(advance: Callable[[int], None], steps: int = 2) -> float:
 
 
 def matmul_rate(size: int = 1024, repeats: int = 10) -> float:
-    """GFLOP/s of this core in float32, or of the GPU in bfloat16, best of a few: what utilisation is measured by."""
+    """GFLOP/s of this core in float32, or of the GPU in bfloat16, best of a few: what utilisation is measured
+    by.
+    """
     place = {"device": "cuda", "dtype": torch.bfloat16} if torch.cuda.is_available() else {}
     left, right = torch.randn(size, size, **place), torch.randn(size, size, **place)
     best = 0.0
@@ -167,7 +196,9 @@ def matmul_rate(size: int = 1024, repeats: int = 10) -> float:
 
 
 class Paused:
-    """A run-to-the-end trainer that can be advanced step by step: it runs in a thread that waits at every step."""
+    """A run-to-the-end trainer that can be advanced step by step: it runs in a thread that waits at every
+    step.
+    """
 
     def __init__(self, run: Callable[[Callable[[], None]], None]) -> None:
         self.may_go, self.arrived = Semaphore(0), Semaphore(0)
@@ -218,9 +249,18 @@ def _cells(row: Row) -> tuple[str, ...]:
     def shown(value: float | None, pattern: str) -> str:
         return "" if value is None else format(value, pattern)
 
-    return (row.name, f"{row.examples_per_second:.2f}", f"{row.ratio:.2f}x", f"{row.low:.2f}-{row.high:.2f}",
-            shown(row.bar, ".2f"), shown(row.memory_mib, ".0f"), shown(row.memory_part, ".3f"),
-            shown(row.memory_bar, ".3f"), shown(row.gradient, ".1e"), row.note + ("" if row.reached else "  MISSED"))
+    return (
+        row.name,
+        f"{row.examples_per_second:.2f}",
+        f"{row.ratio:.2f}x",
+        f"{row.low:.2f}-{row.high:.2f}",
+        shown(row.bar, ".2f"),
+        shown(row.memory_mib, ".0f"),
+        shown(row.memory_part, ".3f"),
+        shown(row.memory_bar, ".3f"),
+        shown(row.gradient, ".1e"),
+        row.note + ("" if row.reached else "  MISSED"),
+    )
 
 
 def _status(field: str) -> int:

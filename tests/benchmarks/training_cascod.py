@@ -33,21 +33,25 @@ def ours(model: Model, strategy: str, size: int, **settings: object) -> Callable
     def start() -> peers.Advance:
         student = model()
         data = encoded(student, strategy, items(ROWS), student.share)
-        config = DistillConfig(steps=100_000, batch_size=size, lr=1e-4, device="cpu", schedule="constant",
-                               **settings)
+        config = DistillConfig(
+            steps=100_000, batch_size=size, lr=1e-4, device="cpu", schedule="constant", **settings
+        )
         return Loop(student, data, config, Path(tempfile.mkdtemp())).advance
 
     return start
 
 
-def plain(model: Model, strategy: str, size: int, loss: Callable[..., torch.Tensor],
-          width: int | None = None) -> Callable[[], peers.Advance]:
+def plain(
+    model: Model, strategy: str, size: int, loss: Callable[..., torch.Tensor], width: int | None = None
+) -> Callable[[], peers.Advance]:
     """A hand-written loop with torch's default AdamW."""
 
     def start() -> peers.Advance:
         student = model()
         optimizer = torch.optim.AdamW(student.model.parameters(), lr=1e-4)
-        return peers.loop(student, encoded(student, strategy, items(ROWS), "none"), size, loss, optimizer, width)
+        return peers.loop(
+            student, encoded(student, strategy, items(ROWS), "none"), size, loss, optimizer, width
+        )
 
     return start
 
@@ -81,41 +85,66 @@ def packed_examples(model: Model, max_length: int = 1024) -> float:
 
 def published(model: Model) -> list[Variant]:
     """Against the published code, at its 4 examples a step."""
-    return [Variant("ours, 4 examples a step", ours(model, "cascod", 4), 4, steps=8),
-            Variant("published, padded to 1024", plain(model, "cascod", 4, peers.concatenated, 1024), 4,
-                    bar=40, memory_bar=1 / 20)]
+    return [
+        Variant("ours, 4 examples a step", ours(model, "cascod", 4), 4, steps=8),
+        Variant(
+            "published, padded to 1024",
+            plain(model, "cascod", 4, peers.concatenated, 1024),
+            4,
+            bar=40,
+            memory_bar=1 / 20,
+        ),
+    ]
 
 
 def users(model: Model) -> list[Variant]:
     """Against what is in use, 16 examples a step."""
     made = [
         Variant("ours", ours(model, "cascod", SIZE), SIZE, steps=2),
-        Variant("ours, plain cot", ours(model, "cot", SIZE), SIZE, steps=2, note="CasCoD costs 1 over this; at most 1.15"),
-        Variant("concat, padded to longest", plain(model, "cascod", SIZE, peers.concatenated), SIZE, bar=6,
-                memory_bar=1 / 10),
+        Variant(
+            "ours, plain cot",
+            ours(model, "cot", SIZE),
+            SIZE,
+            steps=2,
+            note="CasCoD costs 1 over this; at most 1.15",
+        ),
+        Variant(
+            "concat, padded to longest",
+            plain(model, "cascod", SIZE, peers.concatenated),
+            SIZE,
+            bar=6,
+            memory_bar=1 / 10,
+        ),
         Variant("two forwards, padded", plain(model, "cascod", SIZE, peers.two_forwards), SIZE, bar=3.5),
         Variant("HF Trainer, two losses", trainer(model, "cascod", SIZE), SIZE, bar=5),
         Variant("HF Trainer, plain chain", trainer(model, "cot", SIZE), SIZE, bar=3),
     ]
     if importlib.util.find_spec("trl"):
-        made += [Variant("TRL, two sequences", trl(model, "cascod", 2 * SIZE, False), SIZE, bar=10),
-                 Variant("TRL, packed plain cot", trl(model, "cot", 1, True), packed_examples(model),
-                         bar=3.5)]
+        made += [
+            Variant("TRL, two sequences", trl(model, "cascod", 2 * SIZE, False), SIZE, bar=10),
+            Variant("TRL, packed plain cot", trl(model, "cot", 1, True), packed_examples(model), bar=3.5),
+        ]
     return made
 
 
 def useful_gflop(model: Model) -> float:
-    """Least work of one example: its tokens once through the layers, its learned tokens once through the head."""
+    """Least work of one example: its tokens once through the layers, its learned tokens once through the
+    head.
+    """
     student = model()
     data = encoded(student, "cascod", items(ROWS), "chain")
-    layers = sum(p.numel() for name, p in student.model.named_parameters() if ".layers." in name and p.ndim == 2)
+    layers = sum(
+        p.numel() for name, p in student.model.named_parameters() if ".layers." in name and p.ndim == 2
+    )
     head = student.model.get_output_embeddings().weight.numel()
     config = student.model.config
     total = 0
     for trees in data.samples:
         for tree in trees:
             length = len(tree.ids)
-            attention = 2 * length * length * config.hidden_size * config.num_hidden_layers  # causal half of 4 T^2 D
+            attention = (
+                2 * length * length * config.hidden_size * config.num_hidden_layers
+            )  # causal half of 4 T^2 D
             total += 3 * (2 * length * layers + 2 * len(set(tree.positions.tolist())) * head + attention)
     return total / len(data.samples) / 1e9
 
@@ -127,8 +156,12 @@ def wide() -> Student:
 
 def small_head() -> list[Variant]:
     """The same comparison where the layers are most of the work; no bars."""
-    chosen = [variant for variant in users(wide) if variant.name in ("ours", "two forwards, padded",
-                                                                    "HF Trainer, two losses", "HF Trainer, plain chain")]
+    chosen = [
+        variant
+        for variant in users(wide)
+        if variant.name
+        in ("ours", "two forwards, padded", "HF Trainer, two losses", "HF Trainer, plain chain")
+    ]
     return [replace(variant, name=f"{variant.name}, small head", bar=None) for variant in chosen]
 
 
@@ -140,9 +173,15 @@ def run(name: str, variants: list[Variant], model: Model) -> bool:
     rows = compare(variants, rates, memory)
     rows[0].gradient = gradient_distance(model(), "cascod", items(SIZE))
     used = rows[0].examples_per_second * useful_gflop(model) / rate
-    facts = {"model": f"{model().model.num_parameters() / 1e6:.1f} M", "examples a step": variants[0].examples,
-             "rounds": ROUNDS, "matmul GFLOP/s": round(rate, 1), "useful MFU of ours": f"{used:.0%} (bar 45%)",
-             "torch": torch.__version__, "threads": torch.get_num_threads()}
+    facts = {
+        "model": f"{model().model.num_parameters() / 1e6:.1f} M",
+        "examples a step": variants[0].examples,
+        "rounds": ROUNDS,
+        "matmul GFLOP/s": round(rate, 1),
+        "useful MFU of ours": f"{used:.0%} (bar 45%)",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
     return report(name, rows, facts) and used >= 0.45
 
 
@@ -154,10 +193,19 @@ def main() -> bool:
     parser.add_argument("--serve")
     chosen = parser.parse_args().serve
     if chosen:
-        serve(next(variant for variant in (*published(llama), *users(llama), *small_head()) if variant.name == chosen))
+        serve(
+            next(
+                variant
+                for variant in (*published(llama), *users(llama), *small_head())
+                if variant.name == chosen
+            )
+        )
         return True
-    done = [run("training-cascod-published", published(llama), llama), run("training-cascod", users(llama), llama),
-            run("training-cascod-small-head", small_head(), wide)]
+    done = [
+        run("training-cascod-published", published(llama), llama),
+        run("training-cascod", users(llama), llama),
+        run("training-cascod-small-head", small_head(), wide),
+    ]
     return all(done)
 
 

@@ -32,9 +32,19 @@ def qwen(size: str) -> Student:
     """Random weights in the shape of Qwen2.5, float32 under autocast as every peer has it."""
     width, layers, heads, inner = SIZES[size]
     torch.manual_seed(0)
-    config = Qwen2Config(vocab_size=151_936, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
-                         num_key_value_heads=2, intermediate_size=inner, max_position_embeddings=4096,
-                         tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, pad_token_id=2)
+    config = Qwen2Config(
+        vocab_size=151_936,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=2,
+        intermediate_size=inner,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+    )
     with torch.device("cuda"):
         return Student(Qwen2ForCausalLM(config), words())
 
@@ -45,8 +55,16 @@ def ours(size: str, strategy: str, **settings: object) -> peers.Advance:
     data = encoded(student, strategy, items(ROWS), student.share)
     if not student.can_pack:
         print("packed attention was not found exact on this GPU: padded rows", file=sys.stderr)
-    config = DistillConfig.model_validate({"steps": 100_000, "batch_size": SIZE, "lr": 1e-5, "dtype": "bfloat16",
-                                           "schedule": "constant", **settings})
+    config = DistillConfig.model_validate(
+        {
+            "steps": 100_000,
+            "batch_size": SIZE,
+            "lr": 1e-5,
+            "dtype": "bfloat16",
+            "schedule": "constant",
+            **settings,
+        }
+    )
     return Loop(student, data, config, Path(tempfile.mkdtemp())).advance
 
 
@@ -60,7 +78,9 @@ def trl(size: str, packing: bool) -> peers.Advance:
     """TRL's SFTTrainer on plain chain-of-thought."""
     student = qwen(size)
     data = encoded(student, "cot", items(ROWS), "none")
-    return peers.trl_trainer(student, data, max(1, round(SIZE / per_row())) if packing else SIZE, packing, PACKED)
+    return peers.trl_trainer(
+        student, data, max(1, round(SIZE / per_row())) if packing else SIZE, packing, PACKED
+    )
 
 
 def lengths() -> list[int]:
@@ -77,17 +97,24 @@ def per_row() -> float:
 
 def variants(size: str) -> list[Variant]:
     """All do one chain per example; CasCoD's second loss stands on the same chain."""
-    def of(build: Callable[..., peers.Advance], *args: object, **settings: object) -> Callable[[], peers.Advance]:
+
+    def of(
+        build: Callable[..., peers.Advance], *args: object, **settings: object
+    ) -> Callable[[], peers.Advance]:
         return partial(build, size, *args, **settings)
 
-    made = [Variant("ours, cot", of(ours, "cot"), SIZE, steps=4),
-            Variant("ours, CasCoD", of(ours, "cascod"), SIZE, steps=4, note="at most 1.15 over cot"),
-            Variant("ours, cot, compiled", of(ours, "cot", compile=True), SIZE, steps=4),
-            Variant("HF Trainer, cot", of(hf), SIZE, steps=4)]
+    made = [
+        Variant("ours, cot", of(ours, "cot"), SIZE, steps=4),
+        Variant("ours, CasCoD", of(ours, "cascod"), SIZE, steps=4, note="at most 1.15 over cot"),
+        Variant("ours, cot, compiled", of(ours, "cot", compile=True), SIZE, steps=4),
+        Variant("HF Trainer, cot", of(hf), SIZE, steps=4),
+    ]
     if importlib.util.find_spec("trl"):
         rows = max(1, round(SIZE / per_row()))
-        made += [Variant("TRL, cot", of(trl, False), SIZE, steps=4, bar=2.0),
-                 Variant("TRL, packed cot", of(trl, True), rows * per_row(), steps=4, bar=1.2)]
+        made += [
+            Variant("TRL, cot", of(trl, False), SIZE, steps=4, bar=2.0),
+            Variant("TRL, packed cot", of(trl, True), rows * per_row(), steps=4, bar=1.2),
+        ]
     return made
 
 
@@ -105,20 +132,33 @@ def main() -> bool:
         serve(next(variant for variant in variants(size) if variant.name == name))
         return True
     size = chosen.size
-    listed = [Variant(f"{v.name} @ {size}", v.start, v.examples, v.steps, v.bar, v.memory_bar, v.note)
-              for v in variants(size)]
+    listed = [
+        Variant(f"{v.name} @ {size}", v.start, v.examples, v.steps, v.bar, v.memory_bar, v.note)
+        for v in variants(size)
+    ]
     rate = matmul_rate(8192, 20)
     rates, memory = interleaved(MODULE, listed, ROUNDS)
     rows = compare(listed, rates, memory)
     tokens = sum(lengths()) / ROWS
     width, layers, heads, inner = SIZES[size]
-    parameters = layers * (width * (2 * width + 2 * 2 * width // heads) + 3 * width * inner) + 151_936 * width  # matrices
+    parameters = (
+        layers * (width * (2 * width + 2 * 2 * width // heads) + 3 * width * inner) + 151_936 * width
+    )  # matrices
     for row in rows:
         used = 6 * parameters * row.examples_per_second * tokens / (rate * 1e9)
         row.note = f"{row.examples_per_second * tokens:,.0f} tok/s, MFU {used:.0%} {row.note}"
-    return report(f"training-gpu-{size}", rows, {
-        "device": torch.cuda.get_device_name(), "matmul TFLOP/s": round(rate / 1e3), "torch": torch.__version__,
-        "examples a step": SIZE, "tokens an example": round(tokens), "rounds": ROUNDS})
+    return report(
+        f"training-gpu-{size}",
+        rows,
+        {
+            "device": torch.cuda.get_device_name(),
+            "matmul TFLOP/s": round(rate / 1e3),
+            "torch": torch.__version__,
+            "examples a step": SIZE,
+            "tokens an example": round(tokens),
+            "rounds": ROUNDS,
+        },
+    )
 
 
 if __name__ == "__main__":

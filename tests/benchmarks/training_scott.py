@@ -32,16 +32,30 @@ def ours(model: Callable[[], Student], optimizer: str, **params: Any) -> Callabl
 
     def start() -> peers.Advance:
         student = model()
-        config = DistillConfig.model_validate({"steps": 100_000, "batch_size": SIZE, "lr": 3e-5, "device": "cpu",
-                                               "schedule": "constant", "optimizer": optimizer, "weight_decay": 0.0})
+        config = DistillConfig.model_validate(
+            {
+                "steps": 100_000,
+                "batch_size": SIZE,
+                "lr": 3e-5,
+                "device": "cpu",
+                "schedule": "constant",
+                "optimizer": optimizer,
+                "weight_decay": 0.0,
+            }
+        )
         data = encoded(student, "scott", items(ROWS), student.share, **params)
         return Loop(student, data, config, Path(tempfile.mkdtemp())).advance
 
     return start
 
 
-def theirs(model: Callable[[], Student], loss: Callable[..., torch.Tensor], optimizer: Callable[[Any], Any],
-           width: int | None = None, **params: Any) -> Callable[[], peers.Advance]:
+def theirs(
+    model: Callable[[], Student],
+    loss: Callable[..., torch.Tensor],
+    optimizer: Callable[[Any], Any],
+    width: int | None = None,
+    **params: Any,
+) -> Callable[[], peers.Advance]:
     """A hand-written loop."""
 
     def start() -> peers.Advance:
@@ -56,19 +70,33 @@ def seq2seq() -> list[Variant]:
     """T5; Adafactor with the paper's settings in all but the last."""
     adafactor = partial(Adafactor, lr=3e-5, scale_parameter=False, relative_step=False, warmup_init=False)
     loop = peers.seq2seq_forwards
-    return [Variant("ours, Adafactor", ours(t5, "adafactor"), SIZE, steps=2),
-            Variant("published loop, padded to 128", theirs(t5, loop, adafactor, 128), SIZE, bar=2.3,
-                    memory_bar=1 / 10, note="cuts targets off at 128"),
-            Variant("two forwards, padded to longest", theirs(t5, loop, adafactor), SIZE),
-            Variant("ours, fused AdamW", ours(t5, "adamw"), SIZE, steps=2)]
+    return [
+        Variant("ours, Adafactor", ours(t5, "adafactor"), SIZE, steps=2),
+        Variant(
+            "published loop, padded to 128",
+            theirs(t5, loop, adafactor, 128),
+            SIZE,
+            bar=2.3,
+            memory_bar=1 / 10,
+            note="cuts targets off at 128",
+        ),
+        Variant("two forwards, padded to longest", theirs(t5, loop, adafactor), SIZE),
+        Variant("ours, fused AdamW", ours(t5, "adamw"), SIZE, steps=2),
+    ]
 
 
 def causal(place: str) -> list[Variant]:
     """A decoder-only student; tags first as published, or behind the question, where the forms share it."""
     adamw = partial(torch.optim.AdamW, lr=3e-5)
-    return [Variant(f"ours, tag {place}", ours(llama, "adamw", tag_place=place), SIZE, steps=2),
-            Variant(f"two forwards, tag {place}", theirs(llama, peers.two_forwards, adamw, tag_place=place), SIZE,
-                    bar=2.7 if place == "first" else 3.2)]
+    return [
+        Variant(f"ours, tag {place}", ours(llama, "adamw", tag_place=place), SIZE, steps=2),
+        Variant(
+            f"two forwards, tag {place}",
+            theirs(llama, peers.two_forwards, adamw, tag_place=place),
+            SIZE,
+            bar=2.7 if place == "first" else 3.2,
+        ),
+    ]
 
 
 def run(name: str, variants: list[Variant], model: Callable[[], Student], **params: Any) -> bool:
@@ -76,8 +104,17 @@ def run(name: str, variants: list[Variant], model: Callable[[], Student], **para
     rates, memory = interleaved(MODULE, variants, ROUNDS)
     rows = compare(variants, rates, memory)
     rows[0].gradient = gradient_distance(model(), "scott", items(SIZE), **params)
-    return report(name, rows, {"model": f"{model().model.num_parameters() / 1e6:.1f} M", "examples a step": SIZE,
-                               "rounds": ROUNDS, "torch": torch.__version__, "threads": torch.get_num_threads()})
+    return report(
+        name,
+        rows,
+        {
+            "model": f"{model().model.num_parameters() / 1e6:.1f} M",
+            "examples a step": SIZE,
+            "rounds": ROUNDS,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        },
+    )
 
 
 def main() -> bool:
@@ -91,9 +128,11 @@ def main() -> bool:
         every = (*seq2seq(), *causal("first"), *causal("last"))
         serve(next(variant for variant in every if variant.name == chosen))
         return True
-    done = [run("training-scott-t5", seq2seq(), t5),
-            run("training-scott-causal", causal("first"), llama),
-            run("training-scott-causal-tag-last", causal("last"), llama, tag_place="last")]
+    done = [
+        run("training-scott-t5", seq2seq(), t5),
+        run("training-scott-causal", causal("first"), llama),
+        run("training-scott-causal-tag-last", causal("last"), llama, tag_place="last"),
+    ]
     return all(done)
 
 

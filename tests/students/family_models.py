@@ -15,9 +15,18 @@ WIDTH, LAYERS, HEADS = 32, 2, 2
 
 
 def _decoder(config: type, words: Any, **changes: Any) -> Any:
-    return config(vocab_size=len(words), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-                  intermediate_size=2 * WIDTH, max_position_embeddings=512, eos_token_id=words.eos_token_id,
-                  bos_token_id=words.bos_token_id, pad_token_id=words.pad_token_id, **changes)
+    return config(
+        vocab_size=len(words),
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=512,
+        eos_token_id=words.eos_token_id,
+        bos_token_id=words.bos_token_id,
+        pad_token_id=words.pad_token_id,
+        **changes,
+    )
 
 
 def _rope(config: type, **changes: Any) -> Callable[[Any], Any]:
@@ -25,28 +34,67 @@ def _rope(config: type, **changes: Any) -> Callable[[Any], Any]:
 
 
 def _t5(config: type, **changes: Any) -> Callable[[Any], Any]:
-    return lambda words: config(vocab_size=len(words), d_model=WIDTH, d_kv=WIDTH // HEADS, d_ff=2 * WIDTH,
-                                num_layers=LAYERS, num_heads=HEADS, decoder_start_token_id=words.pad_token_id,
-                                eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id, **changes)
+    return lambda words: config(
+        vocab_size=len(words),
+        d_model=WIDTH,
+        d_kv=WIDTH // HEADS,
+        d_ff=2 * WIDTH,
+        num_layers=LAYERS,
+        num_heads=HEADS,
+        decoder_start_token_id=words.pad_token_id,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        **changes,
+    )
 
 
 def _bart(words: Any) -> Any:
-    return hf.BartConfig(vocab_size=len(words), d_model=WIDTH, encoder_layers=LAYERS, decoder_layers=LAYERS,
-                         encoder_attention_heads=HEADS, decoder_attention_heads=HEADS, encoder_ffn_dim=2 * WIDTH,
-                         decoder_ffn_dim=2 * WIDTH, max_position_embeddings=512, bos_token_id=0,
-                         eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id,
-                         decoder_start_token_id=words.eos_token_id, forced_eos_token_id=None)
+    return hf.BartConfig(
+        vocab_size=len(words),
+        d_model=WIDTH,
+        encoder_layers=LAYERS,
+        decoder_layers=LAYERS,
+        encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS,
+        encoder_ffn_dim=2 * WIDTH,
+        decoder_ffn_dim=2 * WIDTH,
+        max_position_embeddings=512,
+        bos_token_id=0,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        decoder_start_token_id=words.eos_token_id,
+        forced_eos_token_id=None,
+    )
 
 
 FAMILIES: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "gpt2": ("byte-bpe", lambda words: hf.GPT2Config(vocab_size=len(words), n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS,
-                                                     n_positions=512, eos_token_id=words.eos_token_id,
-                                                     bos_token_id=words.bos_token_id)),
-    "opt": ("byte-bpe", lambda words: hf.OPTConfig(vocab_size=len(words), hidden_size=WIDTH, ffn_dim=2 * WIDTH,
-                                                   num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-                                                   word_embed_proj_dim=WIDTH, max_position_embeddings=512,
-                                                   pad_token_id=words.pad_token_id, bos_token_id=words.bos_token_id,
-                                                   eos_token_id=words.eos_token_id)),
+    "gpt2": (
+        "byte-bpe",
+        lambda words: hf.GPT2Config(
+            vocab_size=len(words),
+            n_embd=WIDTH,
+            n_layer=LAYERS,
+            n_head=HEADS,
+            n_positions=512,
+            eos_token_id=words.eos_token_id,
+            bos_token_id=words.bos_token_id,
+        ),
+    ),
+    "opt": (
+        "byte-bpe",
+        lambda words: hf.OPTConfig(
+            vocab_size=len(words),
+            hidden_size=WIDTH,
+            ffn_dim=2 * WIDTH,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            word_embed_proj_dim=WIDTH,
+            max_position_embeddings=512,
+            pad_token_id=words.pad_token_id,
+            bos_token_id=words.bos_token_id,
+            eos_token_id=words.eos_token_id,
+        ),
+    ),
     "gpt-neox": ("byte-bpe", lambda words: _decoder(hf.GPTNeoXConfig, words)),
     "llama": ("prepend", _rope(hf.LlamaConfig)),
     "mistral, sliding": ("prepend", _rope(hf.MistralConfig, sliding_window=16)),
@@ -58,7 +106,10 @@ FAMILIES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "phi": ("byte-bpe", lambda words: _decoder(hf.PhiConfig, words)),
     "smollm-like": ("byte-bpe", _rope(hf.LlamaConfig, tie_word_embeddings=True)),
     "t5": ("metaspace", _t5(hf.T5Config)),
-    "flan-t5-like": ("metaspace", _t5(hf.T5Config, feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
+    "flan-t5-like": (
+        "metaspace",
+        _t5(hf.T5Config, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    ),
     "mt5-like": ("metaspace", _t5(hf.MT5Config)),
     "bart": ("byte-bpe", _bart),
 }

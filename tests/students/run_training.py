@@ -1,4 +1,6 @@
-"""`python -m tests.students.run_training FOLDER OPTIMIZER`: a small run with dropout, to be killed and resumed."""
+"""`python -m tests.students.run_training FOLDER OPTIMIZER`: a small run with dropout, to be killed and
+resumed.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,17 @@ def main(folder: Path, optimizer: str) -> None:
     for module in pupil.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.1
-    config = DistillConfig.model_validate({"steps": STEPS, "batch_size": 3, "lr": 1e-3, "device": "cpu",
-                                           "optimizer": optimizer, "checkpoint_every": 3, "token_budget": 150})
+    config = DistillConfig.model_validate(
+        {
+            "steps": STEPS,
+            "batch_size": 3,
+            "lr": 1e-3,
+            "device": "cpu",
+            "optimizer": optimizer,
+            "checkpoint_every": 3,
+            "token_budget": 150,
+        }
+    )
     train(pupil, encode(pupil, "cascod", count=8), config, folder)
 
 

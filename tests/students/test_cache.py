@@ -18,7 +18,9 @@ from tests.models import items, student
 
 @pytest.mark.parametrize("family", ["gpt2", "t5"])
 @pytest.mark.parametrize("name", ["cascod", "scott", "edit-krsl", "post-cot-permuted"])
-def test_read_back_as_encoded(name: str, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_back_as_encoded(
+    name: str, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pupil, strategy = student(family), create(name)
     samples, _ = join(items(5), strategy)
     encoder = Encoder(pupil.tokens, pupil.start, share=pupil.share)

@@ -1,4 +1,6 @@
-"""Chat-tuned students: the template wraps the source, the target is the assistant's turn, nothing is added silently."""
+"""Chat-tuned students: the template wraps the source, the target is the assistant's turn, nothing is added
+silently.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,16 @@ from cotdistill.students.walk import walk
 from tests.models import items, student
 from tests.students.test_training_options import config
 
-CHATML = ("{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-          "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 # Like Qwen3's: rendering a finished turn brings markers that nobody wrote; the generation prompt has none.
-THINKING = CHATML.replace("{{ message.content }}", "{% if message.role == 'assistant' %}<think>\n\n</think>\n\n"
-                          "{% endif %}{{ message.content }}")
+THINKING = CHATML.replace(
+    "{{ message.content }}",
+    "{% if message.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ message.content }}",
+)
 OPENED = CHATML.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>\n{% endif %}")
 
 
@@ -50,8 +57,13 @@ def test_a_sequence_is_the_rendered_conversation(family: str) -> None:
     tree = data.samples[0][0]
     words = pupil.tokenizer
     target = f"{row.rationales[0].text} So the answer is {row.answer}"
-    turns = [{"role": "user", "content": f"{row.example().text()}\nReason:"}, {"role": "assistant", "content": target}]
-    asked = words.apply_chat_template(turns[:1], tokenize=False, return_dict=False, add_generation_prompt=True)
+    turns = [
+        {"role": "user", "content": f"{row.example().text()}\nReason:"},
+        {"role": "assistant", "content": target},
+    ]
+    asked = words.apply_chat_template(
+        turns[:1], tokenize=False, return_dict=False, add_generation_prompt=True
+    )
     scored = words.decode(tree.tokens)
     assert scored == target + "<|im_end|>"  # no leading blank, and the template's stop
     prompt = words.decode(tree.ids[: int(tree.positions[0]) + 1])
@@ -67,7 +79,9 @@ def test_thinking_markers_are_never_added_silently(capsys: pytest.CaptureFixture
     assert "think" not in capsys.readouterr().err
     opened = chat_student(OPENED)
     _, data = encoded(opened, "cot", items(1))
-    assert "<think>" in opened.tokenizer.decode(data.samples[0][0].ids)  # as the template is written, and said
+    assert "<think>" in opened.tokenizer.decode(
+        data.samples[0][0].ids
+    )  # as the template is written, and said
     assert "<think>" in capsys.readouterr().err
 
 

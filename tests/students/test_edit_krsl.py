@@ -11,14 +11,17 @@ from tests.models import items, student
 from tests.students.training import distance, encode, flat_gradient, step_gradient, target_nll
 
 
-@pytest.mark.parametrize(("one", "other", "touched"), [
-    ("abcd", "abcd", ""),
-    ("abxd", "abcd", "x"),  # replaced
-    ("abcxd", "abcd", "x"),  # deleted
-    ("abd", "abcd", ""),  # the other one has more: nothing of this one is touched
-    ("xyz", "", "xyz"),
-    ("kitten", "sitting", "ke"),
-])
+@pytest.mark.parametrize(
+    ("one", "other", "touched"),
+    [
+        ("abcd", "abcd", ""),
+        ("abxd", "abcd", "x"),  # replaced
+        ("abcxd", "abcd", "x"),  # deleted
+        ("abd", "abcd", ""),  # the other one has more: nothing of this one is touched
+        ("xyz", "", "xyz"),
+        ("kitten", "sitting", "ke"),
+    ],
+)
 def test_tokens_of_a_minimum_edit_script(one: str, other: str, touched: str) -> None:
     found = edited([ord(c) for c in one], [ord(c) for c in other])
     assert "".join(c for c, hit in zip(one, found, strict=True) if hit) == touched
@@ -51,8 +54,14 @@ def median_nll() -> float:
     """Of all target tokens: a threshold that lets some wrong tokens through and stops others."""
     pupil = student("gpt2")
     with torch.no_grad():
-        return float(torch.cat([target_nll(pupil, f"{row.example().text()}\nReason:", "", f" {row.rationales[1].text}")
-                                for row in items(4)]).median())
+        return float(
+            torch.cat(
+                [
+                    target_nll(pupil, f"{row.example().text()}\nReason:", "", f" {row.rationales[1].text}")
+                    for row in items(4)
+                ]
+            ).median()
+        )
 
 
 @pytest.mark.parametrize("gated", [False, True])

@@ -1,4 +1,6 @@
-"""Every family: every strategy takes steps, the fast path equals the plain one, save, load with Auto classes, walk."""
+"""Every family: every strategy takes steps, the fast path equals the plain one, save, load with Auto classes,
+walk.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Each paper's loss, written out from its text and the model's logits, equals ours; the known wrong ways do not."""
+"""Each paper's loss, written out from its text and the model's logits, equals ours; the known wrong ways do
+not.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,17 @@ def scott(pupil: Any) -> Tensor:
         right, wrong = row.rationales
         question = row.example().text()
         source = lambda tag, question=question: f"[{tag}] {question}\nReason:"  # noqa: E731
-        factual.append(target_nll(pupil, source("factual"), "",
-                                  f" [factual] {right.text} So the answer is {row.answer}"))
-        counterfactual.append(target_nll(pupil, source("counterfactual"),
-                                         f" [counterfactual] {wrong.text} So the answer is", f" {wrong.answer}"))
+        factual.append(
+            target_nll(pupil, source("factual"), "", f" [factual] {right.text} So the answer is {row.answer}")
+        )
+        counterfactual.append(
+            target_nll(
+                pupil,
+                source("counterfactual"),
+                f" [counterfactual] {wrong.text} So the answer is",
+                f" {wrong.answer}",
+            )
+        )
     return (1 - ALPHA) * mean_over_rows(factual) + ALPHA * mean_over_rows(counterfactual)
 
 
@@ -93,8 +102,10 @@ def test_masked_labels_would_erase_what_the_t5_decoder_reads() -> None:
     right = target_nll(pupil, source, shown, f" {wrong.answer}").mean()
     whole = pupil.tokenizer(shown + f" {wrong.answer}")["input_ids"]
     begun = len(pupil.tokenizer(shown, add_special_tokens=False)["input_ids"])
-    masked = pupil.model(input_ids=torch.tensor([pupil.tokenizer(source)["input_ids"]]),
-                         labels=torch.tensor([[-100] * begun + whole[begun:]])).loss
+    masked = pupil.model(
+        input_ids=torch.tensor([pupil.tokenizer(source)["input_ids"]]),
+        labels=torch.tensor([[-100] * begun + whole[begun:]]),
+    ).loss
     loss, _ = step_gradient(pupil, encode(pupil, create("scott", {"alpha": 1.0}), count=1))
     assert loss == pytest.approx(float(right), rel=1e-5)
     assert abs(loss - float(masked)) > 1e-3

@@ -14,9 +14,29 @@ from tests.models import items, student
 
 
 def distill(launcher: list[str], folder: Path, out: Path, *options: str) -> list[dict[str, float]]:
-    command = [sys.executable, *launcher, "-m", "cotdistill", "distill", str(folder / "rows.jsonl"), "--strategy", "cascod",
-               "--student", str(folder / "base"), "--steps", "6", "--batch-size", "5", "--lr", "1e-3", "--device", "cpu",
-               "--out", str(out), *options]
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "cotdistill",
+        "distill",
+        str(folder / "rows.jsonl"),
+        "--strategy",
+        "cascod",
+        "--student",
+        str(folder / "base"),
+        "--steps",
+        "6",
+        "--batch-size",
+        "5",
+        "--lr",
+        "1e-3",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        *options,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     printed = [json.loads(line) for line in done.stdout.splitlines()]

@@ -30,7 +30,9 @@ def test_killed_and_resumed_equals_uninterrupted(optimizer: str, tmp_path: Path)
     moment = random.randrange(1, STEPS - 5)
     victim = start(broken, optimizer)
     while victim.poll() is None:
-        if (broken / "metrics.jsonl").exists() and (broken / "metrics.jsonl").read_text().count("\n") >= moment:
+        if (broken / "metrics.jsonl").exists() and (broken / "metrics.jsonl").read_text().count(
+            "\n"
+        ) >= moment:
             victim.send_signal(signal.SIGKILL)
             break
         time.sleep(0.001)
@@ -41,7 +43,11 @@ def test_killed_and_resumed_equals_uninterrupted(optimizer: str, tmp_path: Path)
     assert reference.wait() == 0
     assert (broken / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     for name in ("model.safetensors", "optimizer.safetensors", "progress.json"):
-        assert (broken / FINAL / name).read_bytes() == (whole / FINAL / name).read_bytes(), (moment, saved, name)
+        assert (broken / FINAL / name).read_bytes() == (whole / FINAL / name).read_bytes(), (
+            moment,
+            saved,
+            name,
+        )
 
 
 def test_only_the_last_checkpoints_are_kept_and_none_is_half_written(tmp_path: Path) -> None:

@@ -39,14 +39,19 @@ def test_lora_trains_adapters_only_and_merges_into_a_plain_model(family: str, tm
     _, plain = step_gradient(pupil, encode(pupil, "cascod", share="none"), budget=1, plain=True)
     assert distance(step_gradient(pupil, encode(pupil, "cascod"))[1], plain) < 1e-4
     train(pupil, encode(pupil, "cascod"), config(checkpoint_every=3), tmp_path)
-    frozen = {name.replace("base_model.model.", "").replace(".base_layer", ""): value
-              for name, value in pupil.model.state_dict().items() if "lora_" not in name}
+    frozen = {
+        name.replace("base_model.model.", "").replace(".base_layer", ""): value
+        for name, value in pupil.model.state_dict().items()
+        if "lora_" not in name
+    }
     assert all(torch.equal(frozen[name], value) for name, value in base.items() if name in frozen)
     after, _ = step_gradient(pupil, encode(pupil, "cascod"))
     merge(pupil)
     pupil.save(tmp_path / "student")
     auto = AutoModelForSeq2SeqLM if pupil.encoder_decoder else AutoModelForCausalLM
-    assert not any("lora" in name for name, _ in auto.from_pretrained(tmp_path / "student").named_parameters())
+    assert not any(
+        "lora" in name for name, _ in auto.from_pretrained(tmp_path / "student").named_parameters()
+    )
     again = load_student(str(tmp_path / "student"))
     assert step_gradient(again, encode(again, "cascod"))[0] == pytest.approx(after, rel=1e-4)
 
@@ -63,7 +68,13 @@ def test_lora_options_are_checked() -> None:
 def test_recipes_set_what_is_published_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     made = apply_recipe(DistillConfig(recipe="scott"))
     assert (made.optimizer, made.lr, made.batch_size, made.epochs, made.warmup, made.clip) == (
-        "adafactor", 3e-5, 16, 10, 0.06, 1.0)
+        "adafactor",
+        3e-5,
+        16,
+        10,
+        0.06,
+        1.0,
+    )
     said = capsys.readouterr().err
     assert "schedule" in said
     assert "weight_decay" in said
@@ -104,7 +115,8 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
     logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [event.step for event in events.Scalars("loss")] == [line["step"] for line in logged]
     assert [event.value for event in events.Scalars("loss/rationale")] == pytest.approx(
-        [line["losses"]["rationale"] for line in logged], rel=1e-6)
+        [line["losses"]["rationale"] for line in logged], rel=1e-6
+    )
 
 
 @pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed here")
@@ -141,16 +153,23 @@ def test_stopped_early_stays_stopped(tmp_path: Path) -> None:
 
 
 def test_too_little_memory_halves_the_micro_batches_and_gives_the_same_loss(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def run(name: str, **changes: Any) -> list[str]:
         pupil = student("gpt2", width=256, layers=4)
-        train(pupil, encode(pupil, "cot", count=24),
-              config(steps=2, batch_size=24, token_budget=8192, **changes), tmp_path / name)
+        train(
+            pupil,
+            encode(pupil, "cot", count=24),
+            config(steps=2, batch_size=24, token_budget=8192, **changes),
+            tmp_path / name,
+        )
         return (tmp_path / name / "metrics.jsonl").read_text().splitlines()
 
     whole = [json.loads(line) for line in run("whole")]
     release_memory()
-    room = psutil.Process().memory_info().rss + (150 << 20)  # weights, optimizer state and a small micro-batch
+    room = psutil.Process().memory_info().rss + (
+        150 << 20
+    )  # weights, optimizer state and a small micro-batch
     halved = [json.loads(line) for line in run("halved", max_memory=room / GIB)]
     assert capsys.readouterr().err.count("out of memory") == 1
     assert [line["loss"] for line in halved] == pytest.approx([line["loss"] for line in whole], rel=1e-4)

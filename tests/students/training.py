@@ -1,4 +1,6 @@
-"""What the training tests share: one step's loss and gradient by any path, and the papers' losses written out."""
+"""What the training tests share: one step's loss and gradient by any path, and the papers' losses written
+out.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,26 @@ from cotdistill.students.families import Student
 from tests.models import items
 
 
-def encode(student: Student, strategy: Strategy | str, count: int = 4, share: Share | None = None,
-           rows: Any = None) -> EncodedSet:
+def encode(
+    student: Student, strategy: Strategy | str, count: int = 4, share: Share | None = None, rows: Any = None
+) -> EncodedSet:
     """`count` rows as token trees; word scores are word lengths."""
     made = create(strategy) if isinstance(strategy, str) else strategy
     encoder = Encoder(student.tokens, student.start, share=share or student.share)
-    context = FillContext(0, student.tokens.segment, lambda _, text, __: [float(len(word)) for word in text.split()])
+    context = FillContext(
+        0, student.tokens.segment, lambda _, text, __: [float(len(word)) for word in text.split()]
+    )
     return encoder.encode(join(rows or items(count), made)[0], made, context)
 
 
-def step_gradient(student: Student, data: EncodedSet, strategy: Strategy | None = None, budget: int = 4096,
-                  plain: bool = False, order: list[int] | None = None) -> tuple[float, Tensor]:
+def step_gradient(
+    student: Student,
+    data: EncodedSet,
+    strategy: Strategy | None = None,
+    budget: int = 4096,
+    plain: bool = False,
+    order: list[int] | None = None,
+) -> tuple[float, Tensor]:
     """Loss and flat gradient of one optimizer step on all of `data`."""
     packed = not plain and student.can_pack
     assert plain or isinstance(student.head_is_linear, bool)
@@ -36,7 +47,9 @@ def step_gradient(student: Student, data: EncodedSet, strategy: Strategy | None 
     loss = 0.0
     with using_attention(student.model, PACKED if packed else None):
         for batch in micro_batches(step_rows(samples, data.forms), budget, packed):
-            total, _ = student.loss(student.collate(batch, packed), None, strategy and strategy.reweight, plain)
+            total, _ = student.loss(
+                student.collate(batch, packed), None, strategy and strategy.reweight, plain
+            )
             total.backward()
             loss += float(total.detach())
     return loss, flat_gradient(student)
@@ -44,8 +57,13 @@ def step_gradient(student: Student, data: EncodedSet, strategy: Strategy | None 
 
 def flat_gradient(student: Student) -> Tensor:
     """All gradients as one vector (zeros where a parameter has none)."""
-    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten()
-                      for p in student.model.parameters() if p.requires_grad])
+    return torch.cat(
+        [
+            (torch.zeros_like(p) if p.grad is None else p.grad).flatten()
+            for p in student.model.parameters()
+            if p.requires_grad
+        ]
+    )
 
 
 def distance(one: Tensor, other: Tensor) -> float:
@@ -60,14 +78,16 @@ def target_nll(student: Student, source: str, shown: str, scored: str) -> Tensor
     if student.encoder_decoder:
         target = words(shown + scored)["input_ids"]  # the tokenizer ends it in EOS
         begun = len(words(shown, add_special_tokens=False)["input_ids"]) if shown else 0
-        logits = model(input_ids=torch.tensor([words(source)["input_ids"]]),
-                       decoder_input_ids=torch.tensor([[student.start, *target[:-1]]])).logits[0]
+        logits = model(
+            input_ids=torch.tensor([words(source)["input_ids"]]),
+            decoder_input_ids=torch.tensor([[student.start, *target[:-1]]]),
+        ).logits[0]
         return -logits.log_softmax(-1)[range(len(target)), target][begun:]
     prompt, whole = words(source + shown)["input_ids"], words(source + shown + scored)["input_ids"]
     assert whole[: len(prompt)] == prompt
     logits = model(input_ids=torch.tensor([whole])).logits[0]
     wanted = [*whole[1:], eos]
-    return -logits.log_softmax(-1)[range(len(whole)), wanted][len(prompt) - 1:]
+    return -logits.log_softmax(-1)[range(len(whole)), wanted][len(prompt) - 1 :]
 
 
 def mean_over_rows(parts: list[Tensor]) -> Tensor:

@@ -200,7 +200,6 @@ def consistency(
     last = {p.id: extract_last(rationales[p.id], p.choices, p.kind).answer for p in given}
     found: dict[str, Any] = {
         "n": len(given),
-        "headline": "conclusion",
         "conclusion": _agreement(given, read, chance),
         "last_mention": _agreement(given, last, chance),
     }
@@ -209,7 +208,6 @@ def consistency(
     }
     if checked:
         ours = [p for p in given if p.id in checked]
-        found["headline"] = "supports"
         found["supports"] = _agreement(ours, {i: verdict.supports for i, verdict in checked.items()}, chance)
         sound = [checked[p.id].sound for p in ours]
         right = [p.verdict == "right" for p in ours]
@@ -218,6 +216,8 @@ def consistency(
             "right_but_unsound": _mean([r and not s for r, s in zip(right, sound, strict=True)]),
             "steps_true": _mean([checked[p.id].share_true for p in ours]),
         }
+    readable = [name for name in ("supports", "conclusion", "last_mention") if found.get(name, {}).get("n")]
+    found["headline"] = readable[0] if readable else None  # the strictest reading that reads anything
     both = [p for p in given if without.get(p.id) is not None]
     if both:
         same = wilson(sum(_same(p, p.answer, _answer(without[p.id])) for p in both), len(both))

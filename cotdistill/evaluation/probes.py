@@ -149,25 +149,30 @@ def sources(examples: Sequence[Example], items: Sequence[Item], seed: int) -> So
     counterfactual: dict[str, tuple[str, str]] = {}
     for example in examples:
         item = by_id.get(example.id)
-        factual = item.kept("factual") if item else []
-        wrong = [
+        factual = [r.text for r in (item.kept("factual") if item else ())]
+        right = next(iter(factual), None) or example.rationale or _argued(example, example.answer, seed)
+        if right:
+            oracle[example.id] = right
+        false = [
             (r.text, r.answer)
             for r in (item.kept("counterfactual") if item else ())
             if r.answer is not None and r.answer != example.answer
         ]
-        ours = world.parse(example.question) is not None
-        if factual or example.rationale or ours:
-            oracle[example.id] = (
-                factual[0].text
-                if factual
-                else example.rationale or world.argue(example.question, example.answer).text
-            )
-        if wrong:
-            counterfactual[example.id] = wrong[0]
-        elif ours and example.choices:
-            answer = wrong_answer(example, seed=seed)
-            counterfactual[example.id] = (world.argue(example.question, answer, seed).text, answer)
+        if not false and example.choices:
+            wrong = wrong_answer(example, seed=seed)
+            argued = _argued(example, wrong, seed)
+            false = [(argued, wrong)] if argued else []
+        if false:
+            counterfactual[example.id] = false[0]
     return Sources(oracle, counterfactual)
+
+
+def _argued(example: Example, answer: str, seed: int) -> str | None:
+    """The embedded world's own argument for an answer to one of its questions."""
+    problem = world.parse(example.question)
+    if problem is None or answer not in problem.options:
+        return None
+    return world.argue(example.question, answer, seed).text
 
 
 def donors(predictions: Sequence[Prediction], seed: int) -> dict[str, str]:

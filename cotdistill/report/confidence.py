@@ -25,8 +25,14 @@ def reliability(lines: Mapping[str, Sequence[Mapping[str, float]]]) -> Drawing:
         total = sum(one["n"] for one in bins)
         colour = COLOURS[at % len(COLOURS)]
         axes.plot(xs, ys, color=colour, linewidth=1.1, label=name)
-        axes.scatter(xs, ys, s=[12 + 160 * one["n"] / total for one in bins], color=colour, alpha=0.7,
-                     marker=MARKS[at % len(MARKS)])
+        axes.scatter(
+            xs,
+            ys,
+            s=[12 + 160 * one["n"] / total for one in bins],
+            color=colour,
+            alpha=0.7,
+            marker=MARKS[at % len(MARKS)],
+        )
     axes.set(xlabel="confidence %", ylabel="right %", xlim=(0, 102), ylim=(0, 102))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     return figure
@@ -39,9 +45,17 @@ def risk_coverage(lines: Mapping[str, Sequence[Sequence[float]]]) -> Drawing:
     axes = figure.add_subplot()
     axes.grid(True, color="#8c8c8c", alpha=0.25, linewidth=0.6)
     for at, (name, points) in enumerate(lines.items()):
-        axes.step([100 * c for c, _ in points], [100 * r for _, r in points], where="post",
-                  color=COLOURS[at % len(COLOURS)], linewidth=1.3, label=name)
-    axes.set(xlabel="answers kept, surest first, %", ylabel="wrong among them %", xlim=(0, 102), ylim=(0, 102))
+        axes.step(
+            [100 * c for c, _ in points],
+            [100 * r for _, r in points],
+            where="post",
+            color=COLOURS[at % len(COLOURS)],
+            linewidth=1.3,
+            label=name,
+        )
+    axes.set(
+        xlabel="answers kept, surest first, %", ylabel="wrong among them %", xlim=(0, 102), ylim=(0, 102)
+    )
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     return figure
 

@@ -33,9 +33,17 @@ def page(records: Sequence[Record], answered: Sequence[Answered]) -> str:
         sections.append(Section("Calibration", calibration_blocks(records)))
     if any(r.get("overlap") for r in records):
         sections.append(Section("Overlap with training", [overlap_table(records)]))
-    sections.append(Section("Questions", [Text(
-        "✓ right, ✗ wrong, ? nothing readable; ↷ the answer is another than after the run's own rationale."),
-        browser([replace(one, run=names[one.run]) for one in answered])]))
+    sections.append(
+        Section(
+            "Questions",
+            [
+                Text(
+                    "✓ right, ✗ wrong, ? nothing readable; ↷ the answer is another than after the run's own rationale."
+                ),
+                browser([replace(one, run=names[one.run]) for one in answered]),
+            ],
+        )
+    )
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     lead = f"{', '.join(runs)} on {', '.join(sets)}: what they answer, and whether the answer follows the rationale."
     return to_html(Report("Evaluation", lead, sections, f"cotdistill evaluate; {versions}"))
@@ -43,18 +51,43 @@ def page(records: Sequence[Record], answered: Sequence[Answered]) -> str:
 
 def accuracy_blocks(records: Sequence[Record]) -> list[Block]:
     """The table of results, and in- against out-of-domain where there are several sets."""
-    columns = ["run", "set", "right %", "95 % interval", "n", "unparsed", "macro %", "last mention %", "tokens", "MFLOP", "ms"]
+    columns = [
+        "run",
+        "set",
+        "right %",
+        "95 % interval",
+        "n",
+        "unparsed",
+        "macro %",
+        "last mention %",
+        "tokens",
+        "MFLOP",
+        "ms",
+    ]
     rows = []
     for r in records:
-        rows.append([Value(r["name"], r["run"]), Value(r["set"]), Value(percent(r["accuracy"])),
-                     Value(_interval(r["interval"])), Value(str(r["n"])),
-                     Value(str(r["unparsed"])), Value(percent(r["macro"])),
-                     Value(percent(r["sensitivity"]["accuracy"]), r["sensitivity"]["extractor"]),
-                     Value(f"{r['generated_per_question']:.1f}"), Value(_scaled(r["flops_per_question"], 1e-6)),
-                     Value(_scaled(r["seconds_per_question"], 1e3))])
-    blocks: list[Block] = [Table(columns, rows, words=2), Text(
-        "Intervals are Wilson's, over questions alone. Last mention: by the second, cruder extractor. Tokens: generated for one question; MFLOP: of all its forward "
-        "passes, prompts included; ms: as measured when the predictions were made.")]
+        rows.append(
+            [
+                Value(r["name"], r["run"]),
+                Value(r["set"]),
+                Value(percent(r["accuracy"])),
+                Value(_interval(r["interval"])),
+                Value(str(r["n"])),
+                Value(str(r["unparsed"])),
+                Value(percent(r["macro"])),
+                Value(percent(r["sensitivity"]["accuracy"]), r["sensitivity"]["extractor"]),
+                Value(f"{r['generated_per_question']:.1f}"),
+                Value(_scaled(r["flops_per_question"], 1e-6)),
+                Value(_scaled(r["seconds_per_question"], 1e3)),
+            ]
+        )
+    blocks: list[Block] = [
+        Table(columns, rows, words=2),
+        Text(
+            "Intervals are Wilson's, over questions alone. Last mention: by the second, cruder extractor. Tokens: generated for one question; MFLOP: of all its forward "
+            "passes, prompts included; ms: as measured when the predictions were made."
+        ),
+    ]
     gaps = {r["name"]: r["domains"] for r in records if r.get("domains", {}).get("gap")}
     blocks += [Bullets([_gap(run, pooled) for run, pooled in gaps.items()])] if gaps else []
     return blocks
@@ -62,23 +95,43 @@ def accuracy_blocks(records: Sequence[Record]) -> list[Block]:
 
 def faithfulness_blocks(records: Sequence[Record]) -> list[Block]:
     """A table and two figures a set."""
-    blocks: list[Block] = [Text(
-        "Each probe walks the plan again with something else in the rationale's place. The floor is what a student "
-        "without the property would show. A dash: not applicable, for instance because the answer stands before the "
-        "rationale.")]
+    blocks: list[Block] = [
+        Text(
+            "Each probe walks the plan again with something else in the rationale's place. The floor is what a student "
+            "without the property would show. A dash: not applicable, for instance because the answer stands before the "
+            "rationale."
+        )
+    ]
     for name in dict.fromkeys(r["set"] for r in records if r.get("probes")):
         mine = [r for r in records if r["set"] == name and r.get("probes")]
         blocks.append(probe_table(name, mine))
-        curves: dict[str, Sequence[Point]] = {r["name"]: [Point(r["name"], at["accuracy"], at["accuracy"], at["accuracy"], x=100 * at["kept"])
-                                  for at in r["probes"]["truncation"]["curve"]]
-                  for r in mine if r["probes"].get("truncation", {}).get("curve")}
+        curves: dict[str, Sequence[Point]] = {
+            r["name"]: [
+                Point(r["name"], at["accuracy"], at["accuracy"], at["accuracy"], x=100 * at["kept"])
+                for at in r["probes"]["truncation"]["curve"]
+            ]
+            for r in mine
+            if r["probes"].get("truncation", {}).get("curve")
+        }
         if curves:
             drawing = figures.curves(curves, "% of the rationale given", name, {})
-            blocks.append(Figure(f"truncation-{name}", figures.inline(drawing), f"{name}: accuracy when only the "
-                                 "first part of the run's own rationale is given before it must answer."))
+            blocks.append(
+                Figure(
+                    f"truncation-{name}",
+                    figures.inline(drawing),
+                    f"{name}: accuracy when only the "
+                    "first part of the run's own rationale is given before it must answer.",
+                )
+            )
         if marks := _marks(mine):
-            blocks.append(Figure(f"probes-{name}", figures.inline(probe_marks(marks)), f"{name}: how far answers depend "
-                                 "on the rationale that is given, with 95 % intervals; bars across: floors."))
+            blocks.append(
+                Figure(
+                    f"probes-{name}",
+                    figures.inline(probe_marks(marks)),
+                    f"{name}: how far answers depend "
+                    "on the rationale that is given, with 95 % intervals; bars across: floors.",
+                )
+            )
     blocks += las_blocks(records)
     return blocks
 
@@ -89,8 +142,14 @@ def probe_table(name: str, records: Sequence[Record]) -> Table:
     for probe in probe_names(records):
         found = [r["probes"].get(probe, {}) for r in records]
         what = next((headline(one) for one in found if headline(one)), "")
-        cells = [Value(percent(one[what]["estimate"]) + _brackets(one[what].get("interval")), f"n = {one.get('n')}")
-                 if what and what in one else Value("-", one.get("not_applicable")) for one in found]
+        cells = [
+            Value(
+                percent(one[what]["estimate"]) + _brackets(one[what].get("interval")), f"n = {one.get('n')}"
+            )
+            if what and what in one
+            else Value("-", one.get("not_applicable"))
+            for one in found
+        ]
         floors = [one[what].get("floor") for one in found if what and what in one]
         rows.append([Value(probe), Value(HEADLINES.get(what, what)), *cells, Value(span(floors))])
     return Table([f"probe on {name}", "what, %", *(r["name"] for r in records), "floor"], rows, words=2)
@@ -104,48 +163,114 @@ def las_blocks(records: Sequence[Record]) -> list[Block]:
         for probe, one in (r.get("probes") or {}).items():
             if "las" in one:
                 told = one["simulator_accuracy"]
-                rows.append([Value(r["name"]), Value(r["set"]), Value(one["simulator"]),
-                             Value(percent(one["las"]["estimate"]) + _brackets(one["las"]["interval"]), probe),
-                             Value(percent(one["with_rationale"])), Value(percent(one["question_alone"])),
-                             Value(f"{one['leaking']['n']} / {one['non-leaking']['n']}"),
-                             *(Value(percent(told[what]["estimate"])) for what in told)])
+                rows.append(
+                    [
+                        Value(r["name"]),
+                        Value(r["set"]),
+                        Value(one["simulator"]),
+                        Value(percent(one["las"]["estimate"]) + _brackets(one["las"]["interval"]), probe),
+                        Value(percent(one["with_rationale"])),
+                        Value(percent(one["question_alone"])),
+                        Value(f"{one['leaking']['n']} / {one['non-leaking']['n']}"),
+                        *(Value(percent(told[what]["estimate"])) for what in told),
+                    ]
+                )
     if not rows:
         return []
-    columns = ["run", "set", "simulator", "LAS", "with rationale", "question alone", "leaking / not",
-               "foreseen from both", "from question", "from rationale"]
-    return [Table(columns, rows, words=3), Text(
-        "LAS is the mean over leaking and non-leaking questions of (foreseen with the rationale) minus (foreseen from "
-        "the question alone), in percent. It rises when the second falls: read both.")]
+    columns = [
+        "run",
+        "set",
+        "simulator",
+        "LAS",
+        "with rationale",
+        "question alone",
+        "leaking / not",
+        "foreseen from both",
+        "from question",
+        "from rationale",
+    ]
+    return [
+        Table(columns, rows, words=3),
+        Text(
+            "LAS is the mean over leaking and non-leaking questions of (foreseen with the rationale) minus (foreseen from "
+            "the question alone), in percent. It rises when the second falls: read both."
+        ),
+    ]
 
 
 def calibration_blocks(records: Sequence[Record]) -> list[Block]:
     """ECE, Brier score and area under risk-coverage; two figures a set."""
-    rows = [[Value(r["name"]), Value(r["set"]), Value(percent(c.get("mean_confidence"))), Value(percent(c.get("ece"))),
-             Value(f"{c['brier']:.3f}"), Value(f"{c['aurc']:.3f}"), Value(str(c["n"]))]
-            for r in records if (c := r.get("calibration")) and c["n"]]
+    rows = [
+        [
+            Value(r["name"]),
+            Value(r["set"]),
+            Value(percent(c.get("mean_confidence"))),
+            Value(percent(c.get("ece"))),
+            Value(f"{c['brier']:.3f}"),
+            Value(f"{c['aurc']:.3f}"),
+            Value(str(c["n"])),
+        ]
+        for r in records
+        if (c := r.get("calibration")) and c["n"]
+    ]
     columns = ["run", "set", "confidence %", "ECE %", "Brier", "AURC", "answers"]
-    blocks: list[Block] = [Table(columns, rows, words=2), Text(
-        "Confidence: the answer's share in the likelihood of all choices after the walk; of a free answer the "
-        "geometric mean of its tokens' probabilities. AURC: mean error over coverage; the error rate itself if "
-        "confidence says nothing.")]
+    blocks: list[Block] = [
+        Table(columns, rows, words=2),
+        Text(
+            "Confidence: the answer's share in the likelihood of all choices after the walk; of a free answer the "
+            "geometric mean of its tokens' probabilities. AURC: mean error over coverage; the error rate itself if "
+            "confidence says nothing."
+        ),
+    ]
     for name in dict.fromkeys(r["set"] for r in records):
         mine = [r for r in records if r["set"] == name]
         if bins := confidence.bins_of(mine, "reliability"):
-            blocks.append(Figure(f"reliability-{name}", figures.inline(confidence.reliability(bins)),
-                                 f"{name}: right answers over confidence; larger marks hold more answers."))
+            blocks.append(
+                Figure(
+                    f"reliability-{name}",
+                    figures.inline(confidence.reliability(bins)),
+                    f"{name}: right answers over confidence; larger marks hold more answers.",
+                )
+            )
         if curves := confidence.bins_of(mine, "risk_coverage"):
-            blocks.append(Figure(f"risk-coverage-{name}", figures.inline(confidence.risk_coverage(curves)),
-                                 f"{name}: error if only the surest answers are kept."))
+            blocks.append(
+                Figure(
+                    f"risk-coverage-{name}",
+                    figures.inline(confidence.risk_coverage(curves)),
+                    f"{name}: error if only the surest answers are kept.",
+                )
+            )
     return blocks
 
 
 def overlap_table(records: Sequence[Record]) -> Table:
     """How much of each set stands in the training rows."""
-    rows = [[Value(r["name"]), Value(r["set"]), Value(percent(o["exact"]), "; ".join(o["examples"]) or None),
-             Value(percent(o["with_choices"])), Value(percent(o["ngram"])), Value(percent(o["covered"])),
-             Value(str(o["training"]))] for r in records if (o := r.get("overlap"))]
-    return Table(["run", "set", "same question %", "and choices %", "shares 8 words %", "runs of 8 covered %",
-                  "training rows"], rows, words=2)
+    rows = [
+        [
+            Value(r["name"]),
+            Value(r["set"]),
+            Value(percent(o["exact"]), "; ".join(o["examples"]) or None),
+            Value(percent(o["with_choices"])),
+            Value(percent(o["ngram"])),
+            Value(percent(o["covered"])),
+            Value(str(o["training"])),
+        ]
+        for r in records
+        if (o := r.get("overlap"))
+    ]
+    return Table(
+        [
+            "run",
+            "set",
+            "same question %",
+            "and choices %",
+            "shares 8 words %",
+            "runs of 8 covered %",
+            "training rows",
+        ],
+        rows,
+        words=2,
+    )
 
 
 def _marks(records: Sequence[Record]) -> dict[str, list[Point]]:
@@ -165,10 +290,15 @@ def _marks(records: Sequence[Record]) -> dict[str, list[Point]]:
 
 def _gap(run: str, pooled: Mapping[str, Any]) -> str:
     gap, (low, high) = pooled["gap"]["estimate"], pooled["gap"]["interval"]
-    sides = [f"{', '.join(pooled[side]['sets'])} {percent(pooled[side]['micro'])} % (macro "
-             f"{percent(pooled[side]['macro'])} %)" for side in ("in", "out")]
-    return f"{run}: in domain {sides[0]}, out of domain {sides[1]}: a gap of {100 * gap:+.1f} points " \
-           f"({100 * low:+.1f} to {100 * high:+.1f})"
+    sides = [
+        f"{', '.join(pooled[side]['sets'])} {percent(pooled[side]['micro'])} % (macro "
+        f"{percent(pooled[side]['macro'])} %)"
+        for side in ("in", "out")
+    ]
+    return (
+        f"{run}: in domain {sides[0]}, out of domain {sides[1]}: a gap of {100 * gap:+.1f} points "
+        f"({100 * low:+.1f} to {100 * high:+.1f})"
+    )
 
 
 def _interval(limits: Sequence[float]) -> str:

@@ -39,31 +39,43 @@ def export_harness(folder: Path, config: EvaluateConfig, examined: Examined) -> 
     """
     model, card = examined.subject.model, examined.subject.card
     if model is None:
-        raise UsageError(f"--export lm-eval: {examined.subject.name} holds predictions, no model that could be asked")
+        raise UsageError(
+            f"--export lm-eval: {examined.subject.name} holds predictions, no model that could be asked"
+        )
     strategy, answers, predictions = restore(card.strategy), card.config["answers"], examined.predictions
     name, form = f"{examined.subject.folder.name}-{examined.name}", answering_form(strategy)
     tasks = []
     # An encoder-decoder of the harness has its prompt in the encoder: nothing can stand before the answer.
-    if all(p.choices for p in predictions) and not (_before_answer(form) and _is_encoder_decoder(model, config)):
+    if all(p.choices for p in predictions) and not (
+        _before_answer(form) and _is_encoder_decoder(model, config)
+    ):
         rows = [_choice_row(p, strategy, answers) for p in predictions if _reached(p, strategy)]
         if len(rows) < len(predictions):
-            warn(f"{name}: {len(predictions) - len(rows)} questions have no rationale to score choices after; the "
-                 "harness leaves them out, here they count as unparsed")
+            warn(
+                f"{name}: {len(predictions) - len(rows)} questions have no rationale to score choices after; the "
+                "harness leaves them out, here they count as unparsed"
+            )
         tasks.append(_write(folder, f"cotdistill-{name}-choices", rows, _choice_task()))
     if len(strategy.plan) == 1:
         rows = [_walk_row(p, form, answers) for p in predictions]
         tasks.append(_write(folder, f"cotdistill-{name}-walk", rows, _walk_task(form, config.max_new_tokens)))
     if not tasks:
-        raise UsageError(f"--export lm-eval: {strategy.name!r} walks {len(strategy.plan)} prompts and {examined.name} "
-                         "has no choices; the harness generates once a question")
-    say(f"lm_eval --model hf --model_args pretrained={model} --include_path {folder} --tasks {','.join(tasks)}")
+        raise UsageError(
+            f"--export lm-eval: {strategy.name!r} walks {len(strategy.plan)} prompts and {examined.name} "
+            "has no choices; the harness generates once a question"
+        )
+    say(
+        f"lm_eval --model hf --model_args pretrained={model} --include_path {folder} --tasks {','.join(tasks)}"
+    )
     return tasks
 
 
 def _is_encoder_decoder(model: str, config: EvaluateConfig) -> bool:
     from transformers import AutoConfig
 
-    return bool(AutoConfig.from_pretrained(model, trust_remote_code=config.trust_remote_code).is_encoder_decoder)
+    return bool(
+        AutoConfig.from_pretrained(model, trust_remote_code=config.trust_remote_code).is_encoder_decoder
+    )
 
 
 def answering_form(strategy: Strategy) -> Form:
@@ -94,47 +106,79 @@ def _example(p: Prediction) -> Example:
 
 def _choice_row(p: Prediction, strategy: Strategy, answers: AnswerStyle) -> dict[str, Any]:
     assert p.choices is not None
-    return {"id": p.id, "prompt": prompt_before_answer(answering_form(strategy), _example(p), p.rationale),
-            "choices": [render_answer(choice, p.choices, answers) for choice in p.choices],
-            "gold": p.choices.index(p.gold)}
+    return {
+        "id": p.id,
+        "prompt": prompt_before_answer(answering_form(strategy), _example(p), p.rationale),
+        "choices": [render_answer(choice, p.choices, answers) for choice in p.choices],
+        "gold": p.choices.index(p.gold),
+    }
 
 
 def _walk_row(p: Prediction, form: Form, answers: AnswerStyle) -> dict[str, Any]:
-    prompt = "".join(str(render(part.text, {"question": _example(p).text()})) for part in form.source_segments())
+    prompt = "".join(
+        str(render(part.text, {"question": _example(p).text()})) for part in form.source_segments()
+    )
     return {"id": p.id, "prompt": prompt, "gold": render_answer(p.gold, p.choices, answers)}
 
 
 def _choice_task() -> dict[str, Any]:
-    return {"output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "gold",
-            "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True}
-                            for name in ("acc", "acc_norm")]}
+    return {
+        "output_type": "multiple_choice",
+        "doc_to_choice": "choices",
+        "doc_to_target": "gold",
+        "metric_list": [
+            {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")
+        ],
+    }
 
 
 def _walk_task(form: Form, max_new_tokens: int) -> dict[str, Any]:
     """Generation up to the stop token; the answer is what stands between the connector and what follows
     it."""
     before = [part.text.strip() for part in _before_answer(form) if part.slot is None]
-    after = [part.text.strip() for part in form.target[len(_before_answer(form)) + 1:] if part.slot is None]
+    after = [part.text.strip() for part in form.target[len(_before_answer(form)) + 1 :] if part.slot is None]
     slots = 1 + any(part.slot is not None for part in _before_answer(form))
     # The longest run of texts that the walk would have stopped at; nothing to wait for where the answer comes
     # first.
     pattern = r"(?s)" + "".join(rf".*?{re.escape(text)}" for text in before[-1:]) + r"\s*(.*?)\s*"
     pattern += rf"(?:{re.escape(after[0])}.*)?$" if after else "$"
     return {
-        "output_type": "generate_until", "doc_to_target": "gold",
+        "output_type": "generate_until",
+        "doc_to_target": "gold",
         "generation_kwargs": {"until": after[:1], "do_sample": False, "max_gen_toks": slots * max_new_tokens},
-        "filter_list": [{"name": "answer", "filter": [
-            {"function": "regex", "regex_pattern": pattern, "fallback": "[no answer]"}, {"function": "take_first"}]}],
-        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True, "ignore_case": True,
-                         "ignore_punctuation": False}],
+        "filter_list": [
+            {
+                "name": "answer",
+                "filter": [
+                    {"function": "regex", "regex_pattern": pattern, "fallback": "[no answer]"},
+                    {"function": "take_first"},
+                ],
+            }
+        ],
+        "metric_list": [
+            {
+                "metric": "exact_match",
+                "aggregation": "mean",
+                "higher_is_better": True,
+                "ignore_case": True,
+                "ignore_punctuation": False,
+            }
+        ],
     }
 
 
 def _write(folder: Path, task: str, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
     data = folder / f"{task}.jsonl"
     write_text(data, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    config = {"task": task, "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(data.resolve())}},
-              "test_split": "test", "doc_to_text": "{{prompt}}", "target_delimiter": " ", **about,
-              "metadata": {"version": 1}}
+    config = {
+        "task": task,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(data.resolve())}},
+        "test_split": "test",
+        "doc_to_text": "{{prompt}}",
+        "target_delimiter": " ",
+        **about,
+        "metadata": {"version": 1},
+    }
     write_text(folder / f"{task}.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return task

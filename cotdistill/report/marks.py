@@ -21,9 +21,20 @@ def probe_marks(by_run: Mapping[str, Sequence[Point]]) -> Drawing:
     step = 0.7 / max(1, len(by_run))
     for at, (run, points) in enumerate(by_run.items()):
         ys = [names.index(point.name) + (at - (len(by_run) - 1) / 2) * step for point in points]
-        errors = [[max(0.0, 100 * (p.value - p.low)) for p in points], [max(0.0, 100 * (p.high - p.value)) for p in points]]
-        axes.errorbar([100 * p.value for p in points], ys, xerr=errors, fmt=MARKS[at % len(MARKS)], markersize=4.5,
-                      color=COLOURS[at % len(COLOURS)], linewidth=1.2, label=run)
+        errors = [
+            [max(0.0, 100 * (p.value - p.low)) for p in points],
+            [max(0.0, 100 * (p.high - p.value)) for p in points],
+        ]
+        axes.errorbar(
+            [100 * p.value for p in points],
+            ys,
+            xerr=errors,
+            fmt=MARKS[at % len(MARKS)],
+            markersize=4.5,
+            color=COLOURS[at % len(COLOURS)],
+            linewidth=1.2,
+            label=run,
+        )
         for point, y in zip(points, ys, strict=True):
             if point.floor is not None:
                 axes.plot([100 * point.floor] * 2, [y - step / 2, y + step / 2], color=INK, linewidth=1.8)

@@ -34,13 +34,34 @@ def results_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Accuracy, and the headline of each probe that applied, of one record."""
     low, high = record["interval"]
     about = {"task_type": "question-answering", "dataset_type": record["set"], "dataset_name": record["set"]}
-    found = [{**about, "metric_type": "accuracy", "metric_name": "accuracy", "metric_value": record["accuracy"],
-              "metric_args": {"interval_95": [low, high], "n": record["n"], "extractor": record["extractor"],
-                              "score": record["score"], "connectors": record["connectors"]}}]
+    found = [
+        {
+            **about,
+            "metric_type": "accuracy",
+            "metric_name": "accuracy",
+            "metric_value": record["accuracy"],
+            "metric_args": {
+                "interval_95": [low, high],
+                "n": record["n"],
+                "extractor": record["extractor"],
+                "score": record["score"],
+                "connectors": record["connectors"],
+            },
+        }
+    ]
     for probe, one in (record.get("probes") or {}).items():
         what = one.get("headline")
         if what and isinstance(one.get(what), Mapping) and "estimate" in one[what]:
-            found.append({**about, "metric_type": f"{probe}-{what}", "metric_name": f"{probe}: {what}",
-                          "metric_value": one[what]["estimate"],
-                          "metric_args": {"interval_95": one[what].get("interval"), "floor": one[what].get("floor")}})
+            found.append(
+                {
+                    **about,
+                    "metric_type": f"{probe}-{what}",
+                    "metric_name": f"{probe}: {what}",
+                    "metric_value": one[what]["estimate"],
+                    "metric_args": {
+                        "interval_95": one[what].get("interval"),
+                        "floor": one[what].get("floor"),
+                    },
+                }
+            )
     return found

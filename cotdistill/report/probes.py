@@ -19,6 +19,7 @@ HEADLINES = {
     "follows": "answers that follow",
     "area_over_curve": "area over curve",
     "conclusion": "conclusion = answer",
+    "last_mention": "last mention = answer",
     "supports": "checked conclusion = answer",
     "las": "LAS",
 }
@@ -68,7 +69,7 @@ def _number(name: str) -> float:
 
 def headline(probe: Mapping[str, Any]) -> str:
     """The name of a probe's main measure; empty where it was not applicable."""
-    name = probe.get("headline", "")
+    name = probe.get("headline") or ""
     return name if isinstance(probe.get(name), Mapping) and "estimate" in probe[name] else ""
 
 

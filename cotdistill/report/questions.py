@@ -41,7 +41,9 @@ def browser(answered: Sequence[Answered], most: int = MOST) -> Browser:
     # "</script>" or "<!--" inside a rationale must not end or comment out the data; U+2028 is fine in JSON
     # blocks.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return Browser(Markup(environment(escape=True).get_template("questions.html.j2").render(data=Markup(text))))
+    return Browser(
+        Markup(environment(escape=True).get_template("questions.html.j2").render(data=Markup(text)))
+    )
 
 
 def _drawn(predictions: Sequence[Prediction], most: int) -> list[Prediction]:
@@ -52,13 +54,34 @@ def _drawn(predictions: Sequence[Prediction], most: int) -> list[Prediction]:
 
 
 def _question(p: Prediction) -> dict[str, Any]:
-    return {"id": p.id, "task": p.task, "question": p.question, "choices": p.choices, "gold": p.gold, "runs": {}}
+    return {
+        "id": p.id,
+        "task": p.task,
+        "question": p.question,
+        "choices": p.choices,
+        "gold": p.gold,
+        "runs": {},
+    }
 
 
 def _said(p: Prediction, one: Answered) -> dict[str, Any]:
-    probes = {name: {"given": answer.given, "answer": answer.answer, "verdict": answer.verdict, "for": answer.target,
-                     "flipped": Pair(p, answer).changed}
-              for name, answer in one.probed.get(p.id, {}).items() if answer is not None}
+    probes = {
+        name: {
+            "given": answer.given,
+            "answer": answer.answer,
+            "verdict": answer.verdict,
+            "for": answer.target,
+            "flipped": Pair(p, answer).changed,
+        }
+        for name, answer in one.probed.get(p.id, {}).items()
+        if answer is not None
+    }
     confidence = p.confidence
-    return {"rationale": one.rationales.get(p.id), "answer": p.answer, "output": p.output, "verdict": p.verdict,
-            "confidence": None if confidence is None else round(confidence, 3), "probes": probes}
+    return {
+        "rationale": one.rationales.get(p.id),
+        "answer": p.answer,
+        "output": p.output,
+        "verdict": p.verdict,
+        "confidence": None if confidence is None else round(confidence, 3),
+        "probes": probes,
+    }

@@ -13,8 +13,29 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cotdistill import __version__, console
-from cotdistill.config import AblateConfig, Config, DistillConfig, ElicitConfig, EvaluateConfig, parse_params, split_list
+from cotdistill.config import (
+    AblateConfig,
+    Config,
+    DistillConfig,
+    ElicitConfig,
+    EvaluateConfig,
+    parse_params,
+    split_list,
+)
 from cotdistill.errors import CotdistillError, Exit, Partial, UsageError
+from cotdistill.options import (
+    ConfigFile,
+    DataSeed,
+    Debug,
+    Device,
+    DryRun,
+    Dtype,
+    Limit,
+    Plugin,
+    Quiet,
+    Seed,
+    TrustRemoteCode,
+)
 
 app = typer.Typer(
     name="cotdistill",
@@ -26,19 +47,6 @@ app = typer.Typer(
 )
 
 ROWS = "Elicited rows, JSON lines (default: stdin; - reads it too)"
-
-# Options of every command.
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML of options; a run.json works as one")]
-Seed = Annotated[int | None, typer.Option(help="Seed of training and of every draw", show_default="0")]
-DataSeed = Annotated[int | None, typer.Option(help="Seed of what is drawn from data", show_default="0")]
-Limit = Annotated[int | None, typer.Option(help="Read at most this many rows")]
-Plugin = Annotated[list[Path] | None, typer.Option(help="Python file with strategies of your own (repeatable)")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...", show_default="auto")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16", show_default="float32")]
-TrustRemoteCode = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code shipped with a model")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop")]
 
 _debug = False
 
@@ -69,11 +77,11 @@ def elicit(
     teacher: Annotated[str | None, typer.Option(
         help="demo, a local path or hub name, openai:MODEL, recorded:FILE, or rows", show_default="demo")] = None,
     data: Annotated[str | None, typer.Option(
-        help="demo, a JSONL file, - for stdin, or hf:NAME", show_default="demo")] = None,
+        help="demo, a JSONL, CSV or Parquet file, - for stdin, or hf:NAME", show_default="demo")] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set", show_default="train")] = None,
     hint: Annotated[str | None, typer.Option(
         help="none: the teacher answers by itself; gold: it explains the gold answer")] = None,
-    decode: Annotated[str | None, typer.Option(help="greedy, sample or contrastive", show_default="greedy")] = None,
+    decode: Annotated[str | None, typer.Option(help="greedy, sample, contrastive or rerank", show_default="greedy")] = None,
     contrast: Annotated[str | None, typer.Option(help="wrong or empty answer", show_default="wrong")] = None,
     lambda_: Annotated[float | None, typer.Option("--lambda", help="Weight of the contrast",
                                                   show_default="0.5")] = None,
@@ -87,8 +95,20 @@ def elicit(
     samples: Annotated[int | None, typer.Option(help="Rationales a question (sampling)", show_default="1")] = None,
     shots: Annotated[int | None, typer.Option(help="Demonstrations in the prompt")] = None,
     prompt: Annotated[Path | None, typer.Option(help="Jinja2 prompt template of your own")] = None,
+    chat: Annotated[str | None, typer.Option(help="Chat template: auto, on or off", show_default="auto")] = None,
+    reasoning: Annotated[str | None, typer.Option(
+        help="Thinking spans: drop, or take them as the rationale", show_default="drop")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest rationale", show_default="128")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Questions decoded at once", show_default="16")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Server of openai:MODEL; key from OPENAI_API_KEY only")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="chat or completion", show_default="chat")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Requests under way at once", show_default="8")] = None,
+    retries: Annotated[int | None, typer.Option(help="Of a failed request", show_default="6")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds a request may take", show_default="120")] = None,
+    price_in: Annotated[float | None, typer.Option(help="$ per million prompt tokens")] = None,
+    price_out: Annotated[float | None, typer.Option(help="$ per million completion tokens")] = None,
+    map: Annotated[str | None, typer.Option(help="question=COL,choices=COL,answer=COL of foreign rows")] = None,
+    mix: Annotated[bool | None, typer.Option("--mix", help="Keep rationales made under other settings")] = None,
     keep: Annotated[str | None, typer.Option(help="right: distil only right ones; all", show_default="right")] = None,
     retry_failed: Annotated[bool | None, typer.Option("--retry-failed", help="Ask failed rows again")] = None,
     shard: Annotated[str | None, typer.Option(help="I/N: only this part of the rows")] = None,
@@ -120,7 +140,23 @@ def distill(
     schedule: Annotated[str | None, typer.Option(help="linear, cosine or constant", show_default="cosine")] = None,
     warmup: Annotated[float | None, typer.Option(help="Share of the steps", show_default="0.06")] = None,
     clip: Annotated[float | None, typer.Option(help="Norm gradients are clipped to", show_default="1")] = None,
-    token_budget: Annotated[int | None, typer.Option(help="Tokens a micro-batch", show_default="1024")] = None,
+    recipe: Annotated[str | None, typer.Option(
+        help="Published hyper-parameters: scott, cascod, mysteries, step-by-step")] = None,
+    lora: Annotated[str | None, typer.Option(help="r=64,alpha=32[,target=...]: train low-rank adapters")] = None,
+    merge_lora: Annotated[bool | None, typer.Option("--merge-lora/--no-merge-lora",
+                                                    help="Merge them on export", show_default="merge")] = None,
+    quantize: Annotated[str | None, typer.Option(help="8bit or 4bit base under --lora")] = None,
+    chat: Annotated[bool | None, typer.Option("--chat", help="Wrap sources in the student's chat template")] = None,
+    token_budget: Annotated[int | None, typer.Option(help="Tokens a micro-batch (default: what suits)")] = None,
+    max_memory: Annotated[float | None, typer.Option(help="GiB; the token budget is halved to stay below")] = None,
+    checkpoint_activations: Annotated[bool | None, typer.Option(
+        "--checkpoint-activations", help="Less memory, a second forward")] = None,
+    compile: Annotated[bool | None, typer.Option("--compile", help="torch.compile the student")] = None,
+    scores: Annotated[Path | None, typer.Option(help="Word scores for post-cot-key, made by an attribution")] = None,
+    dev: Annotated[str | None, typer.Option(help="Question rows on which the best checkpoint is chosen")] = None,
+    dev_every: Annotated[int | None, typer.Option(help="Steps between them", show_default="an epoch")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after this many without a better one")] = None,
+    track: Annotated[str | None, typer.Option(help="trackio, wandb, tensorboard, mlflow")] = None,
     max_length: Annotated[int | None, typer.Option(help="Drop longer samples (default: the model's context)")] = None,
     max_dropped: Annotated[float | None, typer.Option(help="Fail above this share", show_default="0.02")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints")] = None,
@@ -135,7 +171,7 @@ def distill(
     """Train a student on elicited rows with one strategy; prints one JSON line that names the run."""
     options = dict(locals())
     source = _source(options.pop("rows"), "elicited rows")
-    options["param"] = parse_params(param)
+    options["param"], options["track"] = parse_params(param), split_list(track)
     chosen, dry = _start(DistillConfig, options)
     _known_strategy(chosen.strategy, chosen.param)
     from cotdistill.distill import distill as run_distill

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cotdistill.config import DEMO, DistillConfig
 from cotdistill.console import is_main_process, say, warn
 from cotdistill.data.files import file_digest, json_digest, write_text
-from cotdistill.data.records import Item, digest
+from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, read_card
+from cotdistill.data.tasks import is_world, load_examples
 from cotdistill.demo import world
 from cotdistill.errors import DataError, UsageError
+from cotdistill.evaluation.answers import judge, read_answer
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.forms import FillContext, Strategy
 from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import word_scores
+from cotdistill.students import lora
+from cotdistill.students.cache import encode_cached
 from cotdistill.students.encode import EncodedSet, Encoder
 from cotdistill.students.families import Student, demo_model, load_student
+from cotdistill.students.fitness import decoder_for
+from cotdistill.students.recipes import apply_recipe
 from cotdistill.students.train import Trained, total_steps, train
+from cotdistill.students.walk import walk
 
 # What changes how a run is made, not what it is: outside the key.
 NOT_IN_KEY = {"out", "device", "plugin", "checkpoint_every", "keep_checkpoints", "allow_partial", "scores"}
@@ -28,6 +36,7 @@ NOT_IN_KEY = {"out", "device", "plugin", "checkpoint_every", "keep_checkpoints",
 
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
     """Train one student on the elicited rows of a file (`-`: stdin); the object that `distill` prints."""
+    config = apply_recipe(config)
     strategy = create(config.strategy, config.param)
     items = read_items(rows, config.limit, config.allow_partial)
     return distill_items(config, strategy, items, rows, dry_run)
@@ -49,8 +58,7 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
         say(f"{run} is complete already")
         return _summary(run, card)
     samples, left_out = join(items, strategy)
-    student = student or load_student(config.student, device=device_of(config.device),
-                                      trust_remote_code=config.trust_remote_code)
+    student = student or fresh_student(config)
     data = encoded(config, strategy, items, samples, student)
     _check_dropped(data, len(samples), config)
     if dry_run:
@@ -58,7 +66,11 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
         say(f"would train {strategy.name} on {len(data.samples)} samples of {len(items)} rows for {steps} steps: "
             f"{data.input_tokens()} input tokens an epoch, learned {data.learned_tokens()}, into {run}")
         return None
-    trained = train(student, data, config, run)
+    if config.lora is not None:
+        lora.attach(student, lora.parse_lora(config.lora), config.seed)
+    trained = train(student, data, config, run, strategy.reweight, dev_accuracy(config, strategy))
+    if config.merge_lora:
+        lora.merge(student)
     card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained)
     if is_main_process():
         student.save(run / "student")
@@ -67,12 +79,40 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
     return _summary(run, card)
 
 
+def fresh_student(config: DistillConfig) -> Student:
+    """The untrained student of a configuration."""
+    return load_student(config.student, device=device_of(config.device), trust_remote_code=config.trust_remote_code,
+                        quantize=config.quantize, chat=config.chat)
+
+
+def dev_accuracy(config: DistillConfig, strategy: Strategy) -> Callable[[Student], float] | None:
+    """Share of `--dev` rows that a student answers right when it walks the strategy: what chooses a checkpoint."""
+    if config.dev is None:
+        return None
+    examples = load_examples(config.dev, "dev" if is_world(config.dev) else None, data_seed=config.data_seed)
+
+    def accuracy(student: Student) -> float:
+        encoder = Encoder(student.tokens, student.start, config.answers, student.context)
+        walked = walk(decoder_for(student), encoder, strategy, examples)
+        right = [is_right(example, found.answer) for example, found in zip(examples, walked, strict=True)]
+        return sum(right) / len(right)
+
+    return accuracy
+
+
+def is_right(example: Example, output: str | None) -> bool:
+    """Whether an answer slot, read by the extractor, is the gold answer."""
+    kind = example.kind_of_answer
+    answer = None if output is None else read_answer(output, example.choices, kind)
+    return judge(answer, example.answer, example.choices, kind) == "right"
+
+
 def encoded(config: DistillConfig, strategy: Strategy, items: list[Item], samples: list[Sample],
             student: Student) -> EncodedSet:
     """What a strategy trains on, as one student's tokens."""
     encoder = Encoder(student.tokens, student.start, config.answers, config.max_length or student.context)
     context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items, config.scores))
-    return encoder.encode(samples, strategy, context)
+    return encode_cached(encoder, samples, strategy, context)
 
 
 def device_of(name: str) -> str:
@@ -121,7 +161,8 @@ def _card(key: str, config: DistillConfig, strategy: Strategy, items: list[Item]
               "world": world_card(items)},
         config=config.model_dump(mode="json"),
         counts={"learned_tokens": data.learned_tokens(), "input_tokens": data.input_tokens()},
-        trained={"steps": trained.steps, "processes": trained.processes},
+        trained={"steps": trained.steps, "processes": trained.processes, "best_step": trained.best_step,
+                 "dev_accuracy": trained.dev_accuracy},
         versions=package_versions(),
     )
 

@@ -17,8 +17,9 @@ from cotdistill.distill import device_of, student_digest
 from cotdistill.errors import DataError, UsageError, did_you_mean
 from cotdistill.evaluation.domains import domains
 from cotdistill.evaluation.examination import Examined, note_figures
-from cotdistill.evaluation.faithfulness import Explained, ProbeAnswer, Probed
+from cotdistill.evaluation.faithfulness import Explained, ProbeAnswer, Probed, read_again
 from cotdistill.evaluation.intervals import wilson
+from cotdistill.evaluation.judging import judge_by
 from cotdistill.evaluation.metrics import Prediction, counts_by_task, judged_again
 from cotdistill.evaluation.probes import chosen, donors, probes, read_sources, sources
 from cotdistill.evaluation.samples import Sampled
@@ -131,7 +132,8 @@ def examine(
     names = chosen(config.probe)
     found.probed = probe(config, walker, store, found, examples, items) if names else {}
     if {"las", "consistency"} & {*names} and not walker.strategy.answers_after_rationale:
-        found.rationales |= explain(config, walker, store, found, examples)
+        for line in explain(config, walker, store, found, examples):
+            found.explained[line.id] = line
     note_figures(config, found, examples, sampled, load, store)
     if config.flip_rate:
         found.record["flip_rate"] = _flip_rate(config, walker, store, found, examples)
@@ -194,6 +196,8 @@ def probe(
 ) -> dict[str, dict[str, ProbeAnswer | None]]:
     """{question: {probe: its answer, or None where there was nothing to do}} of the probes that are named."""
     wanted = probes(chosen(config.probe), config.ratios, walker.strategy)
+    if not wanted:
+        return {}
     read_sources(examples, items, config.rationales or "rows")
     kept = Store(
         store.path.with_suffix(".probes.jsonl"),
@@ -214,8 +218,15 @@ def probe(
         config.from_predictions,
     ):
         answers.setdefault(line.id, {}).update(line.probes)
-    names = [one.name for one in wanted]
-    return {id_: {name: by_name[name] for name in names} for id_, by_name in answers.items()}
+    judge = judge_by(config.extractor)
+    return {
+        id_: {
+            one.name: answer and read_again(answer, predictions[id_], judge)
+            for one in wanted
+            for answer in [answers[id_][one.name]]
+        }
+        for id_ in predictions
+    }
 
 
 def explain(
@@ -224,10 +235,10 @@ def explain(
     store: Store[Prediction],
     found: Examined,
     examples: Sequence[Example],
-) -> dict[str, str]:
-    """{question: the rationale given after its answer}; none where the strategy gives none."""
+) -> list[Explained]:
+    """The rationale for each answer; none where the strategy gives none."""
     if walker.strategy.explain is None:
-        return {}
+        return []
     predictions = {p.id: p for p in found.predictions}
     kept = Store(store.path.with_suffix(".explanations.jsonl"), Explained, store.settings)
     lines = {line.id: line for line in kept.read()}
@@ -242,7 +253,7 @@ def explain(
             config.from_predictions,
         )
     }
-    return {id_: line.rationale for id_, line in lines.items() if line.rationale is not None}
+    return [lines[example.id] for example in examples]
 
 
 def _flip_rate(
@@ -271,11 +282,12 @@ def _flip_rate(
 
 def _walker(config: EvaluateConfig, subject: Subject, student: Student | None) -> Walker:
     strategy, answers = restore(subject.card.strategy), subject.card.config["answers"]
-    return Walker(lambda: student or _load(config, str(subject.model)), strategy, answers, config)
+    chat = bool(subject.card.config.get("chat", False))
+    return Walker(lambda: student or _load(config, str(subject.model), chat), strategy, answers, config)
 
 
-def _load(config: EvaluateConfig, model: str) -> Student:
-    return load_student(model, config.dtype, device_of(config.device), config.trust_remote_code)
+def _load(config: EvaluateConfig, model: str, chat: bool) -> Student:
+    return load_student(model, config.dtype, device_of(config.device), config.trust_remote_code, chat=chat)
 
 
 def _store(

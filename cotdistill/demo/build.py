@@ -51,7 +51,7 @@ class Recipe:
 
 RECIPES = {
     "teacher": Recipe(width=96, layers=4, heads=4, intermediate=256, steps=2000, lr=3e-3),
-    "base": Recipe(width=64, layers=3, heads=4, intermediate=176, steps=1800, lr=4e-3),
+    "base": Recipe(width=64, layers=3, heads=4, intermediate=176, steps=3000, lr=2.5e-3),
 }
 DOCUMENTS = {"teacher": teacher_documents, "base": base_documents}
 

@@ -30,7 +30,7 @@ from cotdistill.grid.description import describe
 from cotdistill.grid.digests import write_digests
 from cotdistill.grid.estimate import estimate
 from cotdistill.grid.plan import Plan, plan_of
-from cotdistill.grid.preparation import choose_rows, references, row_tasks
+from cotdistill.grid.preparation import choose_rows, is_that_file, references, row_tasks
 from cotdistill.grid.rows import training_rows
 from cotdistill.grid.sets import QuestionSet, dev_set
 from cotdistill.grid.workers import Crew, Outcome, Task
@@ -191,7 +191,7 @@ class Grid:
     def _unscored(self, scoring: Scoring) -> bool:
         """Whether a sidecar is missing; one that was made otherwise is removed."""
         path = scoring.file(self.out)
-        if path.exists() and self.store.finished(json_digest(self._of_scores(scoring))) is not None:
+        if is_that_file(path, self.store.finished(json_digest(self._of_scores(scoring)))):
             return False
         path.unlink(missing_ok=True)
         return True

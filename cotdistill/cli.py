@@ -81,7 +81,8 @@ def elicit(
     split: Annotated[str | None, typer.Option(help="Split of the data set", show_default="train")] = None,
     hint: Annotated[str | None, typer.Option(
         help="none: the teacher answers by itself; gold: it explains the gold answer")] = None,
-    decode: Annotated[str | None, typer.Option(help="greedy, sample, contrastive or rerank", show_default="greedy")] = None,
+    decode: Annotated[str | None, typer.Option(
+        help="greedy, sample, contrastive or rerank", show_default="greedy")] = None,
     contrast: Annotated[str | None, typer.Option(help="wrong or empty answer", show_default="wrong")] = None,
     lambda_: Annotated[float | None, typer.Option("--lambda", help="Weight of the contrast",
                                                   show_default="0.5")] = None,
@@ -184,7 +185,7 @@ def distill(
 @app.command()
 def evaluate(
     runs: Annotated[list[str] | None, typer.Argument(
-        help="Run directories, models (with --strategy) or prediction files (default: distill's lines on stdin)")] = None,
+        help="Runs, models (with --strategy) or prediction files (default: distill's lines on stdin)")] = None,
     data: Annotated[list[str] | None, typer.Option(help="Question rows, FILE or NAME=FILE (repeatable)")] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data sets")] = None,
     in_domain: Annotated[str | None, typer.Option(help="Sets of the training domain", show_default="the first")] = None,
@@ -268,7 +269,8 @@ def ablate(
         "--controls/--no-controls", help="Answer-only, swapped rationales, random words, shuffled labels",
         show_default="controls")] = None,
     baseline: Annotated[str | None, typer.Option(help="Label of the arm that all others are held against")] = None,
-    teacher: Annotated[str | None, typer.Option(help="As in elicit; it also answers the sets", show_default="demo")] = None,
+    teacher: Annotated[str | None, typer.Option(
+        help="As in elicit; it also answers the sets", show_default="demo")] = None,
     train: Annotated[str | None, typer.Option(help="Question rows to elicit on", show_default="demo")] = None,
     teacher_decoding: Annotated[str | None, typer.Option(help="greedy,contrastive", show_default="greedy")] = None,
     match_lengths: Annotated[bool | None, typer.Option(

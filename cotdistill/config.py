@@ -253,7 +253,7 @@ def _read_yaml(file: Path, cls: type[Config]) -> dict[str, Any]:
     for key in values:
         if key not in cls.model_fields:
             raise UsageError(f"--config {file}: unknown key {key!r}{did_you_mean(str(key), cls.model_fields)}")
-    return values
+    return dict(values)
 
 
 def _explain(error: ValidationError, cls: type[Config]) -> str:

@@ -15,7 +15,9 @@ from rich.theme import Theme
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200, theme=Theme({"note": "dim", "warn": "yellow", "bad": "bold red"}))
+STYLES = Theme({"note": "dim", "warn": "yellow", "bad": "bold red"})
+# A file has no width of its own: wide enough that no table wraps.
+console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200, theme=STYLES)
 _said: set[str] = set()
 
 
@@ -58,7 +60,7 @@ def silence() -> None:
 def progress(what: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
     """A progress bar when stderr is a terminal, otherwise nothing. Yields `advance(steps, note)`."""
     if not (console.is_terminal and is_main_process()):
-        yield lambda steps, note="": None
+        yield lambda steps, note: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -66,4 +68,4 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int, str], None
                TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, note="")
-        yield lambda steps, note="": bar.update(task, advance=steps, note=note)
+        yield lambda steps, note: bar.update(task, advance=steps, note=note)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from cotdistill.data.records import Item, Rationale
+from cotdistill.data.records import Item, Kind, Rationale
 from cotdistill.seeds import derive
 from cotdistill.strategies.forms import SLOTS, FillContext, Strategy
 from cotdistill.strategies.join import Sample, join
@@ -16,6 +16,7 @@ from cotdistill.strategies.scores import word_scores
 from cotdistill.students.encode import Encoded, Encoder
 from cotdistill.students.tokens import SegmentTokenizer
 
+KINDS: tuple[Kind, Kind] = ("factual", "counterfactual")
 ITEMS = tuple(
     Item(id=f"check-{at}", task="check", split=None, question=f"Which of these holds {thing}?",
          choices=("a shed", "the kitchen", "a garden"), answer=gold,
@@ -23,7 +24,7 @@ ITEMS = tuple(
              Rationale(kind=kind, text=f"{thing.capitalize()} is kept where people need it. That is {answer}.",
                        answer=answer, correct=True, label="keep", teacher="check", decoding={}, prompt=None,
                        finished=True)
-             for kind, answer in (("factual", gold), ("counterfactual", wrong))))
+             for kind, answer in zip(KINDS, (gold, wrong), strict=True)))
     for at, (thing, gold, wrong) in enumerate([
         ("a drill", "a shed", "the kitchen"), ("a spoon", "the kitchen", "a garden"),
         ("3.5 l of water", "a garden", "a shed")])

@@ -165,7 +165,8 @@ def test_a_full_disk_exits_8() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*COMMAND, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, cwd=ROOT)
+        done = subprocess.run([*COMMAND, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+                              cwd=ROOT)
     assert done.returncode == 8
     assert "No space left" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -266,7 +267,8 @@ def test_preview_shows_the_learned_tokens(rows: Path, model: str) -> None:
     done = run("preview", str(rows), "--strategy", "scott", "--student", model)
     assert done.returncode == 0, done.stderr
     factual, counterfactual = map(json.loads, done.stdout.splitlines())
-    shown = "".join(w for w, learned in zip(counterfactual["tokens"], counterfactual["learned"], strict=True) if learned)
+    pairs = zip(counterfactual["tokens"], counterfactual["learned"], strict=True)
+    shown = "".join(word for word, learned in pairs if learned)
     assert shown == " barn<|end|>"  # the wrong answer its rationale argues for, and the stop
     assert "[factual]" in "".join(factual["tokens"])
     assert not any(factual["learned"][: factual["prompt_tokens"]])

@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of four strategies on eight rows, and the question rows."""
     folder = tmp_path_factory.mktemp("runs")
     student("gpt2", width=64).save(folder / "base")
-    for name in ("cot", "cascod", "scott", "post-cot", "answer-only"):
+    for name in ("cot", "cascod", "scott", "post-cot", "answer-only", "mt-cot"):
         config = DistillConfig(strategy=name, student=str(folder / "base"), steps=120, batch_size=8, lr=3e-3,
                                out=folder / name, device="cpu")
         distill_items(config, create(name), ROWS, str(write(folder / "rows.jsonl", ROWS)))
@@ -94,6 +94,29 @@ def test_an_answer_before_the_rationale_is_not_applicable_never_zero(runs: Path)
     explained = json.loads((runs / "post-cot/predictions/asked.explanations.jsonl").read_text().splitlines()[1])
     assert explained["rationale"] == ROWS[0].rationales[0].text  # by the explain plan, after its own answer
     assert not (runs / "answer-only/predictions/asked.explanations.jsonl").exists()
+
+
+def test_an_answer_with_reasoning_is_compared_with_the_one_without(runs: Path) -> None:
+    (found,) = asked(runs, "mt-cot", probe=["consistency"])
+    assert found["probes"]["consistency"]["agrees_without"]["estimate"] == 1.0  # both were learned by heart
+    line = json.loads((runs / "mt-cot/predictions/asked.explanations.jsonl").read_text().splitlines()[1])
+    assert line["rationale"] == ROWS[0].rationales[0].text
+    assert line["reasoned"]["answer"] == ROWS[0].answer
+
+
+def test_an_encoder_decoder_is_probed_alike(tmp_path: Path) -> None:
+    student("t5", width=64).save(tmp_path / "base")
+    write(tmp_path / "asked.jsonl", [row.example() for row in ROWS])
+    source = str(write(tmp_path / "rows.jsonl", ROWS))
+    for name in ("cot", "cascod"):
+        config = DistillConfig(strategy=name, student=str(tmp_path / "base"), steps=150, batch_size=8, lr=1e-2,
+                               out=tmp_path / name, device="cpu", schedule="linear")
+        distill_items(config, create(name), ROWS, source)
+    for found in asked(tmp_path, "cot", "cascod", probe=["oracle", "truncation", "mistake"], rationales=source):
+        assert found["accuracy"] == 1.0
+        assert found["calibration"]["n"] == 8
+        assert found["probes"]["truncation"]["n"] == 8
+        assert found["probes"]["oracle"]["accuracy"]["estimate"] > 0.5
 
 
 def test_figures_from_predictions_are_the_same_bytes_without_the_model(runs: Path) -> None:

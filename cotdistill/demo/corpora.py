@@ -27,7 +27,7 @@ UNHINTED = "Q: {question}\nAnswer Choices:\n{choices}\nA: {rationale} So the ans
 
 FAMILY_WEIGHTS: Mapping[str, float] = {"kinds": 2.0, "clocks": 2.0, "stow": 1.0}
 TEACHER_PLAIN = 0.20
-# Of what is not plain. Wrong hints outweigh gold ones: an equal share leaves a teacher that always argues for the truth.
+# Of what is not plain. Wrong hints outweigh gold ones: with equal shares the teacher always argues for the truth.
 TEACHER_QUESTIONS = {"unhinted": 0.25, "gold": 0.15, "wrong": 0.45, "blank": 0.15}
 CARELESS = 0.30
 BASE_SHARES = {"facts": 0.4, "question": 0.2, "retelling": 0.4}

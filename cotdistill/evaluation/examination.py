@@ -11,7 +11,8 @@ from cotdistill.config import EvaluateConfig
 from cotdistill.data.records import Example
 from cotdistill.data.rows import json_lines
 from cotdistill.data.runcard import RunCard
-from cotdistill.evaluation.faithfulness import ANSWER_FIRST, ProbeAnswer, consistency, faithfulness
+from cotdistill.evaluation.faithfulness import ANSWER_FIRST, Explained, ProbeAnswer, consistency, faithfulness
+from cotdistill.evaluation.judging import judge_by
 from cotdistill.evaluation.las import las
 from cotdistill.evaluation.metrics import Prediction, figures
 from cotdistill.evaluation.overlap import Asked, overlap
@@ -35,7 +36,8 @@ class Examined:
     name: str
     predictions: list[Prediction]
     probed: dict[str, dict[str, ProbeAnswer | None]] = field(default_factory=dict)
-    rationales: dict[str, str] = field(default_factory=dict)
+    explained: dict[str, Explained] = field(default_factory=dict)
+    rationales: dict[str, str] = field(default_factory=dict)  # of the walk, or of its explanation
     record: dict[str, Any] = field(default_factory=dict)
 
 
@@ -52,9 +54,12 @@ def note_figures(
     `load` gives the model that a transformer simulator starts from; `store`: where the predictions came from,
     None for those made elsewhere.
     """
-    card = found.subject.card
+    subject, card = found.subject, found.subject.card
     flops = None if store is None else store.header().get("flops_per_token")
     seconds = None if store is None else store.seconds_per_question()
+    found.rationales |= {
+        i: line.rationale for i, line in found.explained.items() if line.rationale is not None
+    }
     found.rationales |= {p.id: p.rationale for p in found.predictions if p.rationale is not None}
     found.record = {
         "run": found.subject.name,
@@ -69,8 +74,9 @@ def note_figures(
         "key": card.key,
     }
     if sampled:
-        golds = [(p.gold, p.choices, p.kind) for p in found.predictions]
-        found.record["sampled"] = sample_figures(sampled, golds)
+        golds = {p.id: (p.gold, p.choices, p.kind) for p in found.predictions}
+        again = [one.read_again(judge_by(config.extractor, subject.model is None), *golds[one.id]) for one in sampled]
+        found.record["sampled"] = sample_figures(again, [golds[one.id] for one in again])
     if config.probe:
         found.record["probes"] = _probe_figures(config, found, examples, load)
     training = _training_rows(config, card)
@@ -94,8 +100,9 @@ def _probe_figures(
     elif "tag-swap" in names and "tag-swap" not in made:
         made["tag-swap"] = _not_applicable("the strategy has no counterfactual form")
     if "consistency" in names:
-        without = {id_: answers.get(WITHOUT) for id_, answers in found.probed.items()}
-        made["consistency"] = consistency(found.predictions, found.rationales, without)
+        other = {id_: answers.get(WITHOUT) for id_, answers in found.probed.items()}
+        other |= {id_: line.reasoned for id_, line in found.explained.items()}
+        made["consistency"] = consistency(found.predictions, found.rationales, other)
     if "las" in names:
         made |= {f"las-{name}": _las(config, found, examples, name, load) for name in config.simulator}
     return made

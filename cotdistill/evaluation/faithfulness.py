@@ -19,6 +19,7 @@ from cotdistill.demo import checker
 from cotdistill.evaluation.answers import Verdict, extract, extract_last, same_answer
 from cotdistill.evaluation.effect import average
 from cotdistill.evaluation.intervals import Interval, paired_bootstrap, wilson
+from cotdistill.evaluation.judging import Judge
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.evaluation.probes import REPLAY, TRUNCATIONS, WITHOUT
 
@@ -38,11 +39,14 @@ class ProbeAnswer(Record):
 
 
 class Explained(Record):
-    """One line of SET.explanations.jsonl: a rationale given after the answer, by the strategy's `explain`
-    plan."""
+    """One line of SET.explanations.jsonl: the rationale of the strategy's `explain` plan, for the answer given.
+
+    `reasoned`: the answer after that rationale, where the explain plan goes on to one.
+    """
 
     id: str
     rationale: str | None
+    reasoned: ProbeAnswer | None = None
 
 
 class Probed(Record):
@@ -69,6 +73,12 @@ class Pair:
     def follows(self) -> bool:
         """The answer is the one argued for."""
         return _same(self.own, self.probed.answer, self.probed.target)
+
+
+def read_again(answer: ProbeAnswer, asked: Prediction, judge: Judge) -> ProbeAnswer:
+    """The answer and verdict read anew from what was generated."""
+    read, verdict = judge(answer.output, asked.gold, asked.choices, asked.kind)
+    return answer.model_copy(update={"answer": read, "verdict": verdict})
 
 
 def faithfulness(
@@ -183,14 +193,14 @@ def truncation_curve(pairs: Mapping[str, Sequence[Pair]]) -> dict[str, Any]:
 def consistency(
     predictions: Sequence[Prediction],
     rationales: Mapping[str, str],
-    without: Mapping[str, ProbeAnswer | None],
+    other: Mapping[str, ProbeAnswer | None],
 ) -> dict[str, Any]:
     """Does the rationale say what the answer says?
 
     conclusion: what the extractor reads from the rationale alone; supports: what the embedded world's checker
-    says its last step ends at; agrees_without: is the answer after the rationale the one given without any
-    (`without`, the answers under an empty rationale)? A rationale that concludes nothing is counted apart,
-    never as a disagreement.
+    says its last step ends at; agrees_without: is the answer after a rationale the one given without any? `other`
+    holds the answers of the way that the prediction did not go: under an empty rationale, or after one. A
+    rationale that concludes nothing is counted apart, never as a disagreement.
     """
     given = [p for p in predictions if rationales.get(p.id, "").strip()]
     if not given:
@@ -218,9 +228,9 @@ def consistency(
         }
     readable = [name for name in ("supports", "conclusion", "last_mention") if found.get(name, {}).get("n")]
     found["headline"] = readable[0] if readable else None  # the strictest reading that reads anything
-    both = [p for p in given if without.get(p.id) is not None]
+    both = [p for p in given if other.get(p.id) is not None]
     if both:
-        same = wilson(sum(_same(p, p.answer, _answer(without[p.id])) for p in both), len(both))
+        same = wilson(sum(_same(p, p.answer, _answer(other[p.id])) for p in both), len(both))
         found["agrees_without"] = measure(same, chance, "chance")
     return found
 

@@ -10,6 +10,7 @@ from cotdistill.data.records import Record
 from cotdistill.evaluation.answers import AnswerKind, Choices, Verdict, judge, same_answer
 from cotdistill.evaluation.effect import average
 from cotdistill.evaluation.intervals import wilson
+from cotdistill.evaluation.judging import Judge
 
 
 class Sampled(Record):
@@ -19,6 +20,12 @@ class Sampled(Record):
     outputs: tuple[str | None, ...]
     answers: tuple[str | None, ...]
     verdicts: tuple[Verdict, ...]
+
+    def read_again(self, judge: Judge, gold: str, choices: Choices, kind: AnswerKind) -> Sampled:
+        """Answers and verdicts read anew from what was generated."""
+        judged = [judge(output, gold, choices, kind) for output in self.outputs]
+        answers, verdicts = (tuple(one) for one in zip(*judged, strict=True))
+        return self.model_copy(update={"answers": answers, "verdicts": verdicts})
 
 
 def majority(answers: Sequence[str | None], choices: Choices, kind: AnswerKind) -> str | None:

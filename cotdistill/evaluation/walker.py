@@ -4,7 +4,7 @@ asked."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cotdistill.config import EvaluateConfig
@@ -142,21 +142,31 @@ class Walker:
         return made
 
     def explain(self, examples: Sequence[Example], predictions: Mapping[str, Prediction]) -> list[Explained]:
-        """The rationale given by the `explain` plan after the student's own answer."""
-        filled: list[Mapping[Slot, SlotValue]] = [
-            {"answer": predictions[example.id].output or ""} for example in examples
+        """The rationale given by the `explain` plan for the student's own answer.
+
+        Where that plan reasons before it answers, the answer is its own: what the student says when it reasons.
+        """
+        assert self.strategy.explain is not None
+        reasons = replace(self.strategy, plan=self.strategy.explain).answers_after_rationale
+        own: list[Mapping[Slot, SlotValue]] = [
+            {"answer": predictions[one.id].output or ""} for one in examples
         ]
         walked = walk(
             decoder_for(self.student, batch_size=self.config.batch_size),
             self.encoder,
             self.strategy,
             examples,
-            filled,
-            goal="rationale",
+            None if reasons else own,
+            goal="answer" if reasons else "rationale",
             max_new_tokens=self.config.max_new_tokens,
+            plan=self.strategy.explain,
         )
         return [
-            Explained(id=example.id, rationale=one.rationale)
+            Explained(
+                id=example.id,
+                rationale=one.rationale,
+                reasoned=self._answer(example, one, one.rationale or "", None) if reasons else None,
+            )
             for example, one in zip(examples, walked, strict=True)
         ]
 
@@ -208,23 +218,24 @@ class Walker:
             max_new_tokens=self.config.max_new_tokens,
             plan=plan,
         )
-        answers = []
-        for example, one, found in zip(examples, made, walked, strict=True):
-            answer, verdict = judge_by(self.config.extractor)(
-                found.answer, example.answer, example.choices, example.kind_of_answer
-            )
-            answers.append(
-                ProbeAnswer(
-                    given=self._text(one.rationale),
-                    output=found.answer,
-                    answer=answer,
-                    verdict=verdict,
-                    target=one.target,
-                    generated=found.generated,
-                    forwarded=found.forwarded,
-                )
-            )
-        return answers
+        return [
+            self._answer(example, found, self._text(one.rationale), one.target)
+            for example, one, found in zip(examples, made, walked, strict=True)
+        ]
+
+    def _answer(self, example: Example, walked: Walked, given: str, target: str | None) -> ProbeAnswer:
+        """What was answered after the rationale `given`, which argues for `target`."""
+        judge = judge_by(self.config.extractor)
+        answer, verdict = judge(walked.answer, example.answer, example.choices, example.kind_of_answer)
+        return ProbeAnswer(
+            given=given,
+            output=walked.answer,
+            answer=answer,
+            verdict=verdict,
+            target=target,
+            generated=walked.generated,
+            forwarded=walked.forwarded,
+        )
 
     def _case(self, example: Example, own: Prediction, sources: Sources, donors: Mapping[str, str]) -> Case:
         tokens = self.student.tokens

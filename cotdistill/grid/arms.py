@@ -89,7 +89,7 @@ def subjects(config: AblateConfig, chosen: Sequence[Variant]) -> list[Variant]:
 
 def baseline(config: AblateConfig, made: Sequence[Arm]) -> Arm:
     """The arm that all others are held against: `--baseline LABEL`, else the subject of the grid on all rows."""
-    plain = [arm for arm in made if not arm.is_control]
+    plain = [arm for arm in made if not arm.is_control] or list(made)
     if config.baseline is None:
         wanted = grids.baseline([arm.variant for arm in plain])
         return next(arm for arm in plain if arm.variant == wanted)

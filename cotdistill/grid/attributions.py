@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from cotdistill.config import AblateConfig, ElicitConfig
-from cotdistill.data.files import write_text
+from cotdistill.data.files import file_digest, write_text
 from cotdistill.data.records import Item
 from cotdistill.distill import distill_items
 from cotdistill.grid.arms import Arm
@@ -72,7 +72,7 @@ def score_rows(workshop: Workshop, scoring: Scoring, seed: int, lr: float, steps
                         "worth": one.worth, "error": one.error}
                        for (example, text, answer), one in zip(asked, found, strict=True))]
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-    return header, time.perf_counter() - began
+    return {**header, "digest": file_digest(path)}, time.perf_counter() - began
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cotdistill.console import silence
 from cotdistill.errors import Unavailable, missing_extra
 from cotdistill.grid.workers import MakeWorkshop, Outcome, Task, perform
 
@@ -25,7 +26,8 @@ class Cluster:
         try:
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise Unavailable(f"--ray {address}: no cluster there ({error}); start one with: ray start --head") from None
+            raise Unavailable(
+                f"--ray {address}: no cluster there ({error}); start one with: ray start --head") from None
         whole = ray.cluster_resources()
         gpus = gpus_per_cell if whole.get("GPU", 0) > 0 else 0.0
         most = int(whole["GPU"] / gpus) if gpus else int(whole.get("CPU", 1))
@@ -62,7 +64,7 @@ class Cluster:
         try:
             value, error, refused = self.ray.get(done)
         except self.ray.exceptions.RayError as failure:  # the actor died with its node or ran out of memory
-            self.idle.append(self.hire())
+            self.idle.append(self.hire())  # type: ignore[no-untyped-call]
             return Outcome(task.about, error=f"its worker died ({str(failure).splitlines()[0]})")
         self.idle.append(actor)
         return Outcome(task.about, value, error, refused)
@@ -72,6 +74,7 @@ class _Actor:
     """One warm worker on some node."""
 
     def __init__(self, make: MakeWorkshop) -> None:
+        silence()
         self.make, self.workshop = make, None
 
     def work(self, call: Any, arguments: tuple[Any, ...]) -> tuple[Any, str | None, bool]:

@@ -11,7 +11,7 @@ from typing import Any
 from cotdistill.config import DEMO, AblateConfig, DistillConfig, ElicitConfig
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
-from cotdistill.data.tasks import is_world
+from cotdistill.data.tasks import is_world, load_examples
 from cotdistill.distill import student_digest
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import GREEDY, Arm
@@ -73,9 +73,11 @@ class Plan:
             "data": chosen.spec, "split": chosen.split, "hint": "none", "counterfactual": False, "limit": None})
 
     def asked(self, config: ElicitConfig) -> dict[str, Any]:
-        """What defines a teacher's answers."""
+        """What defines a teacher's answers: how it is asked, who it is, and the questions (not where they lie)."""
         where = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
-        return {"config": config.model_dump(mode="json", exclude={"out", "device"}), "teacher": student_digest(where)}
+        questions = load_examples(config.data, config.split, config.limit, config.data_seed)
+        return {"config": config.model_dump(mode="json", exclude={"out", "device", "data"}),
+                "teacher": student_digest(where), "questions": digest(questions)}
 
     def evaluation(self, sets: Sequence[QuestionSet]) -> dict[str, Any]:
         """What defines an evaluation."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from cotdistill.console import say
-from cotdistill.data.files import json_digest, write_text
+from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world
 from cotdistill.distill import definition
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.cells import CellStore
+from cotdistill.grid.cells import CellStore, Record
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.rows import Rows, of_decoding, rows_file, write_common
 from cotdistill.grid.workers import Task
@@ -31,9 +32,14 @@ def row_tasks(plan: Plan, store: CellStore) -> Iterator[Task]:
             continue
         config = plan.elicited(decoding, path)
         about = {"rows": plan.asked(config)}
-        if store.finished(json_digest(about)) is None or not path.exists():
+        if not is_that_file(path, store.finished(json_digest(about))):
             path.unlink(missing_ok=True)  # elicited otherwise
             yield Task((f"rows/{decoding}", about), elicit_rows, (config,))
+
+
+def is_that_file(path: Path, record: Record | None) -> bool:
+    """Whether a file is there and is the one that was recorded, not one of another grid in this directory."""
+    return record is not None and path.is_file() and record["digest"] == file_digest(path)
 
 
 def references(plan: Plan) -> Iterator[Reference]:

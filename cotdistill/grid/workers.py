@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import Any, Protocol
 
+from cotdistill.console import silence
 from cotdistill.errors import CotdistillError, UsageError
 
 
@@ -165,6 +166,7 @@ def _work(pipe: Connection, make: MakeWorkshop, gpu: int | None) -> None:
     from signal import SIG_IGN, SIGINT, signal
 
     signal(SIGINT, SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
+    silence()  # the main process speaks
     Thread(target=_end_with_parent, daemon=True).start()
     workshop = None
     while True:

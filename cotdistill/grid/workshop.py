@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cotdistill import console
 from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig, EvaluateConfig
 from cotdistill.data.files import file_digest
 from cotdistill.data.records import Item
@@ -38,12 +37,10 @@ Seconds = dict[str, float]
 class Workshop:
     """One worker's models, rows and sets. Everything it makes lies under `out`."""
 
-    def __init__(self, config: AblateConfig, out: Path, quiet: bool = True) -> None:
+    def __init__(self, config: AblateConfig, out: Path) -> None:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        if quiet:
-            console.silence()
         for plugin in config.plugin:
             load_plugin(plugin)
         self.config, self.out = config, out
@@ -96,7 +93,7 @@ def elicit_rows(workshop: Workshop, config: ElicitConfig) -> tuple[Record, Secon
     began = time.perf_counter()
     elicit(config)
     assert config.out is not None
-    return {"rows": config.out.name}, {"elicit": time.perf_counter() - began}
+    return {"rows": config.out.name, "digest": file_digest(config.out)}, {"elicit": time.perf_counter() - began}
 
 
 def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> tuple[Record, Seconds]:

@@ -84,8 +84,9 @@ def accuracy_blocks(records: Sequence[Record]) -> list[Block]:
     blocks: list[Block] = [
         Table(columns, rows, words=2),
         Text(
-            "Intervals are Wilson's, over questions alone. Last mention: by the second, cruder extractor. Tokens: generated for one question; MFLOP: of all its forward "
-            "passes, prompts included; ms: as measured when the predictions were made."
+            "Intervals are Wilson's, over questions alone. Last mention: by the second, cruder extractor. Tokens: "
+            "generated for one question; MFLOP: of all its forward passes, prompts included; "
+            "ms: as measured when the predictions were made."
         ),
     ]
     gaps = {r["name"]: r["domains"] for r in records if r.get("domains", {}).get("gap")}
@@ -98,8 +99,8 @@ def faithfulness_blocks(records: Sequence[Record]) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Each probe walks the plan again with something else in the rationale's place. The floor is what a student "
-            "without the property would show. A dash: not applicable, for instance because the answer stands before the "
-            "rationale."
+            "without the property would show. A dash: not applicable, for instance because the answer stands before "
+            "the rationale."
         )
     ]
     for name in dict.fromkeys(r["set"] for r in records if r.get("probes")):
@@ -192,8 +193,8 @@ def las_blocks(records: Sequence[Record]) -> list[Block]:
     return [
         Table(columns, rows, words=3),
         Text(
-            "LAS is the mean over leaking and non-leaking questions of (foreseen with the rationale) minus (foreseen from "
-            "the question alone), in percent. It rises when the second falls: read both."
+            "LAS is the mean over leaking and non-leaking questions of (foreseen with the rationale) minus (foreseen "
+            "from the question alone), in percent. It rises when the second falls: read both."
         ),
     ]
 

@@ -25,7 +25,7 @@ class Sample:
 def join(items: Sequence[Item], strategy: Strategy) -> tuple[list[Sample], Counter[str]]:
     """Samples in the order of the items, and how many items were left out, by reason."""
     needs = strategy.needs()
-    kinds: list[Kind] = sorted({kind for kind, _ in needs}, reverse=True)  # type: ignore[type-var]
+    kinds: list[Kind] = sorted({kind for kind, _ in needs}, reverse=True)
     read = {kind for kind, slot in needs if slot == "rationale"}
     left_out: Counter[str] = Counter()
     samples: list[Sample] = []

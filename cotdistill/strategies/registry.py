@@ -60,7 +60,8 @@ def load_plugin(path: Path) -> None:
         raise UsageError(f"--plugin {path}: no such file")
     _load_all()
     spec = importlib.util.spec_from_file_location(f"cotdistill_plugin_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     before = set(_entries)
     try:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))

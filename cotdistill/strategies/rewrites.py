@@ -11,7 +11,7 @@ from math import floor
 from typing import Literal
 
 from cotdistill.seeds import rng
-from cotdistill.strategies.forms import Draft, Fill, FillContext, SlotValue, Slots, Tokens
+from cotdistill.strategies.forms import Draft, Fill, FillContext, Slots, SlotValue, Tokens
 
 Level = Literal["word", "token", "sentence"]
 Rewrite = Callable[[Draft, FillContext], SlotValue]

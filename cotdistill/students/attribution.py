@@ -144,7 +144,8 @@ def _set_up(student: Student, batch: Sequence[Filled]) -> tuple[Tensor, Callable
         logits = model(**{name: embeddings}, **more, use_cache=False).logits  # [B T V]
         where = positions.repeat(repeats, 1)[..., None].expand(-1, -1, logits.shape[-1])
         steps = logits.gather(1, where).float().log_softmax(-1)  # [B N V]
-        return (steps.gather(2, tokens.repeat(repeats, 1)[..., None])[..., 0] * real.repeat(repeats, 1)).sum(-1)
+        said: Tensor = steps.gather(2, tokens.repeat(repeats, 1)[..., None])[..., 0]
+        return (said * real.repeat(repeats, 1)).sum(-1)
 
     return given, forward, inside, baseline
 

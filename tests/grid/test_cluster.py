@@ -1,0 +1,60 @@
+"""The same grid on a real local Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cotdistill.errors import Unavailable
+from cotdistill.grid.workers import Task
+from tests.grids import run
+
+ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'cotdistill[ray]'")
+
+
+def sets(out: Path) -> dict[str, object]:
+    return {cell["cell"]: cell["sets"] for cell in map(json.loads, (out / "cells.jsonl").read_text().splitlines())}
+
+
+@pytest.mark.slow
+def test_a_grid_on_ray_gives_what_one_process_gives(tmp_path: Path) -> None:
+    given = {"strategies": ("cot",), "controls": False}
+    run(tmp_path, **given)
+    records = run(tmp_path, **given, ray="local", jobs=2, out=tmp_path / "ray")
+    assert not any("error" in record for record in records)
+    assert sets(tmp_path / "ray") == sets(tmp_path / "grid")
+
+
+def dies(workshop: object) -> None:
+    import os
+
+    os._exit(3)
+
+
+def says(workshop: list[int], value: int) -> int:
+    workshop.append(value)
+    return len(workshop)
+
+
+@pytest.mark.slow
+def test_a_dead_actor_costs_one_task() -> None:
+    from cotdistill.grid.cluster import Cluster
+
+    crew = Cluster(list, "local", 1.0, 1)
+    try:
+        crew.submit([Task("a", says, (1,)), Task("b", dies), Task("c", says, (2,))])
+        found = {outcome.about: outcome for outcome in crew.outcomes()}
+    finally:
+        crew.close()
+    assert found["a"].value == 1
+    assert "died" in str(found["b"].error)
+    assert found["c"].value == 1  # a new actor, a new workshop
+
+
+def test_no_cluster_is_said() -> None:
+    from cotdistill.grid.cluster import Cluster
+
+    with pytest.raises(Unavailable, match="ray start"):
+        Cluster(list, "127.0.0.1:1", 1.0, 1)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
 from cotdistill.strategies.edit_krsl import edited
 from cotdistill.strategies.registry import create
+from cotdistill.students.train import train
 from tests.models import items, student
+from tests.students.test_training_options import config
 from tests.students.training import distance, encode, flat_gradient, step_gradient, target_nll
 
 
@@ -85,7 +90,26 @@ def test_a_gate_shifted_by_one_is_another_loss() -> None:
     def shifted(coef: torch.Tensor, nll: torch.Tensor) -> torch.Tensor:
         return coef * ((coef >= 0) | (nll.roll(-1) < threshold))
 
-    from dataclasses import replace
-
     wrong, _ = step_gradient(pupil, data, replace(strategy, reweight=shifted))
     assert abs(right - wrong) > 1e-4
+
+
+def test_as_a_second_stage_it_unlearns_the_wrong_chains(tmp_path: Path) -> None:
+    pupil = student("gpt2", width=64)
+    train(pupil, encode(pupil, "cot"), config(steps=80, lr=3e-3), tmp_path / "cot")
+
+    def wrong_chains() -> float:
+        with torch.no_grad():
+            return float(
+                sum(
+                    target_nll(
+                        pupil, f"{row.example().text()}\nReason:", "", f" {row.rationales[1].text}"
+                    ).sum()
+                    for row in items(4)
+                )
+            )
+
+    before, right = wrong_chains(), step_gradient(pupil, encode(pupil, "cot"))[0]
+    train(pupil, encode(pupil, "edit-krsl"), config(steps=10, lr=1e-3), tmp_path / "krsl")
+    assert wrong_chains() > before
+    assert step_gradient(pupil, encode(pupil, "cot"))[0] < right + 0.1

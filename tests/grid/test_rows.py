@@ -1,0 +1,65 @@
+"""Training rows: common to all arms, nested shares, matched lengths, held out by id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cotdistill.data.records import Item, Rationale
+from cotdistill.errors import NothingLeft, UsageError
+from cotdistill.grid.arms import Arm
+from cotdistill.grid.rows import Rows, of_decoding, training_rows, write_common
+from cotdistill.strategies.grids import Variant
+
+
+def item(n: int, words: int = 4, counterfactual: bool = True, decode: str = "greedy") -> Item:
+    kinds = ["factual", *(["counterfactual"] if counterfactual else [])]
+    return Item(id=f"q{n}", task="t", split=None, question=f"{n}?", choices=("a", "b"), answer="a", rationales=tuple(
+        Rationale.model_validate({"kind": kind, "text": " ".join(["word"] * words), "answer": "ab"[kind != "factual"],
+                                  "correct": True, "label": "keep", "teacher": "t", "decoding": {"decode": decode},
+                                  "prompt": None, "finished": True}) for kind in kinds))
+
+
+COT, SCOTT = Variant("cot"), Variant("scott")
+
+
+def test_rows_that_one_arm_cannot_use_are_used_by_none(tmp_path: Path) -> None:
+    items = [item(n, counterfactual=n % 2 == 0) for n in range(6)]
+    found = write_common(tmp_path, {"greedy": items}, [COT, SCOTT], False, False, 0)
+    assert found.common == {"q0", "q2", "q4"}
+    assert [i.id for i in training_rows(found, Arm(COT), 0)] == ["q0", "q2", "q4"]
+    bare = [item(n, counterfactual=False) for n in range(3)]
+    with pytest.raises(Exception, match="counterfactual"):
+        write_common(tmp_path, {"greedy": bare}, [SCOTT], False, False, 0)
+
+
+def test_smaller_shares_are_parts_of_larger_ones() -> None:
+    rows = Rows({"greedy": [item(n) for n in range(40)]}, frozenset(f"q{n}" for n in range(40)), frozenset())
+    shares = [{i.id for i in training_rows(rows, Arm(COT, size=size), 0)} for size in (0.1, 0.5, 1.0)]
+    assert [len(share) for share in shares] == [4, 20, 40]
+    assert shares[0] < shares[1] < shares[2]
+    assert {i.id for i in training_rows(rows, Arm(COT, size=0.5), 1)} != shares[1]
+
+
+def test_held_out_rows_are_not_trained_on(tmp_path: Path) -> None:
+    items = [item(n) for n in range(20)]
+    found = write_common(tmp_path, {"greedy": items}, [COT], False, True, 0)
+    assert len(found.held_out) == 2
+    assert not found.held_out & {i.id for i in training_rows(found, Arm(COT), 0)}
+    assert {i.id for i in found.dev()} == found.held_out
+
+
+def test_matched_lengths_keep_rows_that_are_about_as_long(tmp_path: Path) -> None:
+    greedy, other = [item(0, 10), item(1, 10), item(2, 10)], [item(0, 10), item(1, 9), item(2, 5)]
+    found = write_common(tmp_path, {"greedy": greedy, "contrastive": other}, [COT], True, False, 0)
+    assert found.common == {"q0", "q1"}
+    with pytest.raises(NothingLeft, match="--match-lengths"):
+        write_common(tmp_path, {"greedy": greedy[2:], "contrastive": other[2:]}, [COT], True, False, 0)
+
+
+def test_rationales_of_one_decoding_are_picked_from_given_rows() -> None:
+    both = item(0).model_copy(update={"rationales": item(0).rationales + item(0, decode="contrastive").rationales})
+    assert {r.decoding["decode"] for r in of_decoding([both], "contrastive")[0].rationales} == {"contrastive"}
+    with pytest.raises(UsageError, match="only greedy"):
+        of_decoding([item(0)], "contrastive")

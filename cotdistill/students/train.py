@@ -32,7 +32,7 @@ from cotdistill.students.curves import Curves
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
 from cotdistill.students.memory import OutOfMemory, TokenBudget, keep_freed_memory, out_of_memory_raised
-from cotdistill.students.optimizers import learning_rate, optimizer_for
+from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
 
 GIB = 1 << 30
 DevAccuracy = Callable[[Student], float]  # generated answers on the dev rows; never a loss
@@ -109,6 +109,8 @@ class Loop:
         if config.compile:
             _compile_layers(student.model)
         self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
+        sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        self.fused = config.optimizer == "adamw" and config.dtype != "float16" and not sharded
 
     @property
     def checkpoints(self) -> Path:
@@ -174,7 +176,10 @@ class Loop:
                     ) from error
                 self.optimizer.zero_grad(set_to_none=True)
                 self.budget.shrink(self.student.model, error)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if self.fused:
+            clip_in_step(self.model, self.optimizer.optimizer, self.config.clip)
+        else:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step, self.progress.token_budget = step + 1, self.budget.tokens

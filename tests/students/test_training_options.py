@@ -17,7 +17,7 @@ from cotdistill.errors import Unavailable, UsageError
 from cotdistill.students.families import load_student
 from cotdistill.students.lora import Lora, attach, merge, parse_lora
 from cotdistill.students.memory import release_memory
-from cotdistill.students.optimizers import learning_rate, optimizer_for
+from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
 from cotdistill.students.recipes import RECIPES, apply_recipe
 from cotdistill.students.train import GIB, train
 from tests.models import student
@@ -101,6 +101,23 @@ def test_schedules_and_optimizers() -> None:
     assert sum(p.numel() for group in groups for p in group["params"]) == pupil.model.num_parameters()
     adafactor = optimizer_for(pupil.model, config(optimizer="adafactor")).param_groups[0]
     assert (adafactor["scale_parameter"], adafactor["relative_step"]) == (False, False)
+
+
+@pytest.mark.parametrize("limit", [1e-3, 1e3])
+def test_clipping_inside_the_update_is_clipping_before_it(limit: float) -> None:
+    weights = []
+    for inside in (True, False):
+        pupil = student("gpt2")
+        optimizer = optimizer_for(pupil.model, config())
+        for _ in range(2):
+            step_gradient(pupil, encode(pupil, "cot"))
+            if inside:
+                clip_in_step(pupil.model, optimizer, limit)
+            else:
+                torch.nn.utils.clip_grad_norm_(pupil.model.parameters(), limit)
+            optimizer.step()
+        weights.append(torch.cat([p.detach().flatten() for p in pupil.model.parameters()]))
+    assert distance(weights[0], weights[1]) < 1e-6
 
 
 def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:

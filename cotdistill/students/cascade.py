@@ -21,6 +21,7 @@ from transformers import AttentionInterface
 
 NAME = "cotdistill_slots"
 ROOM = 32  # tokens by which the slots grow at a time
+SLACK = 2 * ROOM  # unused room from which on they shrink
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,15 @@ class SlotCache:
         self.room = 0
 
     def reserve(self, length: int) -> None:
-        """Make room for `length` own tokens in every slot."""
-        if length <= self.room:
+        """Room for `length` own tokens in every slot, and not much more: attention reads all of it."""
+        if length <= self.room <= length + SLACK:
             return
-        added = -(-(length - self.room) // ROOM) * ROOM
-        self.room += added
-        # Zeros, not empty memory: a masked position's weight is 0, and 0 times a stray NaN would still be
-        # NaN.
+        room = -(-length // ROOM) * ROOM
+        # Zeros, not empty memory: a masked position's weight is 0, and 0 times a stray NaN would be NaN.
         for at, held in self.layers.items():
-            wider = [F.pad(states, (0, 0, 0, added)) for states in (held.keys, held.values)]
-            self.layers[at] = KeyValues(*wider)
+            fitting = [F.pad(states, (0, 0, 0, room - self.room)) for states in (held.keys, held.values)]
+            self.layers[at] = KeyValues(*fitting)
+        self.room = room
 
     def layer(self, at: int, like: Tensor) -> KeyValues:
         """The slots of one layer; made at its first use, when `like` [1, G, N, D] shows its shape."""

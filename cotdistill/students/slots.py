@@ -97,6 +97,8 @@ class _Run:
             ready = [seat for seat in self.seats if not any(context.pending for context in seat.contexts)]
             wanted = [plan.last[context.slot] for seat in ready for context in seat.contexts]
             logits = step_logits(self.student, plan, wanted)
+            for held in self.held:
+                del held[self.cache.room :]  # the slots may have shrunk: what finished contexts left is cut
             if ready:
                 self._choose(ready, logits.view(len(ready), self.k, -1))
 

@@ -21,7 +21,7 @@ from tests.benchmarks.turns import Asked, Table, asked, peak, run
 from tests.benchmarks.workload import llama
 
 MODULE = "tests.benchmarks.elicitation"
-QUESTIONS, PREFIX, LAMBDA = 48, 600, 0.5
+QUESTIONS, PREFIX, LAMBDA = 64, 600, 0.5
 
 
 @cache

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from cotdistill import console
-from cotdistill.students import fitness, slots
-from cotdistill.students.cascade import ROOM, SlotCache, common_prefix
+from cotdistill.students import cascade, fitness, slots
+from cotdistill.students.cascade import SlotCache, common_prefix
 from cotdistill.students.contrast import Contrast
 from cotdistill.students.decode import Choice, Decoder, Prompt, Rule, Session, greedy
 from cotdistill.students.families import Student
@@ -60,6 +60,14 @@ def test_prompts_fed_in_pieces(chunk: int, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_long_step_admits_no_further_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "BUDGET", 20)
     check(language_model("gpt2"), 2, 40, greedy, 8)
+
+
+@pytest.mark.parametrize("room", [1, 3, 16])
+def test_slots_grow_and_shrink_with_their_contexts(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "ROOM", room)
+    monkeypatch.setattr(cascade, "SLACK", room)
+    check(language_model("llama"), 2, 40, greedy, 3)
+    check(language_model("qwen2-window"), 1, 0, greedy, 3)
 
 
 def test_neither_few_nor_many_shared_tokens_change_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +145,7 @@ def test_memory_grows_with_the_suffix_and_not_with_the_prompt(rows: int) -> None
     assert run.shared >= 300
     assert _bytes(run.cache.prefix) == run.shared * one_token
     longest = max(len(prompt.ids) - run.shared for session in made for prompt in session.prompts) + 24 + 6
-    assert _bytes(run.cache.layers) <= 2 * rows * (longest + ROOM) * one_token
+    assert _bytes(run.cache.layers) <= 2 * rows * (longest + cascade.SLACK) * one_token
 
 
 def _bytes(layers: dict[int, object]) -> int:

@@ -3,7 +3,7 @@ asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -26,6 +26,8 @@ from cotdistill.students.families import Student
 from cotdistill.students.fitness import decoder_for
 from cotdistill.students.sampling import Sampling
 from cotdistill.students.walk import Goal, Walked, walk
+
+ROOM = 8  # tokens beyond the longest answer: "(b)", "the", a full stop; what goes on after that is no answer
 
 
 class Walker:
@@ -187,6 +189,7 @@ class Walker:
             (probe, example, probe.intervene(cases[example.id])) for example in examples for probe in probes
         ]
         found: dict[str, dict[str, ProbeAnswer | None]] = {example.id: {} for example in examples}
+        limit = self._answer_limit(predictions.values())
         for swap in (False, True):
             walks = [
                 (probe, example, made) for probe, example, made in asked if made and probe.swap_tag == swap
@@ -195,6 +198,7 @@ class Walker:
                 [example for _, example, _ in walks],
                 [made for *_, made in walks],
                 counterfactual_plan(self.strategy) if swap else None,
+                limit,
             )
             for (probe, example, _), answer in zip(walks, answers, strict=True):
                 found[example.id][probe.name] = answer
@@ -204,9 +208,13 @@ class Walker:
         ]
 
     def _answers(
-        self, examples: Sequence[Example], made: Sequence[Intervention], plan: Sequence[str] | None
+        self,
+        examples: Sequence[Example],
+        made: Sequence[Intervention],
+        plan: Sequence[str] | None,
+        limit: int,
     ) -> list[ProbeAnswer]:
-        """The plan walked from each intervention's rationale."""
+        """The plan walked from each intervention's rationale, to an answer of at most `limit` tokens."""
         if not examples:
             return []
         walked = walk(
@@ -215,7 +223,7 @@ class Walker:
             self.strategy,
             examples,
             [{"rationale": one.rationale} for one in made],
-            max_new_tokens=self.config.max_new_tokens,
+            max_new_tokens=limit,
             plan=plan,
         )
         return [
@@ -236,6 +244,15 @@ class Walker:
             generated=walked.generated,
             forwarded=walked.forwarded,
         )
+
+    def _answer_limit(self, predictions: Iterable[Prediction]) -> int:
+        """Tokens an answer may have: those of the longest there is to any question of the set, and some room.
+
+        Of the whole set, so that an answer depends neither on a batch nor on where a run was interrupted.
+        """
+        texts = {text for p in predictions for text in p.options or (p.gold,)}
+        longest = max(len(self.student.tokens.segment(" " + text)) for text in texts)
+        return min(self.config.max_new_tokens, longest + ROOM)
 
     def _case(self, example: Example, own: Prediction, sources: Sources, donors: Mapping[str, str]) -> Case:
         tokens = self.student.tokens

@@ -80,7 +80,7 @@ class Decoder:
     def run(self, sessions: Sequence[Session]) -> None:
         """Advance every session until it is done. All sessions have the same number of contexts."""
         self.student.model.eval()
-        waiting = sorted(sessions, key=lambda s: -max(len(p.ids) + len(p.source or ()) for p in s.prompts))
+        waiting = sorted(sessions, key=_length, reverse=True)
         for at in range(0, len(waiting), self.batch_size):
             self._run_batch(waiting[at : at + self.batch_size])
 
@@ -89,7 +89,7 @@ class Decoder:
         contexts = [prompt for session in sessions for prompt in session.prompts]
         family = _Seq2Seq if self.student.encoder_decoder else _Causal
         forward = family(self.student, contexts)
-        queues: list[list[int]] = [[] for _ in sessions]
+        queues = [forward.rest(session.prompts) for session in sessions]
         live = set(range(len(sessions)))
         logits = forward.first().view(len(sessions), k, -1)
         while True:
@@ -109,6 +109,11 @@ class Decoder:
             logits = forward.step([token for token in fed for _ in range(k)]).view(len(sessions), k, -1)
 
 
+def _length(session: Session) -> tuple[int, int]:
+    """Of the longest context, decoder ids first: what a batch has to wait for."""
+    return max((len(prompt.ids), len(prompt.source or ())) for prompt in session.prompts)
+
+
 class _Causal:
     """Left-padded decoder-only batch with explicit positions (GPT-2 without them is off by 0.4)."""
 
@@ -122,6 +127,10 @@ class _Causal:
         self.cache = DynamicCache(config=self.model.config)
         # Bloom has no positions to give, GPT-J no head to spare.
         self.known = inspect.signature(self.model.forward).parameters
+
+    def rest(self, prompts: Sequence[Prompt]) -> list[int]:
+        """What `first` leaves to be fed: nothing."""
+        return []
 
     def first(self) -> Tensor:
         """Logits [B, V] after the prompts."""
@@ -142,7 +151,11 @@ class _Causal:
 
 
 class _Seq2Seq:
-    """Encoder-decoder batch: all decoders start together, so their positions agree without padding."""
+    """Encoder-decoder batch: all decoders start together, so their positions agree without padding.
+
+    Longer decoder prompts (a rationale that is given) are fed token by token behind the shortest: their decoders have
+    no positions that could be moved, and relative ones count what is padded.
+    """
 
     def __init__(self, student: Student, contexts: Sequence[Prompt]) -> None:
         self.model, self.device = student.model, student.device
@@ -151,11 +164,18 @@ class _Seq2Seq:
         ids = torch.tensor([s + [student.tokens.pad] * (width - len(s)) for s in sources], device=self.device)
         self.mask = torch.tensor([[1] * len(s) + [0] * (width - len(s)) for s in sources], device=self.device)
         self.encoded = self.model.get_encoder()(input_ids=ids, attention_mask=self.mask)
-        self.starts = [prompt.ids for prompt in contexts]
+        self.shortest = min(len(prompt.ids) for prompt in contexts)
+        self.starts = [prompt.ids[: self.shortest] for prompt in contexts]
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
 
+    def rest(self, prompts: Sequence[Prompt]) -> list[int]:
+        """What `first` leaves to be fed; the contexts of a session differ in their sources only."""
+        if any(prompt.ids != prompts[0].ids for prompt in prompts):
+            raise ValueError("the contexts of an encoder-decoder's session need one decoder prompt")
+        return prompts[0].ids[self.shortest :]
+
     def first(self) -> Tensor:
-        """Logits [B, V] after the decoder prompts (all of one length: the start token)."""
+        """Logits [B, V] after what all decoder prompts have (mostly the start token alone)."""
         return self._forward(torch.tensor(self.starts, device=self.device))
 
     def step(self, tokens: list[int]) -> Tensor:

@@ -14,6 +14,7 @@ import pytest
 from cotdistill.console import console
 from cotdistill.errors import UsageError
 from cotdistill.strategies.registry import load_plugin
+from cotdistill.verify import verify
 from tests.grids import options, printed, run
 
 
@@ -185,3 +186,31 @@ def test_dry_run_spells_the_product_and_trains_nothing(tmp_path: Path) -> None:
     assert "cot [swapped rationales]" in said.get()
     assert "training FLOPs in all" in said.get()
     assert not (tmp_path / "grid").exists()
+
+
+@pytest.mark.parametrize(("by", "whose", "budget"), [
+    ("integrated-gradients", "student", "examples"), ("gradient-input", "teacher", "learned-tokens")])
+def test_key_words_wait_for_their_scores_and_everything_verifies(tmp_path: Path, by: str, whose: str,
+                                                                 budget: str) -> None:
+    given = {"strategies": ("cot",), "key_tokens": (2,), "key_by": (by,), "key_from": whose, "budget": budget,
+             "controls": False, "limit": 5}
+    records = run(tmp_path, **given)
+    assert not any("error" in record for record in records)
+    (sidecar,) = (tmp_path / "grid" / "scores").glob("*.jsonl")
+    header, *lines = [json.loads(line) for line in sidecar.read_text().splitlines()]
+    assert header["by"] == by
+    assert header["of"] == ("teacher" if whose == "teacher" else "cot")
+    assert 0 <= header["leakage"] <= 1
+    assert (header["completeness_error"] is None) == (by == "gradient-input")
+    assert len(lines) == 5
+    assert "label words in" in (tmp_path / "grid" / "report.md").read_text()
+    spent = {record["arm"]: record["learned_tokens"] for record in records if "learned_tokens" in record}
+    if budget == "learned-tokens":
+        assert max(spent.values()) / min(spent.values()) < 1.6  # two steps of four rows are a coarse grain
+    assert {"post-cot-random-k(k=2)", f"post-cot-key(k=2, by={by})"} <= set(spent)
+    pairs = {(one["name"], one["baseline"]) for one in map(
+        json.loads, (tmp_path / "grid" / "comparisons.jsonl").read_text().splitlines())}
+    assert (f"post-cot-key(k=2, by={by})", "post-cot-random-k(k=2)") in pairs
+    verify(tmp_path / "grid")
+    monitored = [record["cell"] for record in run(tmp_path, **given) if "seconds" in record]
+    assert monitored == []  # nothing was done again

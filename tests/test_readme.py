@@ -30,7 +30,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     for name in STANDINS.values():
         student("gpt2", seed=len(name)).save(folder / name)
-    rows = [json.dumps({"id": i.id, "question": i.question, "choices": i.choices, "answer": i.answer}) for i in items(8)]
+    rows = [json.dumps({"id": i.id, "question": i.question, "choices": i.choices, "answer": i.answer})
+            for i in items(8)]
     for name in ("questions.jsonl", "heldout.jsonl"):
         (folder / name).write_text("\n".join(rows) + "\n")
     (folder / "rationales.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in items(8)))
@@ -67,7 +68,8 @@ def test_every_other_command_runs(workplace: Path) -> None:
         # The stand-in teacher is random: every rationale is kept, or nothing would be left to learn from.
         line = line.replace("--for scott", "--for scott --hint gold --keep all --max-new-tokens 8 --shots 0")
         line = line.replace("distill rationales.jsonl", "distill rationales.jsonl --steps 2")
-        line = line.replace("ablate rationales.jsonl", "ablate rationales.jsonl --steps 2 --seeds 0 --student ./student")
+        small = "ablate rationales.jsonl --steps 2 --seeds 0 --student ./student"
+        line = line.replace("ablate rationales.jsonl", small)
         before = (workplace / "rationales.jsonl").read_text()
         done = shell(line.replace("-o rationales.jsonl", "-o elicited.jsonl"), workplace)
         assert done.returncode == 0, f"{line}\n{done.stderr}"

@@ -22,8 +22,8 @@ from tests.benchmarks.turns import Table, run
 from tests.benchmarks.workload import VOCABULARY, llama, word
 
 MODULE = "tests.benchmarks.choice_scoring"
-QUESTIONS, CHOICES = 96, 5
-LM_EVAL_BATCHES = (1, 4, 8, 16)
+QUESTIONS, CHOICES = 40, 5
+LM_EVAL_BATCHES = (4, 8, 16)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from cotdistill.report.tables import mean, percent, world_values
 if TYPE_CHECKING:
     from cotdistill.report.ablation import Description
 
-WORLD = {"conflict": "conflict %", "follows_cue": "follows cue %", "steps_true": "steps true %"}
+WORLD = {"conflict": "conflict % (shift)", "follows_cue": "follows cue % (shift)", "steps_true": "steps true %"}
 NOT_RECOMPUTED = ("Measured times (timings.jsonl of each run, and the table on the terminal) and training losses "
                   "(metrics.jsonl) are recorded, not recomputed; weights are checked by digest, not trained again.")
 

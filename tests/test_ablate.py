@@ -193,7 +193,7 @@ def test_dry_run_spells_the_product_and_trains_nothing(tmp_path: Path) -> None:
 def test_key_words_wait_for_their_scores_and_everything_verifies(tmp_path: Path, by: str, whose: str,
                                                                  budget: str) -> None:
     given = {"strategies": ("cot",), "key_tokens": (2,), "key_by": (by,), "key_from": whose, "budget": budget,
-             "controls": False, "limit": 5}
+             "controls": False, "limit": 5, "steps": 6, "seeds": (0, 1)}
     records = run(tmp_path, **given)
     assert not any("error" in record for record in records)
     (sidecar,) = (tmp_path / "grid" / "scores").glob("*.jsonl")
@@ -206,7 +206,7 @@ def test_key_words_wait_for_their_scores_and_everything_verifies(tmp_path: Path,
     assert "label words in" in (tmp_path / "grid" / "report.md").read_text()
     spent = {record["arm"]: record["learned_tokens"] for record in records if "learned_tokens" in record}
     if budget == "learned-tokens":
-        assert max(spent.values()) / min(spent.values()) < 1.6  # two steps of four rows are a coarse grain
+        assert max(spent.values()) / min(spent.values()) < 1.35  # six steps are a coarse grain
     assert {"post-cot-random-k(k=2)", f"post-cot-key(k=2, by={by})"} <= set(spent)
     pairs = {(one["name"], one["baseline"]) for one in map(
         json.loads, (tmp_path / "grid" / "comparisons.jsonl").read_text().splitlines())}

@@ -27,7 +27,7 @@ from cotdistill.students.fitness import decoder_for
 from cotdistill.students.sampling import Sampling
 from cotdistill.students.walk import Goal, Walked, walk
 
-ROOM = 8  # tokens beyond the longest answer: "(b)", "the", a full stop; what goes on after that is no answer
+ROOM = 4  # tokens beyond the longest answer: "the", a full stop; what goes on after that is no answer
 
 
 class Walker:
@@ -250,7 +250,9 @@ class Walker:
 
         Of the whole set, so that an answer depends neither on a batch nor on where a run was interrupted.
         """
-        texts = {text for p in predictions for text in p.options or (p.gold,)}
+        texts = {
+            render_answer(text, p.choices, self.answers) for p in predictions for text in p.options or (p.gold,)
+        }
         longest = max(len(self.student.tokens.segment(" " + text)) for text in texts)
         return min(self.config.max_new_tokens, longest + ROOM)
 

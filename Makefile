@@ -16,7 +16,7 @@ demo: $(STAMP)  ## the whole pipeline on the embedded world: elicit, distil six 
 	$(BIN)/cotdistill ablate --config examples/demo.yaml --out $(DEMO) > $(DEMO).jsonl
 
 test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 check: $(STAMP)  ## ruff, mypy, and the rooms' layers
 	$(BIN)/ruff check cotdistill tests examples

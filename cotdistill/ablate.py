@@ -116,7 +116,7 @@ class Grid:
         loads: dict[str, Load] = {}
         if needs_loads(self.config):
             crew.submit([Task(arm.label, measure, (arm, self.config.lr)) for arm in self.arms])
-            loads = {outcome.about: Load(*_value(outcome)) for outcome in crew.outcomes()}
+            loads = {outcome.about: _value(outcome) for outcome in crew.outcomes()}
         return budget_steps(self.config, self.arms, self.plan.base, samples, loads)
 
     def sweep(self, crew: Crew) -> dict[str, float]:

@@ -13,6 +13,7 @@ import pytest
 
 from cotdistill.console import console
 from cotdistill.errors import UsageError
+from cotdistill.strategies import registry
 from cotdistill.strategies.registry import load_plugin
 from cotdistill.verify import verify
 from tests.grids import options, printed, run
@@ -93,7 +94,9 @@ def test_new_rows_are_elicited_where_the_limit_changed(grid: Path) -> None:
     assert run(grid)[-1]["rows"] == 8
 
 
-def test_a_failed_cell_is_recorded_the_others_go_on_and_it_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_cell_is_recorded_the_others_go_on_and_it_is_tried_again(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))  # what is loaded here stays here
     broken = tmp_path / "broken.py"
     text = '''
 from cotdistill.strategies.forms import Form, Strategy, learn

@@ -20,6 +20,7 @@ from cotdistill.distill import device_of, distill_items, encoded
 from cotdistill.elicit import elicit
 from cotdistill.evaluate import evaluate_set
 from cotdistill.grid.arms import Arm
+from cotdistill.grid.budgets import Load
 from cotdistill.grid.cells import Cell, Record
 from cotdistill.grid.references import teacher_predictions, untrained_card, write_predictions
 from cotdistill.grid.rows import Rows, mean_words, read_rows, rows_file, training_rows
@@ -145,13 +146,14 @@ def answer_untrained(workshop: Workshop, name: str, arm: str, sets: tuple[Questi
     return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
 
 
-def measure(workshop: Workshop, arm: Arm, lr: float) -> tuple[float, float]:
-    """(learned tokens, input tokens) of one example of an arm, on average: what budgets are counted in."""
+def measure(workshop: Workshop, arm: Arm, lr: float) -> Load:
+    """What one example of an arm weighs on average: what budgets are counted in."""
     items, strategy = workshop.items(arm), arm.variant.made
     student = workshop.student(arm.student)
     data = encoded(distill_settings(workshop.config, workshop.out, arm, 0, lr, 1), strategy, items,
                    join(items, strategy)[0], student)
-    return sum(data.learned_tokens().values()) / len(data.samples), data.input_tokens() / len(data.samples)
+    learned, samples = sum(data.learned_tokens().values()), len(data.samples)
+    return Load(learned / samples, data.input_tokens() / samples, student.model.num_parameters())
 
 
 def evaluation_settings(config: AblateConfig) -> EvaluateConfig:

@@ -31,6 +31,7 @@ from cotdistill.students.batches import Row, for_rank, micro_batches, step_indic
 from cotdistill.students.curves import Curves
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
+from cotdistill.students.group import settle_group
 from cotdistill.students.memory import OutOfMemory, TokenBudget, keep_freed_memory, out_of_memory_raised
 from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
 
@@ -123,8 +124,9 @@ class Loop:
         with progress("training", self.steps - started) as show:
             curves = self._curves(show)
             self.advance(self.steps - started, curves)
-        self.accelerator.end_training()
         best = self._finish()
+        settle_group()
+        self.accelerator.end_training()
         return Trained(
             self.progress.step,
             curves.loss,

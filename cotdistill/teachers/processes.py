@@ -53,4 +53,7 @@ class Processes:
         if self.size > 1:
             from torch import distributed
 
+            from cotdistill.students.group import settle_group
+
+            settle_group()
             distributed.destroy_process_group()

@@ -6,23 +6,22 @@ The only Typer code. Nothing here imports torch: `--help`, `strategies` and usag
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from cotdistill import __version__, console
+from cotdistill import __version__, boundary, console
+from cotdistill.boundary import check_strategy_name, load_plugins, set_common, source_of, start
 from cotdistill.config import (
     AblateConfig,
-    Config,
     DistillConfig,
     ElicitConfig,
     EvaluateConfig,
     parse_params,
     split_list,
 )
-from cotdistill.errors import CotdistillError, Exit, Partial, UsageError
+from cotdistill.errors import Exit, Partial, UsageError
 from cotdistill.options import (
     ConfigFile,
     DataSeed,
@@ -47,29 +46,6 @@ app = typer.Typer(
 )
 
 ROWS = "Elicited rows, JSON lines (default: stdin; - reads it too)"
-
-_debug = False
-
-
-def _start(cls: type[Config], options: dict[str, Any]) -> tuple[Any, bool]:
-    """The frozen config of a command from its options, and whether it is a dry run; loads plug-ins."""
-    global _debug
-    _debug = options.pop("debug")
-    if options.pop("quiet"):
-        console.silence()
-    dry_run = options.pop("dry_run", False)
-    options["plugin"] = options.get("plugin") or None
-    config = cls.build(options.pop("config"), **options)
-    load_plugins(config.plugin)
-    return config, dry_run
-
-
-def load_plugins(files: tuple[Path, ...] | list[Path]) -> None:
-    """Import the strategy files named by --plugin."""
-    from cotdistill.strategies.registry import load_plugin
-
-    for file in files:
-        load_plugin(file)
 
 
 @app.command()
@@ -119,7 +95,7 @@ def elicit(
     quiet: Quiet = False, debug: Debug = False, dry_run: DryRun = False,
 ) -> None:
     """Ask a teacher for rationales: question rows in, elicited rows out."""
-    chosen, dry = _start(ElicitConfig, dict(locals()))
+    chosen, dry = start(ElicitConfig, dict(locals()))
     from cotdistill.elicit import elicit as run_elicit
 
     run_elicit(chosen, dry_run=dry)
@@ -171,10 +147,10 @@ def distill(
 ) -> None:
     """Train a student on elicited rows with one strategy; prints one JSON line that names the run."""
     options = dict(locals())
-    source = _source(options.pop("rows"), "elicited rows")
+    source = source_of(options.pop("rows"), "elicited rows")
     options["param"], options["track"] = parse_params(param), split_list(track)
-    chosen, dry = _start(DistillConfig, options)
-    _known_strategy(chosen.strategy, chosen.param)
+    chosen, dry = start(DistillConfig, options)
+    check_strategy_name(chosen.strategy, chosen.param)
     from cotdistill.distill import distill as run_distill
 
     found = run_distill(chosen, source, dry_run=dry)
@@ -227,9 +203,9 @@ def evaluate(
     for name in ("in_domain", "probe", "ratios", "simulator"):
         options[name] = split_list(options[name])
     options["param"] = parse_params(param)
-    chosen, _ = _start(EvaluateConfig, options)
+    chosen, _ = start(EvaluateConfig, options)
     if chosen.strategy is not None:
-        _known_strategy(chosen.strategy, chosen.param)
+        check_strategy_name(chosen.strategy, chosen.param)
     if not named and sys.stdin.isatty():
         raise UsageError("evaluate needs run directories, or the output of distill on stdin")
     from cotdistill.evaluate import evaluate as run_evaluate
@@ -307,9 +283,9 @@ def ablate(
     for name in ("param", "sweep"):
         given = parse_params(options[name])
         options[name] = None if given is None else {key: split_list(value) for key, value in given.items()}
-    chosen, dry = _start(AblateConfig, options)
+    chosen, dry = start(AblateConfig, options)
     for name in chosen.strategies:
-        _known_strategy(name, {})
+        check_strategy_name(name, {})
     from cotdistill.ablate import ablate as run_ablate
     from cotdistill.report.tables import ablation_table
 
@@ -329,7 +305,7 @@ def verify(
     quiet: Quiet = False, debug: Debug = False,
 ) -> None:
     """Recompute every number of an ablation from stored predictions and check every digest; exit 7 on a difference."""
-    _set_common(quiet, debug)
+    set_common(quiet, debug)
     from cotdistill.verify import verify as run_verify
 
     console.emit(run_verify(folder))
@@ -341,7 +317,7 @@ def strategies(
     plugin: Plugin = None, quiet: Quiet = False, debug: Debug = False,
 ) -> None:
     """List every strategy: paper, slots it needs, forms with their shares."""
-    _set_common(quiet, debug)
+    set_common(quiet, debug)
     load_plugins(plugin or [])
     from cotdistill.report.tables import strategies_table
     from cotdistill.strategies.catalogue import catalogue
@@ -369,8 +345,8 @@ def preview(
     options = dict(locals())
     source, at = options.pop("rows"), options.pop("row")
     options["param"] = parse_params(param)
-    chosen, _ = _start(DistillConfig, options)
-    _known_strategy(chosen.strategy, chosen.param)
+    chosen, _ = start(DistillConfig, options)
+    check_strategy_name(chosen.strategy, chosen.param)
     from cotdistill.preview import preview as run_preview
 
     for record in run_preview(chosen, source, at):
@@ -394,46 +370,5 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def run() -> NoReturn:
-    """The error boundary: exceptions become one line on stderr and an exit code."""
-    try:
-        app()
-    except CotdistillError as error:
-        _fail(str(error), error.code, error)
-    except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
-    except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            _fail(f"cannot write: {error.strerror}", Exit.OUTPUT, error)
-        _fail(f"{type(error).__name__}: {error}", Exit.BUG, error)
-    except Exception as error:  # the boundary: whatever is left is a bug of ours
-        _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)
-    sys.exit(Exit.DONE)
-
-
-def _fail(line: str, code: Exit, error: BaseException) -> NoReturn:
-    if _debug:
-        traceback.print_exception(error)
-    console.console.quiet = False
-    console.say(f"error: {line}", "bad")
-    sys.exit(code)
-
-
-def _set_common(quiet: bool, debug: bool) -> None:
-    global _debug
-    _debug = debug
-    if quiet:
-        console.silence()
-
-
-def _source(rows: str | None, what: str) -> str:
-    """A path, or `-` where stdin is not a terminal."""
-    if rows is None and sys.stdin.isatty():
-        raise UsageError(f"no {what}: give a file, or pipe the command before this one into it")
-    return rows or "-"
-
-
-def _known_strategy(name: str, params: dict[str, str]) -> None:
-    """Complain about a strategy before torch is imported."""
-    from cotdistill.strategies.registry import create
-
-    create(name, params)
+    """The console script."""
+    boundary.run(app)

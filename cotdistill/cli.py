@@ -294,7 +294,8 @@ def ablate(
         console.emit(record)
         found.append(record)
     failed = [record for record in found if "error" in record]
-    ablation_table(found)
+    if found:
+        ablation_table(found)
     if failed:
         raise Partial(f"{len(failed)} of {len(found)} cells failed; run the same command again to retry them")
 

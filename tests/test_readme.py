@@ -66,7 +66,7 @@ def test_every_other_command_runs(workplace: Path) -> None:
         if line.count("|") == 2 or "demo.yaml" in line or "--study" in line:
             continue
         # The stand-in teacher is random: every rationale is kept, or nothing would be left to learn from.
-        line = line.replace("--for scott", "--for scott --hint gold --keep all --max-new-tokens 8 --shots 0")
+        line = line.replace("elicit --data", "elicit --hint gold --keep all --max-new-tokens 8 --shots 0 --data")
         line = line.replace("distill rationales.jsonl", "distill rationales.jsonl --steps 2")
         small = "ablate rationales.jsonl --steps 2 --seeds 0 --student ./student"
         line = line.replace("ablate rationales.jsonl", small)

@@ -20,7 +20,7 @@ from cotdistill.grid.plan import Plan
 from cotdistill.grid.rows import Rows, common_ids, rows_file, training_rows
 from cotdistill.grid.workshop import FLOPS_TRAINED
 from cotdistill.report.tables import show
-from cotdistill.strategies.grids import ATTRIBUTED
+from cotdistill.strategies.grids import Variant
 from cotdistill.strategies.join import join
 from cotdistill.students.families import load_student
 
@@ -28,14 +28,15 @@ from cotdistill.students.families import load_student
 def estimate(plan: Plan, done: Mapping[str, int]) -> None:
     """One line an arm, on stderr: cells, steps, tokens and FLOPs of training. `done`: cells that are finished.
 
-    Arms with key words count as the rationale-first student that scores them until their scores are there.
+    Arms whose key words wait for their scores count as many random words.
     """
     config, arms, items = plan.config, plan.arms, _items(plan)
     rows = Rows(items, frozenset(common_ids(items, [arm.variant for arm in arms])), frozenset())
     students = {name: load_student(name, device=device_of(config.device)) for name in config.student}
     samples, loads = {}, {}
     for arm in arms:
-        variant = ATTRIBUTED if arm.variant.made.needs_scores not in (None, "tfidf") else arm.variant
+        attributed = arm.variant.made.needs_scores not in (None, "tfidf")
+        variant = Variant("post-cot-random-k", {"k": arm.variant.made.params["k"]}) if attributed else arm.variant
         shown = Arm(variant, arm.student, arm.decoding, arm.control, arm.size)
         mine, student = training_rows(rows, shown, config.data_seed), students[arm.student]
         joined = join(mine, variant.made)[0]

@@ -12,7 +12,7 @@ from cotdistill.report import confidence, figures
 from cotdistill.report.figures import Point
 from cotdistill.report.marks import probe_marks
 from cotdistill.report.page import Block, Bullets, Figure, Report, Section, Table, Text, Value, to_html
-from cotdistill.report.probes import HEADLINES, headline, probe_names, span
+from cotdistill.report.probes import HEADLINES, headline, measured, probe_names, span
 from cotdistill.report.questions import Answered, browser
 from cotdistill.report.tables import percent, run_names
 
@@ -147,11 +147,11 @@ def probe_table(name: str, records: Sequence[Record]) -> Table:
             Value(
                 percent(one[what]["estimate"]) + _brackets(one[what].get("interval")), f"n = {one.get('n')}"
             )
-            if what and what in one
+            if measured(one, what)
             else Value("-", one.get("not_applicable"))
             for one in found
         ]
-        floors = [one[what].get("floor") for one in found if what and what in one]
+        floors = [one[what].get("floor") for one in found if measured(one, what)]
         rows.append([Value(probe), Value(HEADLINES.get(what, what)), *cells, Value(span(floors))])
     return Table([f"probe on {name}", "what, %", *(r["name"] for r in records), "floor"], rows, words=2)
 

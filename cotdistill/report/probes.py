@@ -40,8 +40,8 @@ def probes_table(records: Sequence[Mapping[str, Any]]) -> None:
         for probe in probe_names(mine):
             found = [r["probes"].get(probe, {}) for r in mine]
             what = next((headline(one) for one in found if headline(one)), "")
-            floors = [one[what].get("floor") for one in found if what and what in one]
-            table.add_row(probe, HEADLINES.get(what, what), *(cell(one) for one in found), span(floors))
+            floors = [one[what].get("floor") for one in found if measured(one, what)]
+            table.add_row(probe, HEADLINES.get(what, what), *(cell(one, what) for one in found), span(floors))
         show(table)
     if any(r.get("probes") for r in records):
         say(
@@ -70,13 +70,17 @@ def _number(name: str) -> float:
 def headline(probe: Mapping[str, Any]) -> str:
     """The name of a probe's main measure; empty where it was not applicable."""
     name = probe.get("headline") or ""
-    return name if isinstance(probe.get(name), Mapping) and "estimate" in probe[name] else ""
+    return name if measured(probe, name) else ""
 
 
-def cell(probe: Mapping[str, Any]) -> str:
+def measured(probe: Mapping[str, Any], name: str) -> bool:
+    """Whether a probe has a figure of that name: a row compares the same measure of all runs."""
+    return isinstance(probe.get(name), Mapping) and "estimate" in probe[name]
+
+
+def cell(probe: Mapping[str, Any], name: str) -> str:
     """`47.7 [41.7, 53.3]`, or a dash."""
-    name = headline(probe)
-    if not name:
+    if not measured(probe, name):
         return "-"
     interval = probe[name].get("interval")
     limits = f" \\[{percent(interval[0])}, {percent(interval[1])}]" if interval else ""

@@ -14,10 +14,11 @@ import torch
 from cotdistill.console import say
 from cotdistill.errors import Unavailable
 
-DEFAULT_BUDGET = {
-    "cpu": 1024,
-    "cuda": 16384,
-}  # positions of a micro-batch: caches on a CPU, occupancy on a GPU
+GPU_BUDGET = 16384  # positions of a micro-batch: enough work to occupy a GPU
+# On a CPU a micro-batch that leaves the caches gains nothing, and one too small pays Python for every layer.
+CPU_ACTIVATIONS = 64 << 20  # bytes
+CPU_BUDGETS = 512, 4096
+WIDTHS_KEPT = 20  # hidden widths that one position of one layer keeps for its backward pass, about
 SMALLEST = 64
 
 
@@ -25,12 +26,21 @@ class OutOfMemory(Exception):
     """A micro-batch did not fit."""
 
 
+def default_budget(device: torch.device, model: Any) -> int:
+    """Positions of a micro-batch that suit the device and, on a CPU, the model's size."""
+    if device.type != "cpu":
+        return GPU_BUDGET
+    config = model.config.get_text_config()
+    kept: int = 4 * WIDTHS_KEPT * config.hidden_size * config.num_hidden_layers
+    return min(max(CPU_ACTIVATIONS // kept, CPU_BUDGETS[0]), CPU_BUDGETS[1])
+
+
 class TokenBudget:
     """Positions a micro-batch may hold. `limit`: bytes the process (CPU) or the device (GPU) may use."""
 
-    def __init__(self, device: torch.device, tokens: int | None, limit: int | None) -> None:
+    def __init__(self, device: torch.device, tokens: int, limit: int | None) -> None:
         self.device = device
-        self.tokens = tokens or DEFAULT_BUDGET.get(device.type, 4096)
+        self.tokens = tokens
         self.limit = limit
         self.checkpointed = self.said = False
         if limit is not None and device.type == "cuda":

@@ -32,7 +32,13 @@ from cotdistill.students.curves import Curves
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
 from cotdistill.students.group import settle_group
-from cotdistill.students.memory import OutOfMemory, TokenBudget, keep_freed_memory, out_of_memory_raised
+from cotdistill.students.memory import (
+    OutOfMemory,
+    TokenBudget,
+    default_budget,
+    keep_freed_memory,
+    out_of_memory_raised,
+)
 from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
 
 GIB = 1 << 30
@@ -100,9 +106,9 @@ class Loop:
         optimizer = optimizer_for(student.model, config)
         self.progress = checkpoints.restore(self.checkpoints, student.model, optimizer)
         limit = None if config.max_memory is None else int(config.max_memory * GIB)
-        self.budget = TokenBudget(
-            self.accelerator.device, self.progress.token_budget or config.token_budget, limit
-        )
+        device = self.accelerator.device
+        tokens = self.progress.token_budget or config.token_budget or default_budget(device, student.model)
+        self.budget = TokenBudget(device, tokens, limit)
         if self.accelerator.device.type == "cpu":
             keep_freed_memory()
         if config.checkpoint_activations:

@@ -1,0 +1,83 @@
+"""Where the command line meets the pipelines: options become a config, exceptions an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cotdistill import console
+from cotdistill.config import Config
+from cotdistill.errors import CotdistillError, Exit, UsageError
+
+_debug = False
+
+
+def start(cls: type[Config], options: dict[str, Any]) -> tuple[Any, bool]:
+    """The frozen config of a command from its options, and whether it is a dry run; loads plug-ins."""
+    global _debug
+    _debug = options.pop("debug")
+    if options.pop("quiet"):
+        console.silence()
+    dry_run = options.pop("dry_run", False)
+    options["plugin"] = options.get("plugin") or None
+    config = cls.build(options.pop("config"), **options)
+    load_plugins(config.plugin)
+    return config, dry_run
+
+
+def load_plugins(files: Iterable[Path]) -> None:
+    """Import the strategy files named by --plugin."""
+    from cotdistill.strategies.registry import load_plugin
+
+    for file in files:
+        load_plugin(file)
+
+
+def run(app: Callable[[], Any]) -> NoReturn:
+    """Exceptions become one line on stderr and an exit code."""
+    try:
+        app()
+    except CotdistillError as error:
+        _fail(str(error), error.code, error)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            _fail(f"cannot write: {error.strerror}", Exit.OUTPUT, error)
+        _fail(f"{type(error).__name__}: {error}", Exit.BUG, error)
+    except Exception as error:  # the boundary: whatever is left is a bug of ours
+        _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)
+    sys.exit(Exit.DONE)
+
+
+def _fail(line: str, code: Exit, error: BaseException) -> NoReturn:
+    if _debug:
+        traceback.print_exception(error)
+    console.console.quiet = False
+    console.say(f"error: {line}", "bad")
+    sys.exit(code)
+
+
+def set_common(quiet: bool, debug: bool) -> None:
+    """What --quiet and --debug mean, for commands without a config."""
+    global _debug
+    _debug = debug
+    if quiet:
+        console.silence()
+
+
+def source_of(rows: str | None, what: str) -> str:
+    """A path, or `-` where stdin is not a terminal."""
+    if rows is None and sys.stdin.isatty():
+        raise UsageError(f"no {what}: give a file, or pipe the command before this one into it")
+    return rows or "-"
+
+
+def check_strategy_name(name: str, params: Mapping[str, str]) -> None:
+    """Complain about a strategy before torch is imported."""
+    from cotdistill.strategies.registry import create
+
+    create(name, params)

@@ -224,7 +224,10 @@ def _swapped(case: Case) -> Intervention | None:
 
 
 def _oracle(case: Case) -> Intervention | None:
-    return Intervention(case.oracle, case.example.answer) if case.oracle else None
+    if not case.oracle:
+        return None
+    said = case.own is not None and case.oracle.strip() == case.own.strip()
+    return Intervention(Tokens(case.ids) if said else case.oracle, case.example.answer)
 
 
 def _counterfactual(case: Case) -> Intervention | None:

@@ -217,18 +217,21 @@ class Walker:
         """The plan walked from each intervention's rationale, to an answer of at most `limit` tokens."""
         if not examples:
             return []
+        # One walk for what is the same: a good student's own rationale often is the teacher's.
+        asked = {(example.id, one.rationale): example for example, one in zip(examples, made, strict=True)}
         walked = walk(
             decoder_for(self.student, batch_size=self.config.batch_size),
             self.encoder,
             self.strategy,
-            examples,
-            [{"rationale": one.rationale} for one in made],
+            list(asked.values()),
+            [{"rationale": rationale} for _, rationale in asked],
             max_new_tokens=limit,
             plan=plan,
         )
+        found = dict(zip(asked, walked, strict=True))
         return [
-            self._answer(example, found, self._text(one.rationale), one.target)
-            for example, one, found in zip(examples, made, walked, strict=True)
+            self._answer(example, found[example.id, one.rationale], self._text(one.rationale), one.target)
+            for example, one in zip(examples, made, strict=True)
         ]
 
     def _answer(self, example: Example, walked: Walked, given: str, target: str | None) -> ProbeAnswer:

@@ -31,7 +31,8 @@ def default_budget(device: torch.device, model: Any) -> int:
     if device.type != "cpu":
         return GPU_BUDGET
     config = model.config.get_text_config()
-    kept: int = 4 * WIDTHS_KEPT * config.hidden_size * config.num_hidden_layers
+    layers = config.num_hidden_layers + (getattr(config, "num_decoder_layers", None) or 0)
+    kept: int = 4 * WIDTHS_KEPT * config.hidden_size * layers
     return min(max(CPU_ACTIVATIONS // kept, CPU_BUDGETS[0]), CPU_BUDGETS[1])
 
 

@@ -88,12 +88,15 @@ def two_forwards(
 def concatenated(
     student: Student, rows: list[Example], shares: list[float], width: int | None = None
 ) -> Tensor:
-    """CasCoD's published way: both steps stacked in one batch, full float32 logits, one mean a step."""
+    """CasCoD's published way: both steps stacked in one batch, full float32 logits, one mean a step.
+
+    As there, nobody switches the key-value cache off.
+    """
     width = width or max(len(row[f"ids{form}"]) for row in rows for form in range(len(shares)))
     batches = [batch_of(rows, form, student.tokens.pad, width) for form in range(len(shares))]
     ids, mask = (torch.cat([batch[name] for batch in batches]) for name in ("input_ids", "attention_mask"))
     logits = (
-        student.model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float().chunk(len(shares))
+        student.model(input_ids=ids, attention_mask=mask).logits.float().chunk(len(shares))
     )
     return sum(
         (

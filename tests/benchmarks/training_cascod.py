@@ -77,10 +77,13 @@ def trl(model: Model, strategy: str, size: int, packing: bool) -> Callable[[], p
 
 
 def packed_examples(model: Model, max_length: int = 1024) -> float:
-    """How many plain chain-of-thought examples a packed row holds on average."""
+    """How many plain chain-of-thought examples a row of TRL's packing holds on average."""
+    from datasets import Dataset
+    from trl.data_utils import pack_dataset
+
     student = model()
-    lengths = [len(trees[0].ids) + 1 for trees in encoded(student, "cot", items(ROWS), "none").samples]
-    return max_length * ROWS / sum(lengths) if sum(lengths) > max_length else ROWS
+    ids = [trees[0].ids.tolist() + [0] for trees in encoded(student, "cot", items(ROWS), "none").samples]
+    return ROWS / len(pack_dataset(Dataset.from_dict({"input_ids": ids}), max_length))
 
 
 def published(model: Model) -> list[Variant]:

@@ -61,6 +61,17 @@ def test_the_one_line_study_runs_on_the_embedded_world(tmp_path: Path) -> None:
     assert [json.loads(out)["set"] for out in done.stdout.splitlines()] == ["demo-id", "demo-shift", "demo-hard"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in commands() if "--study" in line])
+def test_every_study_runs(line: str, workplace: Path) -> None:
+    small = "--limit 8 --steps 2 --seeds 0 --no-controls --jobs 1 --data heldout.jsonl"
+    done = shell(f"{line} {small}", workplace)
+    assert done.returncode == 0, done.stderr
+    folder = workplace / line.split("--out ")[1].strip()
+    assert "## Claims" in (folder / "report.md").read_text()
+
+
+@pytest.mark.slow
 def test_every_other_command_runs(workplace: Path) -> None:
     for line in commands():
         if line.count("|") == 2 or "demo.yaml" in line or "--study" in line:

@@ -82,7 +82,7 @@ def packed_examples(model: Model, max_length: int = 1024) -> float:
     from trl.data_utils import pack_dataset
 
     student = model()
-    ids = [trees[0].ids.tolist() + [0] for trees in encoded(student, "cot", items(ROWS), "none").samples]
+    ids = [[*trees[0].ids.tolist(), 0] for trees in encoded(student, "cot", items(ROWS), "none").samples]
     return ROWS / len(pack_dataset(Dataset.from_dict({"input_ids": ids}), max_length))
 
 

@@ -72,9 +72,19 @@ def test_every_study_runs(line: str, workplace: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_demos_runs_are_probed(workplace: Path) -> None:
+    made = shell("cotdistill distill rationales.jsonl --student ./student --steps 2 -o demo-runs/runs/cot", workplace)
+    assert made.returncode == 0, made.stderr
+    (line,) = [line for line in commands() if "demo-runs" in line]
+    done = shell(f"{line} --data heldout.jsonl", workplace)
+    assert done.returncode == 0, done.stderr
+    assert "Faithfulness" in (workplace / "demo-probes.html").read_text()
+
+
+@pytest.mark.slow
 def test_every_other_command_runs(workplace: Path) -> None:
     for line in commands():
-        if line.count("|") == 2 or "demo.yaml" in line or "--study" in line:
+        if line.count("|") == 2 or "demo-runs" in line or "--study" in line:
             continue
         # The stand-in teacher is random: every rationale is kept, or nothing would be left to learn from.
         line = line.replace("elicit --data", "elicit --hint gold --keep all --max-new-tokens 8 --shots 0 --data")

@@ -13,7 +13,7 @@ def settle_group() -> None:
     """Wait until no thread of the process group has work left; call it before the group is destroyed.
 
     Gloo's threads drop the tensors of the last collective after it has returned, and need the GIL for that.
-    Destroying the group joins those threads with the GIL held (torch 2.13): one short run in ten hung there.
+    Destroying the group joins those threads with the GIL held (torch 2.13): short runs hung there, sometimes.
     """
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()

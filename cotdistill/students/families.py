@@ -22,7 +22,7 @@ from cotdistill.strategies.forms import Reweight
 from cotdistill.students.attention import PACKED, Segments, moved, segments, using_attention
 from cotdistill.students.batches import Row
 from cotdistill.students.encode import Encoded, Share
-from cotdistill.students.loss import nll_of, weighted_nll
+from cotdistill.students.loss import Scratch, nll_of, weighted_nll
 from cotdistill.students.tokens import SegmentTokenizer
 
 TOLERANCE = 1e-4  # of an nll in float32, a fast path against the plain one
@@ -131,7 +131,7 @@ class Student:
             with _replaced_forward(head, answer):
                 heard = self.model(**batch.inputs, use_cache=False).logits
             try:
-                direct = self._direct_loss(batch, self.model, None)[1]
+                direct = self._direct_loss(batch, self.model)[1]
             except (TypeError, RuntimeError):
                 return False
             return torch.equal(heard, said[0]) and _agree(direct, self.token_nll(batch))
@@ -176,10 +176,11 @@ class Student:
         model: nn.Module | None = None,
         reweight: Reweight | None = None,
         plain: bool = False,
+        scratch: Scratch | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(sum of coef * nll to differentiate, coef * nll of every target without gradient [N])."""
         if not plain and self.head_is_linear:
-            total, nll, coef = self._direct_loss(batch, model or self.model, reweight)
+            total, nll, coef = self._direct_loss(batch, model or self.model, reweight, scratch)
             return total, coef * nll
         nll = self.token_nll(batch, model)
         coef = batch.coef if reweight is None else reweight(batch.coef, nll.detach())
@@ -191,14 +192,22 @@ class Student:
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
-    def _direct_loss(self, batch: Batch, model: nn.Module, reweight: Reweight | None) -> tuple[Tensor, ...]:
+    def _direct_loss(
+        self,
+        batch: Batch,
+        model: nn.Module,
+        reweight: Reweight | None = None,
+        scratch: Scratch | None = None,
+    ) -> tuple[Tensor, ...]:
         """The head answers with the loss, not with logits, inside the model's forward as DDP needs it."""
         head = self.model.get_output_embeddings()
         found: list[Tensor] = []
 
         def answer(hidden: Tensor) -> Tensor:
             states = hidden.reshape(-1, hidden.shape[-1]).index_select(0, batch.kept)
-            found[:] = weighted_nll(states, head.weight, head.bias, batch.tokens, batch.coef, reweight)
+            found[:] = weighted_nll(
+                states, head.weight, head.bias, batch.tokens, batch.coef, reweight, scratch
+            )
             return found[0]
 
         with _replaced_forward(head, answer):

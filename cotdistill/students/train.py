@@ -29,15 +29,18 @@ from cotdistill.students import checkpoints
 from cotdistill.students.attention import PACKED, using_attention
 from cotdistill.students.batches import Row, for_rank, micro_batches, step_indices, step_rows
 from cotdistill.students.curves import Curves
+from cotdistill.students.embedding import rows_added
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
 from cotdistill.students.group import settle_group
+from cotdistill.students.loss import Scratch
 from cotdistill.students.memory import (
     OutOfMemory,
     TokenBudget,
     default_budget,
     keep_freed_memory,
     out_of_memory_raised,
+    trim_heap,
 )
 from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
 
@@ -118,6 +121,8 @@ class Loop:
         self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
         sharded = self.accelerator.distributed_type == DistributedType.FSDP
         self.fused = config.optimizer == "adamw" and config.dtype != "float16" and not sharded
+        # On one CPU nobody scales, reduces or waits for the vocabulary's gradients: they need no copy.
+        self.in_place = device.type == "cpu" and self.accelerator.num_processes == 1 and not self.plain
 
     @property
     def checkpoints(self) -> Path:
@@ -147,7 +152,8 @@ class Loop:
         """Up to `steps` optimizer steps, with the evaluations and checkpoints that fall due."""
         curves = curves or self._curves(lambda count, note: None)
         self.model.train()
-        with using_attention(self.student.model, PACKED if self.packed else None):
+        added = rows_added(self.student.model) if self.in_place else nullcontext()
+        with added, using_attention(self.student.model, PACKED if self.packed else None):
             for _ in range(steps):
                 if self.progress.stopped:
                     break
@@ -188,6 +194,8 @@ class Loop:
             clip_in_step(self.model, self.optimizer.optimizer, self.config.clip)
         else:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+            if self.accelerator.device.type == "cpu":
+                trim_heap()  # an update that is not fused makes several copies of a gradient
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step, self.progress.token_budget = step + 1, self.budget.tokens
@@ -211,15 +219,20 @@ class Loop:
             )
         )
         by_form = torch.zeros(len(self.data.forms), device=accelerator.device)
+        scratch = self._scratch(batches) if self.in_place else None
         for at, batch_rows in enumerate(batches):
             batch = self.student.collate(batch_rows, self.packed)
             with accelerator.no_sync(self.model) if at + 1 < len(batches) else nullcontext():
-                total, each = self.student.loss(batch, self.model, self.reweight, self.plain)
+                total, each = self.student.loss(batch, self.model, self.reweight, self.plain, scratch)
                 self.budget.check()
                 # DDP averages gradients over processes; coef already holds the whole step's denominators.
                 accelerator.backward(total * ranks if ranks > 1 else total)
             by_form.index_add_(0, batch.forms, each)
         return by_form
+
+    def _scratch(self, batches: list[list[Row]]) -> Scratch:
+        head = self.student.model.get_output_embeddings()
+        return Scratch(max(sum(len(row.coef) for row in batch) for batch in batches), len(head.weight))
 
     @property
     def _dev_every(self) -> int | None:

@@ -9,7 +9,9 @@ import torch
 from cotdistill.data.records import Item
 from cotdistill.students.attention import PACKED, using_attention
 from cotdistill.students.batches import micro_batches, step_rows
+from cotdistill.students.embedding import rows_added
 from cotdistill.students.families import Student
+from cotdistill.students.loss import Scratch
 from tests.benchmarks.workload import encoded
 
 
@@ -35,9 +37,11 @@ def gradient_distance(student: Student, strategy: str, rows: list[Item], **param
     wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
     model.zero_grad()
     fast = encoded(student, strategy, rows, student.share, **params)
-    _ = student.head_is_linear
-    with using_attention(model, PACKED if student.can_pack else None):
-        for batch in micro_batches(step_rows(fast.samples, fast.forms), 1024, student.can_pack):
-            student.loss(student.collate(batch, student.can_pack))[0].backward()
+    assert student.head_is_linear
+    step = step_rows(fast.samples, fast.forms)
+    scratch = Scratch(sum(len(row.coef) for row in step), len(model.get_output_embeddings().weight))
+    with rows_added(model), using_attention(model, PACKED if student.can_pack else None):
+        for batch in micro_batches(step, 1024, student.can_pack):
+            student.loss(student.collate(batch, student.can_pack), scratch=scratch)[0].backward()
     found = torch.cat([p.grad.flatten() for p in model.parameters()])
     return float((found - wanted).norm() / wanted.norm())

@@ -37,6 +37,7 @@ class Variant:
     bar: float | None = None  # how many times faster ours has to be
     memory_bar: float | None = None  # ours may use this part of its memory
     note: str = ""
+    huge_pages: bool = True  # what our command line asks torch's allocator for; given to peers too
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env={**os.environ, "THP_MEM_ALLOC_ENABLE": str(int(variant.huge_pages))},
         )
 
     def ask(self, request: str) -> float:

@@ -97,6 +97,15 @@ def published(model: Model) -> list[Variant]:
             bar=40,
             memory_bar=1 / 20,
         ),
+        Variant(
+            "published, padded to 1024, without huge pages",
+            plain(model, "cascod", 4, peers.concatenated, 1024),
+            4,
+            bar=40,
+            memory_bar=1 / 20,
+            note="as its users start it: our command line's allocator setting is not given to it",
+            huge_pages=False,
+        ),
     ]
 
 

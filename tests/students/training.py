@@ -4,6 +4,7 @@ out.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import create
 from cotdistill.students.attention import PACKED, using_attention
 from cotdistill.students.batches import micro_batches, step_rows
+from cotdistill.students.embedding import rows_added
 from cotdistill.students.encode import EncodedSet, Encoder, Share
 from cotdistill.students.families import Student
+from cotdistill.students.loss import Scratch
 from tests.models import items
 
 
@@ -39,16 +42,24 @@ def step_gradient(
     plain: bool = False,
     order: list[int] | None = None,
 ) -> tuple[float, Tensor]:
-    """Loss and flat gradient of one optimizer step on all of `data`."""
+    """Loss and flat gradient of one optimizer step on all of `data`; unless `plain`, with all that the loop
+    does on one CPU.
+    """
     packed = not plain and student.can_pack
-    assert plain or isinstance(student.head_is_linear, bool)
+    in_place = not plain and student.head_is_linear
     samples = data.samples if order is None else [data.samples[at] for at in order]
     student.model.zero_grad()
     loss = 0.0
-    with using_attention(student.model, PACKED if packed else None):
-        for batch in micro_batches(step_rows(samples, data.forms), budget, packed):
+    rows = step_rows(samples, data.forms)
+    scratch = None
+    if in_place:
+        vocabulary = len(student.model.get_output_embeddings().weight)
+        scratch = Scratch(sum(len(row.coef) for row in rows), vocabulary)
+    added = rows_added(student.model) if in_place else nullcontext()
+    with added, using_attention(student.model, PACKED if packed else None):
+        for batch in micro_batches(rows, budget, packed):
             total, _ = student.loss(
-                student.collate(batch, packed), None, strategy and strategy.reweight, plain
+                student.collate(batch, packed), None, strategy and strategy.reweight, plain, scratch
             )
             total.backward()
             loss += float(total.detach())

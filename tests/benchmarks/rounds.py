@@ -37,7 +37,7 @@ class Variant:
     bar: float | None = None  # how many times faster ours has to be
     memory_bar: float | None = None  # ours may use this part of its memory
     note: str = ""
-    huge_pages: bool = True  # what our command line asks torch's allocator for; given to peers too
+    huge_pages: bool = True  # what our command line asks torch's allocator for
 
 
 @dataclass

@@ -56,3 +56,20 @@ def test_two_processes_give_the_loss_curve_of_one(family: str, tmp_path: Path) -
     assert card["trained"]["processes"] == 2
     assert json.loads((tmp_path / "one" / "run.json").read_text())["trained"]["processes"] == 1
     assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_choose_the_weights_of_one_by_dev_accuracy(tmp_path: Path) -> None:
+    student("gpt2").save(tmp_path / "base")
+    (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(8)))
+    questions = [row.model_dump(include={"id", "question", "choices", "answer"}) for row in items(8)]
+    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    dev = ("--dev", str(tmp_path / "dev.jsonl"), "--dev-every", "3")
+    one = distill([], tmp_path, tmp_path / "one", *dev)
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    two = distill(torchrun, tmp_path, tmp_path / "two", *dev)
+    evaluated = [line for line in one if "dev_accuracy" in line]
+    assert [line["step"] for line in evaluated] == [3, 6]
+    assert [line for line in two if "dev_accuracy" in line] == evaluated
+    cards = [json.loads((tmp_path / run / "run.json").read_text())["trained"] for run in ("one", "two")]
+    assert cards[1]["best_step"] == cards[0]["best_step"]

@@ -1,7 +1,7 @@
 """The gradient of an embedding, added to the rows that were read.
 
 Autograd hands on a zeroed [V, D] for every use of the table, to be added to its .grad: for a small model with a
-large vocabulary that is most of a micro-batch's memory, and T5 uses one table three times.
+large vocabulary that is much of a micro-batch's memory, and T5 uses one table three times.
 """
 
 from __future__ import annotations

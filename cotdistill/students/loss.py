@@ -26,7 +26,7 @@ class Scratch:
     head's gradient, which is added to its .grad already in the forward pass.
 
     For a sum that is differentiated as it is, once. Allocated before any activation: blocks of [N, V] and
-    [V, D] that come and go among them leave holes in C's heap, a third of a small model's memory.
+    [V, D] that come and go among them leave holes in C's heap.
     """
 
     def __init__(self, targets: int, vocabulary: int) -> None:

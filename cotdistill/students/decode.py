@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 
 from cotdistill.students.families import Student
+from cotdistill.students.matmul import linear_layers
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,9 @@ class Decoder:
         """Advance every session until it is done. All sessions have the same number of contexts."""
         self.student.model.eval()
         waiting = sorted(sessions, key=_length, reverse=True)
-        for at in range(0, len(waiting), self.batch_size):
-            self._run_batch(waiting[at : at + self.batch_size])
+        with linear_layers(self.student.model):
+            for at in range(0, len(waiting), self.batch_size):
+                self._run_batch(waiting[at : at + self.batch_size])
 
     def _run_batch(self, sessions: Sequence[Session]) -> None:
         k = len(sessions[0].prompts)

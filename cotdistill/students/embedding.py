@@ -6,8 +6,7 @@ large vocabulary that is much of a micro-batch's memory, and T5 uses one table t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -15,21 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cotdistill.students.forwards import replaced
 
-@contextmanager
-def rows_added(model: nn.Module) -> Iterator[None]:
+
+def rows_added(model: nn.Module) -> AbstractContextManager[None]:
     """Inside the block a backward pass adds to `.grad` of the model's trained embeddings directly.
 
     Nobody else sees that gradient: not for DDP, whose hooks wait for it, nor for a loss scaled afterwards.
     """
     tables = [module for module in model.modules() if type(module) is nn.Embedding and _trained(module)]
-    for table in tables:
-        table.forward = partial(_look_up, table)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for table in tables:
-            del table.forward
+    return replaced({table: partial(_look_up, table) for table in tables})
 
 
 def _trained(table: nn.Embedding) -> bool:

@@ -4,7 +4,7 @@ micro-batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +22,7 @@ from cotdistill.strategies.forms import Reweight
 from cotdistill.students.attention import PACKED, Segments, moved, segments, using_attention
 from cotdistill.students.batches import Row
 from cotdistill.students.encode import Encoded, Share
+from cotdistill.students.forwards import replaced
 from cotdistill.students.loss import Scratch, nll_of, weighted_nll
 from cotdistill.students.tokens import SegmentTokenizer
 
@@ -128,7 +129,7 @@ class Student:
             return said[0]
 
         with _evaluating(self.model):
-            with _replaced_forward(head, answer):
+            with replaced({head: answer}):
                 heard = self.model(**batch.inputs, use_cache=False).logits
             try:
                 direct = self._direct_loss(batch, self.model)[1]
@@ -210,7 +211,7 @@ class Student:
             )
             return found[0]
 
-        with _replaced_forward(head, answer):
+        with replaced({head: answer}):
             total = model(**batch.inputs, use_cache=False).logits
         if total.shape != ():
             raise RuntimeError("the model changes its head's output")
@@ -297,15 +298,6 @@ def quantization(bits: Literal["8bit", "4bit"]) -> Any:
         return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
     nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}
     return BitsAndBytesConfig(**nf4)  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _replaced_forward(module: Any, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    module.forward = forward  # an instance attribute in front of the class's method
-    try:
-        yield
-    finally:
-        del module.forward
 
 
 @contextmanager

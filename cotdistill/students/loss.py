@@ -6,7 +6,7 @@ chunk is turned into its own gradient in place, and the head's gradients are don
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cotdistill.strategies.forms import Reweight
+from cotdistill.students.batches import Row
+from cotdistill.students.matmul import rounded_up, rows_summed, rows_times
 
 CHUNK_BYTES = {
     "cpu": 32 << 20,
@@ -31,14 +33,21 @@ class Scratch:
 
     def __init__(self, targets: int, vocabulary: int) -> None:
         """`targets`: the most that a micro-batch of the step has."""
-        self._logits = torch.empty(min(targets, _rows_at_once(vocabulary, "cpu")) * vocabulary)
+        rows = rounded_up(min(targets, _rows_at_once(vocabulary, "cpu")))
+        self._logits = torch.empty(rows * vocabulary)
+
+    @classmethod
+    def of(cls, model: Any, batches: Sequence[Sequence[Row]]) -> Scratch:
+        """For the micro-batches of one step of `model`."""
+        most = max(sum(len(row.coef) for row in batch) for batch in batches)
+        return cls(most, len(model.get_output_embeddings().weight))
 
     def product(self, states: Tensor, head: Tensor) -> Tensor:
         """states @ head.T in float32 [N, V], overwritten by the next product."""
         out = self._logits[: len(states) * len(head)].view(len(states), len(head))
         if states.dtype != out.dtype:
             return out.copy_(states @ head.t())
-        return torch.mm(states, head.t(), out=out)
+        return rows_times(states, head.t(), out)
 
 
 def nll_of(logits: Tensor, tokens: Tensor) -> Tensor:
@@ -61,22 +70,24 @@ def weighted_nll(
     hidden [N, D], weight [V, D], bias [V]. `reweight` sees the nll first, which costs one more matrix
     product.
     """
+    rows, size = len(tokens), _chunk_size(len(tokens), weight)
+    spare = -rows % size  # rows that fill the last chunk; they count nothing
+    hidden, tokens = F.pad(hidden, (0, 0, 0, spare)), F.pad(tokens, (0, spare))
     if reweight is not None:
         with torch.no_grad():
             nll = hidden.new_empty(len(tokens), dtype=torch.float32)
-            for part, logits, _ in _chunks(hidden, _cast(hidden, weight), bias, scratch):
+            for part, logits, _ in _chunks(hidden, _cast(hidden, weight), bias, size, scratch):
                 nll[part] = _softmax_nll(logits, tokens[part])[1]
-            coef = reweight(coef, nll)
-    applied = _WeightedNll.apply(hidden, weight, bias, tokens, coef, scratch)  # type: ignore[no-untyped-call]
-    total, nll = applied
-    return total, nll, coef
+            coef = reweight(coef, nll[:rows])
+    total, nll = _WeightedNll.apply(hidden, weight, bias, tokens, F.pad(coef, (0, spare)), size, scratch)  # type: ignore[no-untyped-call]
+    return total, nll[:rows], coef
 
 
 class _WeightedNll(torch.autograd.Function):
     """Forward computes the gradient too, for an upstream gradient of 1; backward only scales it.
 
-    Every row has its own coef, folded in before the products: a kernel that scales all rows by one gradient
-    is wrong.
+    Every row has its own coef (a kernel that scales all rows by one gradient is wrong), applied to the [N, D]
+    beside the [N, V] in each product: one pass less over the largest, and no underflow of coef * p in float16.
     """
 
     @staticmethod
@@ -87,6 +98,7 @@ class _WeightedNll(torch.autograd.Function):
         bias: Tensor | None,
         tokens: Tensor,
         coef: Tensor,
+        size: int,
         scratch: Scratch | None,
     ) -> tuple[Tensor, Tensor]:
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
@@ -99,17 +111,17 @@ class _WeightedNll(torch.autograd.Function):
             grad_weight = weight.grad if summed else torch.empty_like(weight)
         grad_bias = torch.zeros_like(bias) if needs_bias and bias is not None else None
         nll = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
-        for part, logits, states in _chunks(hidden, head, bias, scratch):
+        for part, logits, states in _chunks(hidden, head, bias, size, scratch):
             slope, nll[part] = _softmax_nll(logits, tokens[part])
-            slope.mul_(coef[part, None])
-            slope.scatter_add_(1, tokens[part, None], -coef[part, None])
-            narrow = slope.to(head.dtype)
+            slope.scatter_add_(1, tokens[part, None], slope.new_full((len(slope), 1), -1))
+            narrow, each = slope.to(head.dtype), coef[part, None]
             if grad_hidden is not None:
-                grad_hidden[part] = narrow @ head
+                grad_hidden[part] = each * rows_times(narrow, head)
             if grad_weight is not None:
-                _add_product(grad_weight, narrow.t(), states, first=part.start == 0 and not summed)
+                scaled = (each * states).to(states.dtype)
+                rows_summed(narrow, scaled, grad_weight, add=summed or part.start > 0)
             if grad_bias is not None:
-                grad_bias += slope.sum(0).to(grad_bias.dtype)
+                grad_bias += (coef[part] @ slope).to(grad_bias.dtype)
         if in_place:
             weight.grad, grad_weight = grad_weight, None
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
@@ -122,22 +134,26 @@ class _WeightedNll(torch.autograd.Function):
         # A factor of one spares a pass over [V, D]; on a GPU asking for it would make the host wait.
         if scale.device.type != "cpu" or scale.item() != 1:
             grads = tuple(None if grad is None else grad * scale.to(grad.dtype) for grad in grads)
-        return (*grads, None, None, None)
+        return (*grads, None, None, None, None)
 
 
 def _chunks(
-    hidden: Tensor, head: Tensor, bias: Tensor | None, scratch: Scratch | None
+    hidden: Tensor, head: Tensor, bias: Tensor | None, size: int, scratch: Scratch | None
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """For each chunk of rows: where it lies, its float32 logits, its hidden states as the head takes them."""
-    most = _rows_at_once(len(head), hidden.device.type)
-    size = -(-len(hidden) // -(-len(hidden) // most))  # even chunks: a thin last one is a slow matrix product
+    """For each `size` rows: where they lie, their float32 logits, their hidden states as the head takes them."""
     for first in range(0, len(hidden), size):
         part = slice(first, first + size)
         states = hidden[part].to(head.dtype)
-        logits = F.linear(states, head).float() if scratch is None else scratch.product(states, head)
+        logits = rows_times(states, head.t()).float() if scratch is None else scratch.product(states, head)
         if bias is not None:
             logits += bias
         yield part, logits, states
+
+
+def _chunk_size(rows: int, head: Tensor) -> int:
+    """Even chunks (a thin last one is a slow matrix product) of a size that meets its kernels again."""
+    chunks = -(-rows // _rows_at_once(len(head), head.device.type))
+    return rounded_up(-(-rows // chunks))
 
 
 def _rows_at_once(vocabulary: int, device: str) -> int:
@@ -146,24 +162,13 @@ def _rows_at_once(vocabulary: int, device: str) -> int:
 
 def _softmax_nll(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax of `logits` (in their own memory) and the nll of `tokens`."""
-    top = logits.amax(-1, keepdim=True)
-    nll = top - logits.gather(1, tokens[:, None])
-    powers = logits.sub_(top).exp_()
-    total = powers.sum(-1, keepdim=True)
-    return powers.div_(total), (nll + total.log())[:, 0]
+    top = logits.amax(-1)
+    below = top - logits.gather(1, tokens[:, None])[:, 0]
+    probabilities = torch.softmax(logits, -1, out=logits)  # a row stays in the cache for all that it takes
+    return probabilities, below - probabilities.amax(-1).log()  # the largest logit's is 1 / sum of exp
 
 
 def _cast(hidden: Tensor, weight: Tensor) -> Tensor:
     """The weight in the precision the head runs in: autocast's where it is on, else its own."""
     kind = hidden.device.type
     return weight.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else weight
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
-    """total += left @ right, or = for the first product of a sum that was never set to zero."""
-    if first:
-        total.copy_(left @ right) if total.dtype != left.dtype else torch.mm(left, right, out=total)
-    elif total.dtype == left.dtype:
-        total.addmm_(left, right)
-    else:
-        total.add_(left @ right)

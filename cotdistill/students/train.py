@@ -34,6 +34,7 @@ from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
 from cotdistill.students.group import settle_group
 from cotdistill.students.loss import Scratch
+from cotdistill.students.matmul import linear_layers
 from cotdistill.students.memory import (
     OutOfMemory,
     TokenBudget,
@@ -121,8 +122,10 @@ class Loop:
         self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
         sharded = self.accelerator.distributed_type == DistributedType.FSDP
         self.fused = config.optimizer == "adamw" and config.dtype != "float16" and not sharded
+        on_cpu = device.type == "cpu" and not plain
+        self.multiplied = on_cpu and config.dtype == "float32" and not config.compile
         # On one CPU nobody scales, reduces or waits for the vocabulary's gradients: they need no copy.
-        self.in_place = device.type == "cpu" and self.accelerator.num_processes == 1 and not self.plain
+        self.in_place = on_cpu and self.accelerator.num_processes == 1 and not self.plain
 
     @property
     def checkpoints(self) -> Path:
@@ -152,8 +155,10 @@ class Loop:
         """Up to `steps` optimizer steps, with the evaluations and checkpoints that fall due."""
         curves = curves or self._curves(lambda count, note: None)
         self.model.train()
-        added = rows_added(self.student.model) if self.in_place else nullcontext()
-        with added, using_attention(self.student.model, PACKED if self.packed else None):
+        model = self.student.model
+        added = rows_added(model) if self.in_place else nullcontext()
+        multiplied = linear_layers(model) if self.multiplied else nullcontext()
+        with added, multiplied, using_attention(model, PACKED if self.packed else None):
             for _ in range(steps):
                 if self.progress.stopped:
                     break
@@ -219,7 +224,7 @@ class Loop:
             )
         )
         by_form = torch.zeros(len(self.data.forms), device=accelerator.device)
-        scratch = self._scratch(batches) if self.in_place else None
+        scratch = Scratch.of(self.student.model, batches) if self.in_place else None
         for at, batch_rows in enumerate(batches):
             batch = self.student.collate(batch_rows, self.packed)
             with accelerator.no_sync(self.model) if at + 1 < len(batches) else nullcontext():
@@ -229,10 +234,6 @@ class Loop:
                 accelerator.backward(total * ranks if ranks > 1 else total)
             by_form.index_add_(0, batch.forms, each)
         return by_form
-
-    def _scratch(self, batches: list[list[Row]]) -> Scratch:
-        head = self.student.model.get_output_embeddings()
-        return Scratch(max(sum(len(row.coef) for row in batch) for batch in batches), len(head.weight))
 
     @property
     def _dev_every(self) -> int | None:

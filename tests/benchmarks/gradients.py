@@ -12,6 +12,7 @@ from cotdistill.students.batches import micro_batches, step_rows
 from cotdistill.students.embedding import rows_added
 from cotdistill.students.families import Student
 from cotdistill.students.loss import Scratch
+from cotdistill.students.matmul import linear_layers
 from tests.benchmarks.workload import encoded
 
 
@@ -38,10 +39,11 @@ def gradient_distance(student: Student, strategy: str, rows: list[Item], **param
     model.zero_grad()
     fast = encoded(student, strategy, rows, student.share, **params)
     assert student.head_is_linear
-    step = step_rows(fast.samples, fast.forms)
-    scratch = Scratch(sum(len(row.coef) for row in step), len(model.get_output_embeddings().weight))
-    with rows_added(model), using_attention(model, PACKED if student.can_pack else None):
-        for batch in micro_batches(step, 1024, student.can_pack):
+    batches = micro_batches(step_rows(fast.samples, fast.forms), 1024, student.can_pack)
+    scratch = Scratch.of(model, batches)
+    packed = using_attention(model, PACKED if student.can_pack else None)
+    with rows_added(model), linear_layers(model), packed:
+        for batch in batches:
             student.loss(student.collate(batch, student.can_pack), scratch=scratch)[0].backward()
     found = torch.cat([p.grad.flatten() for p in model.parameters()])
     return float((found - wanted).norm() / wanted.norm())

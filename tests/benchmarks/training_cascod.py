@@ -91,6 +91,18 @@ def as_started(peer: Variant) -> Variant:
     return replace(peer, name=f"{peer.name}, as started", huge_pages=False)
 
 
+def switched(peer: Variant) -> Variant:
+    """The peer with all its products given to oneDNN by torch's own switch, which its users do not set (where
+    the processor has AMX it means bfloat16): what the choice of the library alone is worth to it.
+    """
+
+    def start() -> peers.Advance:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        return peer.start()
+
+    return replace(peer, name=f"{peer.name}, by oneDNN", start=start, bar=None)
+
+
 def published(model: Model) -> list[Variant]:
     """Against the published code, at its 4 examples a step."""
     made = [
@@ -136,7 +148,7 @@ def users(model: Model) -> list[Variant]:
             ),
         ]
     close = [peer for peer in made if peer.name.startswith(("HF Trainer, plain", "TRL"))]
-    return [*made, *map(as_started, close)]
+    return [*made, *map(as_started, close), *map(switched, close)]
 
 
 def useful_gflop(model: Model) -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -13,12 +14,14 @@ from torch import Tensor
 from cotdistill.strategies.forms import FillContext, Strategy
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import create
+from cotdistill.students import matmul
 from cotdistill.students.attention import PACKED, using_attention
 from cotdistill.students.batches import micro_batches, step_rows
 from cotdistill.students.embedding import rows_added
 from cotdistill.students.encode import EncodedSet, Encoder, Share
 from cotdistill.students.families import Student
 from cotdistill.students.loss import Scratch
+from cotdistill.students.matmul import linear_layers
 from tests.models import items
 
 
@@ -50,14 +53,13 @@ def step_gradient(
     samples = data.samples if order is None else [data.samples[at] for at in order]
     student.model.zero_grad()
     loss = 0.0
-    rows = step_rows(samples, data.forms)
-    scratch = None
-    if in_place:
-        vocabulary = len(student.model.get_output_embeddings().weight)
-        scratch = Scratch(sum(len(row.coef) for row in rows), vocabulary)
+    batches = micro_batches(step_rows(samples, data.forms), budget, packed)
+    scratch = Scratch.of(student.model, batches) if in_place else None
     added = rows_added(student.model) if in_place else nullcontext()
-    with added, using_attention(student.model, PACKED if packed else None):
-        for batch in micro_batches(rows, budget, packed):
+    multiplied = nullcontext() if plain else linear_layers(student.model)
+    least = patch.object(matmul, "LEAST", 0)  # the models are so small that no product would be oneDNN's
+    with least, added, multiplied, using_attention(student.model, PACKED if packed else None):
+        for batch in batches:
             total, _ = student.loss(
                 student.collate(batch, packed), None, strategy and strategy.reweight, plain, scratch
             )

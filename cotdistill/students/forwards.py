@@ -12,14 +12,14 @@ from torch import nn
 @contextmanager
 def replaced(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
     """Inside the block each module's forward is the one given; blocks may lie inside each other."""
-    before = {module: module.__dict__.get("forward") for module in forwards}
+    before = {module: vars(module).get("forward") for module in forwards}
     for module, forward in forwards.items():
-        module.forward = forward  # an instance attribute in front of the class's method
+        vars(module)["forward"] = forward  # an instance attribute in front of the class's method
     try:
         yield
     finally:
-        for module, forward in before.items():
-            if forward is None:
-                del module.forward
+        for module, earlier in before.items():
+            if earlier is None:
+                del vars(module)["forward"]
             else:
-                module.forward = forward
+                vars(module)["forward"] = earlier

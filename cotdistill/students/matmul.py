@@ -8,7 +8,7 @@ one micro-batch to the next, are cut to few; MKL multiplies what is left of them
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -27,7 +27,7 @@ EXACT = 2e-6  # relative distance from float64: float32 keeps it, bfloat16 is fa
 def linear_layers(model: nn.Module) -> AbstractContextManager[None]:
     """Inside the block the model's linear layers multiply with the functions below, backward passes too."""
     layers = [module for module in model.modules() if type(module) in (nn.Linear, Conv1D)]
-    return replaced({layer: partial(_linear, layer) for layer in layers if onednn_leads()})
+    return replaced({layer: partial(_linear, layer, layer.forward) for layer in layers if onednn_leads()})
 
 
 def rows_times(rows: Tensor, matrix: Tensor, out: Tensor | None = None) -> Tensor:
@@ -71,8 +71,9 @@ def onednn_leads() -> bool:
     still float32.
     """
     cpu = Path("/proc/cpuinfo")
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.backends.mkldnn.is_available()
-    if not (wide and torch.backends.mkl.is_available() and cpu.exists() and "AuthenticAMD" in cpu.read_text()):
+    both = torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    wide = both and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    if not (wide and cpu.exists() and "AuthenticAMD" in cpu.read_text()):
         return False
     sample = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
     with _onednn():
@@ -83,7 +84,7 @@ def onednn_leads() -> bool:
 
 @contextmanager
 def _onednn() -> Iterator[None]:
-    settings = torch.backends.mkldnn.matmul
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
     settings.fp32_precision = "bf16"
     try:
@@ -101,8 +102,8 @@ def _share(left: Tensor, right: Tensor) -> int:
 
 
 def _step(rows: int) -> int:
-    """Numbers of rows are cut to multiples of this power of two: at most sixteen up to each doubling."""
-    return max(16, 1 << max(0, rows.bit_length() - 5))
+    """Numbers of rows are cut to multiples of this power of two: at most eight up to each doubling."""
+    return max(16, 1 << max(0, rows.bit_length() - 4))
 
 
 def _mm(left: Tensor, right: Tensor, out: Tensor, add: bool) -> None:
@@ -114,11 +115,11 @@ def _mm(left: Tensor, right: Tensor, out: Tensor, add: bool) -> None:
         torch.mm(left, right, out=out)
 
 
-def _linear(layer: nn.Linear | Conv1D, states: Tensor) -> Tensor:
+def _linear(layer: Any, otherwise: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
     out_first = isinstance(layer, nn.Linear)
     matrix = layer.weight.t() if out_first else layer.weight
     if not _share(_flat(states), matrix) or torch.is_autocast_enabled("cpu"):
-        return type(layer).forward(layer, states)
+        return otherwise(states)
     made: Tensor = _Linear.apply(states, layer.weight, layer.bias, out_first)  # type: ignore[no-untyped-call]
     return made
 

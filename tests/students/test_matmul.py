@@ -51,8 +51,8 @@ def test_products_are_those_of_float64(rows, inner, columns, seed):
 
 def test_rows_are_cut_to_few_numbers(library):
     cut = {rows - rows % matmul._step(rows) for rows in range(16, 4097)}
-    assert len(cut) < 120
-    assert all(rows % matmul._step(rows) <= max(15, rows / 16) for rows in range(1, 4097))
+    assert len(cut) < 70
+    assert all(rows % matmul._step(rows) <= max(15, rows / 8) for rows in range(1, 4097))
 
 
 def test_rounded_up_rows_are_cut_no_more(library):
@@ -61,7 +61,7 @@ def test_rounded_up_rows_are_cut_no_more(library):
         if not matmul.onednn_leads():
             assert up == rows
         else:
-            assert 0 <= up - rows <= max(15, rows / 16)
+            assert 0 <= up - rows <= max(15, rows / 8)
             assert up % matmul._step(up) == 0
 
 

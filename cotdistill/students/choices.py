@@ -13,7 +13,6 @@ from cotdistill.students.cascade import KeyValues, additive, cascade, slot_atten
 from cotdistill.students.decode import Prompt
 from cotdistill.students.families import Student
 from cotdistill.students.fitness import served_by_slots
-from cotdistill.students.matmul import linear_layers
 from cotdistill.students.slots import forward, prefill, shared_by_all
 
 Norm = Literal["sum", "token", "character"]
@@ -82,10 +81,9 @@ def score_choices(student: Student, prompts: Sequence[Prompt],
     else:
         forwards = _row_by_row(student, questions)
     scores: list[list[Score]] = [[] for _ in prompts]
-    with linear_layers(student.model):
-        for made in forwards:
-            for question, found in zip(made.questions, made.scores(), strict=True):
-                scores[question.at] = found
+    for made in forwards:
+        for question, found in zip(made.questions, made.scores(), strict=True):
+            scores[question.at] = found
     return scores
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 
 from cotdistill.students.families import Student
-from cotdistill.students.matmul import linear_layers
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,8 @@ class Decoder:
         """Advance every session until it is done. All sessions have the same number of contexts."""
         self.student.model.eval()
         waiting = sorted(sessions, key=_length, reverse=True)
-        with linear_layers(self.student.model):
-            for at in range(0, len(waiting), self.batch_size):
-                self._run_batch(waiting[at : at + self.batch_size])
+        for at in range(0, len(waiting), self.batch_size):
+            self._run_batch(waiting[at : at + self.batch_size])
 
     def _run_batch(self, sessions: Sequence[Session]) -> None:
         k = len(sessions[0].prompts)

@@ -17,7 +17,7 @@ from cotdistill.errors import Unavailable
 GPU_BUDGET = 16384  # positions of a micro-batch: enough work to occupy a GPU
 # On a CPU a micro-batch that leaves the caches gains nothing, and one too small pays Python for every layer.
 CPU_ACTIVATIONS = 64 << 20  # bytes
-CPU_BUDGETS = 512, 4096
+CPU_BUDGETS = 400, 4096
 WIDTHS_KEPT = 20  # hidden widths that one position of one layer keeps for its backward pass, about
 SMALLEST = 64
 

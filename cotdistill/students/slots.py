@@ -24,7 +24,6 @@ from cotdistill.students.cascade import (
 )
 from cotdistill.students.decode import Rule, Session, greedy
 from cotdistill.students.families import Student
-from cotdistill.students.matmul import linear_layers
 
 SHORTEST_PREFIX = 32  # tokens all prompts share: fewer are cheaper copied than attended to apart
 SHORTEST_COPY = 8  # tokens two prompts share: fewer are cheaper computed again
@@ -66,7 +65,7 @@ class SlotDecoder:
         if not sessions:
             return
         self.student.model.eval()
-        with slot_attention(self.student.model), linear_layers(self.student.model):
+        with slot_attention(self.student.model):
             _Run(self.student, self.rule, self.batch_size, sessions).run()
 
 

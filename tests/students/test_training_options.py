@@ -185,8 +185,8 @@ def test_too_little_memory_halves_the_micro_batches_and_gives_the_same_loss(
     whole = [json.loads(line) for line in run("whole")]
     release_memory()
     room = psutil.Process().memory_info().rss + (
-        150 << 20
-    )  # weights, optimizer state and a small micro-batch
+        230 << 20
+    )  # weights, optimizer state, a small micro-batch and oneDNN's kernels for its shapes
     halved = [json.loads(line) for line in run("halved", max_memory=room / GIB)]
     assert capsys.readouterr().err.count("out of memory") == 1
     assert [line["loss"] for line in halved] == pytest.approx([line["loss"] for line in whole], rel=1e-4)

@@ -49,7 +49,7 @@ def test_products_are_those_of_float64(rows, inner, columns, seed):
     assert close(matmul.rows_summed(left, right, out, add=True), 2 * gradient)
 
 
-def test_rows_are_cut_to_few_numbers(library):
+def test_rows_are_cut_to_few_numbers():
     cut = {rows - rows % matmul._step(rows) for rows in range(16, 4097)}
     assert len(cut) < 70
     assert all(rows % matmul._step(rows) <= max(15, rows / 8) for rows in range(1, 4097))

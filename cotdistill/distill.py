@@ -23,7 +23,7 @@ from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import word_scores
 from cotdistill.students import lora
 from cotdistill.students.cache import encode_cached
-from cotdistill.students.encode import EncodedSet, Encoder
+from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student, demo_model, load_student
 from cotdistill.students.fitness import decoder_for
 from cotdistill.students.recipes import apply_recipe
@@ -59,6 +59,8 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
         return _summary(run, card)
     samples, left_out = join(items, strategy)
     student = student or fresh_student(config)
+    if config.lora is not None:  # before anything asks what the model can do
+        lora.attach(student, lora.parse_lora(config.lora), config.seed)
     data = encoded(config, strategy, items, samples, student)
     _check_dropped(data, len(samples), config)
     if dry_run:
@@ -66,8 +68,6 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
         say(f"would train {strategy.name} on {len(data.samples)} samples of {len(items)} rows for {steps} steps: "
             f"{data.input_tokens()} input tokens an epoch, learned {data.learned_tokens()}, into {run}")
         return None
-    if config.lora is not None:
-        lora.attach(student, lora.parse_lora(config.lora), config.seed)
     trained = train(student, data, config, run, strategy.reweight, dev_accuracy(config, strategy))
     if config.merge_lora:
         lora.merge(student)
@@ -92,7 +92,7 @@ def dev_accuracy(config: DistillConfig, strategy: Strategy) -> Callable[[Student
     examples = load_examples(config.dev, "dev" if is_world(config.dev) else None, data_seed=config.data_seed)
 
     def accuracy(student: Student) -> float:
-        encoder = Encoder(student.tokens, student.start, config.answers, student.context)
+        encoder = student.encoder(config.answers, share="none")
         walked = walk(decoder_for(student), encoder, strategy, examples)
         right = [is_right(example, found.answer) for example, found in zip(examples, walked, strict=True)]
         return sum(right) / len(right)
@@ -110,7 +110,7 @@ def is_right(example: Example, output: str | None) -> bool:
 def encoded(config: DistillConfig, strategy: Strategy, items: list[Item], samples: list[Sample],
             student: Student) -> EncodedSet:
     """What a strategy trains on, as one student's tokens."""
-    encoder = Encoder(student.tokens, student.start, config.answers, config.max_length or student.context)
+    encoder = student.encoder(config.answers, config.max_length)
     context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items, config.scores))
     return encode_cached(encoder, samples, strategy, context)
 

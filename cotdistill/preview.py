@@ -29,7 +29,7 @@ def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[s
     if at >= len(items):
         raise UsageError(f"--row {at}: there are {len(items)} rows, counted from 0")
     student = load_student(config.student, trust_remote_code=config.trust_remote_code)
-    encoder = Encoder(student.tokens, student.start, config.answers, student.context, share="none")
+    encoder = student.encoder(config.answers, config.max_length, share="none")
     context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items))
     sample = join([items[at]], strategy)[0][0]
     data = encoder.encode([sample], strategy, context)

@@ -181,7 +181,6 @@ class TransformerSimulator:
         self.strategy = Strategy("simulator", "LAS, arXiv 2010.04119", (self.FORM,), plan=("simulate",))
 
     def fit(self, seen: Sequence[Observation]) -> None:
-        from cotdistill.students.encode import Encoder
         from cotdistill.students.train import train
 
         samples = [
@@ -190,7 +189,7 @@ class TransformerSimulator:
             )
             for at, one in enumerate(seen)
         ]
-        self.encoder = Encoder(self.student.tokens, self.student.start, max_length=self.student.context)
+        self.encoder = self.student.encoder()
         data = self.encoder.encode(
             samples, self.strategy, FillContext(self.seed, self.student.tokens.segment)
         )

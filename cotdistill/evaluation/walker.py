@@ -46,7 +46,7 @@ class Walker:
     @cached_property
     def encoder(self) -> Encoder:
         """Renders the strategy's forms for this student."""
-        return Encoder(self.student.tokens, self.student.start, self.answers, self.student.context)
+        return self.student.encoder(self.answers, share="none")
 
     def notes(self) -> dict[str, float]:
         """What a store notes of the model, so that figures need none."""

@@ -22,7 +22,6 @@ from cotdistill.grid.workshop import Workshop, distill_settings, scores_file
 from cotdistill.strategies.grids import ATTRIBUTED, TEACHER_FORM
 from cotdistill.strategies.scores import rationale_digest
 from cotdistill.students.attribution import COMPLETE, Attribution, attribute
-from cotdistill.students.encode import Encoder
 from cotdistill.students.families import Student, load_student
 from cotdistill.teachers.huggingface import load_teacher
 from cotdistill.teachers.yields import names_answer
@@ -64,7 +63,7 @@ def score_rows(workshop: Workshop, scoring: Scoring, seed: int, lr: float, steps
     items = workshop.items(scoring.trains)
     asked = [(item.example(), rationale.text, item.answer) for item in items for rationale in item.kept("factual")]
     student, form = _asked(workshop, scoring, items, seed, lr, steps, teacher)
-    encoder = Encoder(student.tokens, student.start, max_length=student.context)
+    encoder = student.encoder(share="none")
     found = attribute(student, encoder, form, asked, scoring.by)  # type: ignore[arg-type]
     header = {"by": scoring.by, "of": "teacher" if teacher else scoring.trains.label, "seed": seed,
               **summary(found), "leakage": leakage(items)}

@@ -18,10 +18,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from cotdistill.config import DEMO
 from cotdistill.errors import Unavailable
+from cotdistill.evaluation.answers import AnswerStyle
 from cotdistill.strategies.forms import Reweight
 from cotdistill.students.attention import PACKED, Segments, moved, segments, using_attention
 from cotdistill.students.batches import Row
-from cotdistill.students.encode import Encoded, Share
+from cotdistill.students.encode import Encoded, Encoder, Share
 from cotdistill.students.forwards import replaced
 from cotdistill.students.loss import Scratch, nll_of, weighted_nll
 from cotdistill.students.tokens import SegmentTokenizer
@@ -79,6 +80,15 @@ class Student:
         Not on a GPU: its fused kernel takes chains only, and is worth more than the tokens a tree spares.
         """
         return "tree" if self.device.type == "cpu" and self.can_pack else "chain"
+
+    def encoder(
+        self, answers: AnswerStyle = "text", max_length: int | None = None, share: Share | None = None
+    ) -> Encoder:
+        """Renders forms as this student's tokens; `share` None: merged as far as the model was found to allow.
+
+        Everything that encodes comes here, tests and benchmarks too. A walk merges nothing: it passes "none".
+        """
+        return Encoder(self.tokens, self.start, answers, max_length or self.context, share or self.share)
 
     @cached_property
     def can_pack(self) -> bool:

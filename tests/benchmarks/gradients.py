@@ -37,7 +37,7 @@ def gradient_distance(student: Student, strategy: str, rows: list[Item], **param
         (coef * -chosen).sum().backward()
     wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
     model.zero_grad()
-    fast = encoded(student, strategy, rows, student.share, **params)
+    fast = encoded(student, strategy, rows, **params)
     assert student.head_is_linear
     batches = micro_batches(step_rows(fast.samples, fast.forms), 1024, student.can_pack)
     scratch = Scratch.of(model, batches)

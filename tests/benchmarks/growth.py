@@ -36,7 +36,7 @@ FLAT, TOKENIZER, START = 1.10, 10.0, 1.3  # bars
 def seconds_an_example(rounds: int = 5) -> tuple[float, float]:
     """CPU seconds an example with 1,000 and with 50,000 rows, medians of interleaved rounds."""
     student = llama(64, 2)
-    thousand = encoded(student, "cascod", items(1000), student.share)
+    thousand = encoded(student, "cascod", items(1000))
     many = EncodedSet([str(at) for at in range(50_000)], thousand.samples * 50, thousand.forms, Counter())
     config = DistillConfig(steps=100_000, batch_size=4, lr=1e-4, device="cpu")
     loops = [Loop(llama(64, 2), data, config, Path(tempfile.mkdtemp())) for data in (thousand, many)]

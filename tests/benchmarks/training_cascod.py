@@ -32,7 +32,7 @@ def ours(model: Model, strategy: str, size: int, **settings: object) -> Callable
 
     def start() -> peers.Advance:
         student = model()
-        data = encoded(student, strategy, items(ROWS), student.share)
+        data = encoded(student, strategy, items(ROWS))
         config = DistillConfig(
             steps=100_000, batch_size=size, lr=1e-4, device="cpu", schedule="constant", **settings
         )

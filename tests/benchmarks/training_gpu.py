@@ -52,7 +52,7 @@ def qwen(size: str) -> Student:
 def ours(size: str, strategy: str, **settings: object) -> peers.Advance:
     """Our loop: packed rows, the variable-length kernel, the chunked head."""
     student = qwen(size)
-    data = encoded(student, strategy, items(ROWS), student.share)
+    data = encoded(student, strategy, items(ROWS))
     if not student.can_pack:
         print("packed attention was not found exact on this GPU: padded rows", file=sys.stderr)
     config = DistillConfig.model_validate(

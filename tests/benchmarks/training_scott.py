@@ -43,7 +43,7 @@ def ours(model: Callable[[], Student], optimizer: str, **params: Any) -> Callabl
                 "weight_decay": 0.0,
             }
         )
-        data = encoded(student, "scott", items(ROWS), student.share, **params)
+        data = encoded(student, "scott", items(ROWS), **params)
         return Loop(student, data, config, Path(tempfile.mkdtemp())).advance
 
     return start

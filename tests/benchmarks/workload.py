@@ -20,7 +20,7 @@ from cotdistill.data.records import Item, Rationale
 from cotdistill.strategies.forms import FillContext
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import create
-from cotdistill.students.encode import EncodedSet, Encoder, Share
+from cotdistill.students.encode import EncodedSet, Share
 from cotdistill.students.families import Student
 
 VOCABULARY = 32_000
@@ -149,9 +149,8 @@ def items(count: int, seed: int = 0) -> list[Item]:
     return made
 
 
-def encoded(student: Student, strategy: str, rows: list[Item], share: Share, **params: Any) -> EncodedSet:
-    """The rows as token trees of a strategy."""
+def encoded(student: Student, strategy: str, rows: list[Item], share: Share | None = None, **params: Any) -> EncodedSet:
+    """The rows as token trees of a strategy, merged as `distill` merges them where `share` is None."""
     made = create(strategy, params)
     samples, _ = join(rows, made)
-    encoder = Encoder(student.tokens, student.start, share=share)
-    return encoder.encode(samples, made, FillContext(0, student.tokens.segment))
+    return student.encoder(share=share).encode(samples, made, FillContext(0, student.tokens.segment))

@@ -24,7 +24,7 @@ ASKED = [
 
 
 def encoder(model: Student) -> Encoder:
-    return Encoder(model.tokens, model.start, max_length=model.context)
+    return model.encoder()
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "t5"])

@@ -23,7 +23,7 @@ def test_read_back_as_encoded(
 ) -> None:
     pupil, strategy = student(family), create(name)
     samples, _ = join(items(5), strategy)
-    encoder = Encoder(pupil.tokens, pupil.start, share=pupil.share)
+    encoder = pupil.encoder()
     context = FillContext(0, pupil.tokens.segment)
     first = encode_cached(encoder, samples, strategy, context, tmp_path)
     monkeypatch.setattr(encoder, "encode", None)  # the second time nothing is tokenised

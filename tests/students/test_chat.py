@@ -45,7 +45,7 @@ def chat_student(template: str, family: str = "gpt2") -> Student:
 
 def encoded(pupil: Student, name: str, rows: Any) -> tuple[Encoder, Any]:
     strategy = create(name)
-    encoder = Encoder(pupil.tokens, pupil.start, share=pupil.share)
+    encoder = pupil.encoder()
     data = encoder.encode(join(rows, strategy)[0], strategy, FillContext(0, pupil.tokens.segment))
     return encoder, data
 

@@ -12,7 +12,6 @@ import torch
 from cotdistill.config import DistillConfig
 from cotdistill.strategies.registry import create, entries
 from cotdistill.students.decode import Decoder
-from cotdistill.students.encode import Encoder
 from cotdistill.students.families import load_student
 from cotdistill.students.train import train
 from cotdistill.students.walk import walk
@@ -49,7 +48,7 @@ def test_trained_saved_loaded_and_walked(family: str, tmp_path: Path) -> None:
     again = load_student(str(tmp_path / "student"))
     assert type(again.model) is type(pupil.model)
     assert step_gradient(again, encode(again, strategy))[0] == pytest.approx(after, rel=1e-5)
-    encoder = Encoder(again.tokens, again.start, max_length=again.context)
+    encoder = again.encoder()
     walked = walk(Decoder(again), encoder, strategy, [row.example() for row in items(2)], max_new_tokens=4)
     assert len(walked) == 2
     assert torch.isfinite(next(again.model.parameters())).all()

@@ -11,7 +11,6 @@ from cotdistill.strategies.forms import FillContext
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import create, entries
 from cotdistill.students.decode import Decoder
-from cotdistill.students.encode import Encoder
 from cotdistill.students.train import train
 from cotdistill.students.walk import walk
 from tests.models import items, student
@@ -28,7 +27,7 @@ def test_overfits_eight_rows_and_walks_back_every_answer(name: str, family: str,
     samples, left_out = join(rows, strategy)
     assert len(samples) == 8
     assert not left_out
-    encoder = Encoder(pupil.tokens, pupil.start, max_length=pupil.context)
+    encoder = pupil.encoder()
     scores = lambda id, text, answer: [float(len(word)) for word in text.split()]  # noqa: E731
     data = encoder.encode(samples, strategy, FillContext(0, pupil.tokens.segment, scores))
     pace: dict[str, float] = {"steps": 480, "lr": 1e-3, "warmup": 0.1} if family == "t5" else {"steps": 150, "lr": 3e-3}

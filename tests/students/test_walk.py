@@ -269,7 +269,7 @@ def test_text_is_decoded_only_where_a_connector_may_end(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("decoder", [Decoder, SlotDecoder])
 def test_walks_of_a_real_student_do_not_depend_on_the_batch(decoder: type) -> None:
     pupil = language_model("llama")
-    encoder = Encoder(pupil.tokens, pupil.start, max_length=pupil.context)
+    encoder = pupil.encoder()
     examples = [row.example() for row in items(8)]
     options = {"max_new_tokens": 12}
     for name in ("cot", "cascod", "post-cot", "step-by-step"):
@@ -281,7 +281,7 @@ def test_walks_of_a_real_student_do_not_depend_on_the_batch(decoder: type) -> No
 
 def test_sampled_walks_draw_from_their_own_generators() -> None:
     pupil = student("gpt2")
-    encoder = Encoder(pupil.tokens, pupil.start, max_length=pupil.context)
+    encoder = pupil.encoder()
     examples = [row.example() for row in items(6)]
 
     def walked(batch_size: int) -> list[Walked]:
@@ -295,7 +295,7 @@ def test_sampled_walks_draw_from_their_own_generators() -> None:
 
 def test_interventions_on_a_question_share_its_computation() -> None:
     pupil = language_model("llama")
-    encoder = Encoder(pupil.tokens, pupil.start, max_length=pupil.context)
+    encoder = pupil.encoder()
     examples = [row.example() for row in items(3) for _ in range(5)]
     filled = [{"rationale": f"A thing {at % 5} is kept there."} for at in range(len(examples))]
     fed = 0

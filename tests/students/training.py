@@ -18,7 +18,7 @@ from cotdistill.students import matmul
 from cotdistill.students.attention import PACKED, using_attention
 from cotdistill.students.batches import micro_batches, step_rows
 from cotdistill.students.embedding import rows_added
-from cotdistill.students.encode import EncodedSet, Encoder, Share
+from cotdistill.students.encode import EncodedSet, Share
 from cotdistill.students.families import Student
 from cotdistill.students.loss import Scratch
 from cotdistill.students.matmul import linear_layers
@@ -30,7 +30,7 @@ def encode(
 ) -> EncodedSet:
     """`count` rows as token trees; word scores are word lengths."""
     made = create(strategy) if isinstance(strategy, str) else strategy
-    encoder = Encoder(student.tokens, student.start, share=share or student.share)
+    encoder = student.encoder(share=share)
     context = FillContext(
         0, student.tokens.segment, lambda _, text, __: [float(len(word)) for word in text.split()]
     )

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from cotdistill import console
 from cotdistill.config import Config
 from cotdistill.errors import CotdistillError, Exit, UsageError
+from cotdistill.escaping import visible
 
 _debug = False
 
@@ -55,7 +56,7 @@ def run(app: Callable[[], Any]) -> NoReturn:
 
 def _fail(line: str, code: Exit, error: BaseException) -> NoReturn:
     if _debug:
-        traceback.print_exception(error)
+        sys.stderr.write(visible("".join(traceback.format_exception(error))))
     console.console.quiet = False
     console.say(f"error: {line}", "bad")
     sys.exit(code)

@@ -5,19 +5,43 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 from rich.theme import Theme
+
+from cotdistill.escaping import json_text, one_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 STYLES = Theme({"note": "dim", "warn": "yellow", "bad": "bold red"})
+
+
+class PlainConsole(Console):
+    """Prints text as it is: no markup or emoji codes are read in it, no control or bidi character leaves it.
+
+    Strings are escaped as they come in, so that tables measure what they show; all else as it goes out.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A string (a table's cell, a title, an argument of print) as rich's Text."""
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The pieces that are written; rich's own control sequences (of a progress bar) pass."""
+        for piece in super().render(renderable, options):
+            yield piece if piece.control else Segment(visible(piece.text), piece.style)
+
+
 # A file has no width of its own: wide enough that no table wraps.
-console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200, theme=STYLES)
+console = PlainConsole(stderr=True, highlight=False, markup=False, emoji=False, theme=STYLES,
+                       width=None if sys.stderr.isatty() else 200)
 _said: set[str] = set()
 
 
@@ -29,14 +53,21 @@ def is_main_process() -> bool:
 def emit(record: Mapping[str, Any]) -> None:
     """Write one JSON line to stdout and flush it, so that the next command in the pipe can start."""
     if is_main_process():
-        sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+        write = json_text if sys.stdout.isatty() else partial(json.dumps, ensure_ascii=False)
+        sys.stdout.write(write(record) + "\n")
         sys.stdout.flush()
 
 
 def say(text: str, style: str = "note") -> None:
     """One line for people, on stderr."""
     if is_main_process():
-        console.print(text, style=style, markup=False, soft_wrap=True)
+        console.print(one_line(text), style=style, soft_wrap=True)
+
+
+def show(*what: RenderableType) -> None:
+    """Tables and texts of several lines for people, on stderr."""
+    if is_main_process():
+        console.print(*what)
 
 
 def warn(text: str) -> None:

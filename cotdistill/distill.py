@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cotdistill.config import DEMO, DistillConfig
 from cotdistill.console import is_main_process, say, warn
 from cotdistill.data.files import file_digest, json_digest, write_text
@@ -15,6 +17,7 @@ from cotdistill.data.runcard import RunCard, package_versions, read_card
 from cotdistill.data.tasks import is_world, load_examples
 from cotdistill.demo import world
 from cotdistill.errors import DataError, UsageError
+from cotdistill.escaping import markdown, markdown_code
 from cotdistill.evaluation.answers import judge, read_answer
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.forms import FillContext, Strategy
@@ -184,13 +187,20 @@ def world_card(items: list[Item]) -> dict[str, Any] | None:
 
 def model_card(card: RunCard) -> str:
     """RUN/README.md: a model card in Markdown."""
-    form_lines = "\n".join(f"- `{form['name']}` (share {form['share']:g}, {form['kind']}): `{form['source']!r}` -> "
-                           + " ".join(f"`{text!r}`" + ("" if weight else " (given)") for text, weight in form["target"])
-                           for form in card.strategy["forms"])
+    form_lines = "\n".join(
+        f"- {markdown_code(form['name'])} (share {form['share']:g}, {form['kind']}): "
+        f"{markdown_code(repr(form['source']))} -> "
+        + " ".join(markdown_code(repr(text)) + ("" if weight else " (given)") for text, weight in form["target"])
+        for form in card.strategy["forms"])
     params = ", ".join(f"{k}={v}" for k, v in card.strategy["params"].items()) or "none"
-    return (f"---\nlibrary_name: transformers\ntags: [cotdistill, {card.strategy['name']}]\n---\n\n"
-            f"# {card.student['name']} distilled with {card.strategy['name']}\n\n"
-            f"Strategy: {card.strategy['name']} ({card.strategy['paper']}), parameters: {params}.\n"
-            f"Trained on {card.data['trained_on']} of {card.data['rows']} rows of `{Path(card.data['source']).name}` "
+    about = yaml.safe_dump({"library_name": "transformers", "tags": ["cotdistill", card.strategy["name"]]},
+                           sort_keys=False, default_flow_style=None, allow_unicode=True)
+    name, strategy, paper, params = map(markdown, (card.student["name"], card.strategy["name"], card.strategy["paper"],
+                                                   params))
+    return (f"---\n{about}---\n\n"
+            f"# {name} distilled with {strategy}\n\n"
+            f"Strategy: {strategy} ({paper}), parameters: {params}.\n"
+            f"Trained on {card.data['trained_on']} of {card.data['rows']} rows of "
+            f"{markdown_code(Path(card.data['source']).name)} "
             f"for {card.trained['steps']} optimizer steps, seed {card.config['seed']}.\n\n"
             f"Forms:\n\n{form_lines}\n\nRun key: `{card.key}`. Everything else is in `run.json`.\n")

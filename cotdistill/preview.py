@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from cotdistill.config import DEMO, DistillConfig
-from cotdistill.console import console
+from cotdistill.console import console, show
 from cotdistill.data.records import Item, Rationale
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
@@ -78,15 +78,15 @@ def _words(student: Student, ids: list[int]) -> list[str]:
 
 
 def _show(record: dict[str, Any]) -> None:
-    console.print(f"[bold]{record['form']}[/bold]  share {record['share']:g}, {record['kind']}; "
-                  "dim: the prompt asked at inference; plain: given; green: learned", highlight=False)
+    show(Text.assemble((record["form"], "bold"), f"  share {record['share']:g}, {record['kind']}; "
+                       "dim: the prompt asked at inference; plain: given; green: learned"))
     if record["source"] is not None:
-        console.print(Text("encoder: " + "|".join(record["source"]), style="dim"))
+        show(Text("encoder: " + "|".join(record["source"]), style="dim"))
     line = Text()
     for at, (word, learned) in enumerate(zip(record["tokens"], record["learned"], strict=True)):
         style = "dim" if at < record["prompt_tokens"] else "bold green" if learned else ""
         line.append(word.replace("\n", "\\n") + "|", style=style)
-    console.print(line)
+    show(line)
     if not console.is_terminal:  # without colours: the learned tokens spelled out
         shown = "|".join(w for w, on in zip(record["tokens"], record["learned"], strict=True) if on)
-        console.print(Text(f"learned: {shown}"))
+        show(Text(f"learned: {shown}"))

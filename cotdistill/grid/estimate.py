@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.markup import escape
 from rich.table import Table
 
-from cotdistill.console import say
+from cotdistill.console import say, show
 from cotdistill.data.records import Example, Item, Kind, Rationale
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
@@ -19,7 +18,6 @@ from cotdistill.grid.budgets import Load, budget_steps
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.rows import Rows, common_ids, rows_file, training_rows
 from cotdistill.grid.workshop import FLOPS_TRAINED
-from cotdistill.report.tables import show
 from cotdistill.strategies.grids import Variant
 from cotdistill.strategies.join import join
 from cotdistill.students.families import load_student
@@ -55,7 +53,7 @@ def estimate(plan: Plan, done: Mapping[str, int]) -> None:
         load = loads[arm.label]
         flops = FLOPS_TRAINED * load.parameters * load.inputs * shown_examples * runs
         total += flops
-        table.add_row(escape(arm.label), str(runs), str(done.get(arm.label, 0)), str(steps[arm.label]),
+        table.add_row(arm.label, str(runs), str(done.get(arm.label, 0)), str(steps[arm.label]),
                       f"{load.learned * shown_examples * runs:,.0f}", f"{load.inputs * shown_examples * runs:,.0f}",
                       f"{flops:.2g}")
     show(table)

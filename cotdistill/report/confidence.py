@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure as Drawing
 
-from cotdistill.report.figures import COLOURS, INK, MARKS, STYLE
+from cotdistill.report.figures import COLOURS, INK, MARKS, drawn
 
 
-@rc_context(STYLE)
+@drawn
 def reliability(lines: Mapping[str, Sequence[Mapping[str, float]]]) -> Drawing:
     """Accuracy over confidence, a mark a bin, its area the number of answers in it; on the dotted line they
     agree."""
@@ -38,7 +37,7 @@ def reliability(lines: Mapping[str, Sequence[Mapping[str, float]]]) -> Drawing:
     return figure
 
 
-@rc_context(STYLE)
+@drawn
 def risk_coverage(lines: Mapping[str, Sequence[Sequence[float]]]) -> Drawing:
     """Error among the answers kept, over how many are kept, the surest first."""
     figure = Drawing(figsize=(5.6, 4.2))

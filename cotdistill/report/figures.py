@@ -7,15 +7,20 @@ numbers give the same bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from cotdistill.data.files import write_text, writing
+from cotdistill.escaping import one_line
 
 INK = "#010203"  # becomes the page's own text colour, light or dark
 # Okabe & Ito (2008), told apart by all readers, and light enough for a dark page.
@@ -26,6 +31,7 @@ STYLE = {
     "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "text.color": INK, "axes.edgecolor": INK,
     "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
     "axes.spines.right": False, "legend.frameon": False, "axes.axisbelow": True,
+    "text.parse_math": False,  # a name with a dollar sign is a name
     "savefig.bbox": "tight",  # a constrained layout is solved a little differently in every process
 }
 
@@ -44,7 +50,29 @@ class Point:
     floor: float | None = None
 
 
-@rc_context(STYLE)
+def drawn(make: Callable[..., Drawing]) -> Callable[..., Drawing]:
+    """The drawing of a function in the page's style, its names made such that fonts and files can hold them."""
+
+    @wraps(make)
+    def draw(*numbers: Any, **more: Any) -> Drawing:
+        with rc_context(STYLE):
+            return make(*map(_named, numbers), **{name: _named(one) for name, one in more.items()})
+
+    return draw
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, str):
+        name = one_line(value)
+        return f" {name}" if name.startswith("_") else name  # matplotlib leaves names in "_" out of a legend
+    if isinstance(value, Point):
+        return replace(value, name=_named(value.name))
+    if isinstance(value, Mapping):
+        return {_named(name): _named(one) for name, one in value.items()}
+    return [_named(one) for one in value] if isinstance(value, Sequence) else value
+
+
+@drawn
 def forest(by_set: Mapping[str, Sequence[Point]], baseline: str) -> Drawing:
     """Differences to the baseline in points, one row an arm, one mark a set."""
     names = list(dict.fromkeys(point.name for points in by_set.values() for point in points))
@@ -62,7 +90,7 @@ def forest(by_set: Mapping[str, Sequence[Point]], baseline: str) -> Drawing:
     return figure
 
 
-@rc_context(STYLE)
+@drawn
 def scatter(points: Sequence[Point], across: str, up: str) -> Drawing:
     """Accuracy over accuracy, with a line where both are equal."""
     figure, axes = _axes(6.4, 5.4)
@@ -72,7 +100,7 @@ def scatter(points: Sequence[Point], across: str, up: str) -> Drawing:
     return figure
 
 
-@rc_context(STYLE)
+@drawn
 def cost(points: Sequence[Point], up: str) -> Drawing:
     """Accuracy over the tokens that go through the student for one question."""
     figure, axes = _axes(6.8, 4.6)
@@ -83,7 +111,7 @@ def cost(points: Sequence[Point], up: str) -> Drawing:
     return figure
 
 
-@rc_context(STYLE)
+@drawn
 def curves(lines: Mapping[str, Sequence[Point]], across: str, up: str, levels: Mapping[str, float]) -> Drawing:
     """One line a kind over what was varied; `levels` are horizontal lines to compare with."""
     figure, axes = _axes(6.6, 4.2)
@@ -99,7 +127,7 @@ def curves(lines: Mapping[str, Sequence[Point]], across: str, up: str, levels: M
     return figure
 
 
-@rc_context(STYLE)
+@drawn
 def bars(by_measure: Mapping[str, Sequence[Point]]) -> Drawing:
     """Faithfulness measures: a bar an arm, its interval, and its floor as a line across it."""
     names = list(dict.fromkeys(point.name for points in by_measure.values() for point in points))
@@ -127,7 +155,8 @@ def bars(by_measure: Mapping[str, Sequence[Point]]) -> Drawing:
 def save(drawing: Drawing, folder: Path, name: str) -> str:
     """Write NAME.svg and NAME.png; the SVG as the page holds it."""
     image = io.BytesIO()
-    drawing.savefig(image, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    with _any_glyph():
+        drawing.savefig(image, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     svg = _svg(drawing)
     write_text(folder / f"{name}.svg", svg)
     with writing(folder / f"{name}.png"):
@@ -143,8 +172,17 @@ def inline(drawing: Drawing) -> str:
 
 def _svg(drawing: Drawing) -> str:
     text = io.StringIO()
-    drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    with _any_glyph():
+        drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return text.getvalue()
+
+
+@contextmanager
+def _any_glyph() -> Iterator[None]:
+    """A name in a script that DejaVu lacks is a box in the PNG (the SVG keeps its text), not a warning a letter."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
 
 
 def _axes(width: float, height: float) -> tuple[Drawing, Axes]:

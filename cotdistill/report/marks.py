@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure as Drawing
 
-from cotdistill.report.figures import COLOURS, INK, MARKS, STYLE, Point
+from cotdistill.report.figures import COLOURS, INK, MARKS, Point, drawn
 
 
-@rc_context(STYLE)
+@drawn
 def probe_marks(by_run: Mapping[str, Sequence[Point]]) -> Drawing:
     """{run: its points, named by probe} in shares, drawn in percent."""
     names = list(dict.fromkeys(point.name for points in by_run.values() for point in points))

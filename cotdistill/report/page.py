@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from cotdistill.escaping import markdown, visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -104,15 +107,21 @@ class Report:
 
 def to_html(report: Report) -> str:
     """One self-contained page."""
-    return environment(escape=True).get_template("page.html.j2").render(report=report)
+    return environment(html=True).get_template("page.html.j2").render(report=report)
 
 
 def to_markdown(report: Report) -> str:
     """The same, for a repository or a terminal; figures are linked as files beside it."""
-    return environment(escape=False).get_template("page.md.j2").render(report=report)
+    return environment(html=False).get_template("page.md.j2").render(report=report)
 
 
-def environment(escape: bool) -> Environment:
-    """The package's templates; `escape` for HTML."""
-    return Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=escape,
+def environment(html: bool) -> Environment:
+    """The package's templates. Every value they print is escaped: for HTML, or for Markdown."""
+
+    def printed(value: Any) -> Any:
+        if not isinstance(value, str) or isinstance(value, Markup):
+            return value
+        return visible(value) if html else markdown(value)
+
+    return Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=html, finalize=printed,
                        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)

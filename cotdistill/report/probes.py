@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
-from cotdistill.console import say
+from cotdistill.console import say, show
 from cotdistill.evaluation.probes import NAMES
-from cotdistill.report.tables import percent, run_names, show
+from cotdistill.report.tables import percent, run_names
 
 # What each headline says, and how it is named in a table.
 HEADLINES = {
@@ -83,7 +83,7 @@ def cell(probe: Mapping[str, Any], name: str) -> str:
     if not measured(probe, name):
         return "-"
     interval = probe[name].get("interval")
-    limits = f" \\[{percent(interval[0])}, {percent(interval[1])}]" if interval else ""
+    limits = f" [{percent(interval[0])}, {percent(interval[1])}]" if interval else ""
     return percent(probe[name]["estimate"]) + limits
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from cotdistill.escaping import json_text
 from cotdistill.evaluation.faithfulness import Pair, ProbeAnswer
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.report.page import Browser, environment
@@ -38,11 +38,10 @@ def browser(answered: Sequence[Answered], most: int = MOST) -> Browser:
             entry = page["questions"].setdefault(prediction.id, _question(prediction))
             entry["runs"][one.run] = _said(prediction, one)
     data = [{**page, "questions": list(page["questions"].values())} for page in sets.values()]
-    # "</script>" or "<!--" inside a rationale must not end or comment out the data; U+2028 is fine in JSON
-    # blocks.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    # "</script>" or "<!--" inside a rationale must not end or comment out the data.
+    text = json_text(data, separators=(",", ":")).replace("<", "\\u003c")
     return Browser(
-        Markup(environment(escape=True).get_template("questions.html.j2").render(data=Markup(text)))
+        Markup(environment(html=True).get_template("questions.html.j2").render(data=Markup(text)))
     )
 
 

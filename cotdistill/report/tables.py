@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from cotdistill.console import console, is_main_process, say
+from cotdistill.console import say, show
 
 
 def results_table(records: Sequence[dict[str, Any]]) -> None:
@@ -69,7 +69,8 @@ def strategies_table(listed: Sequence[dict[str, Any]]) -> None:
         table.add_column(name)
     for entry in listed:
         if "broken" in entry:
-            table.add_row(entry["name"], entry["origin"], "", f"[bad]broken[/bad]: {entry['broken']}", "")
+            broken = Text.assemble(("broken", "bad"), f": {entry['broken']}")
+            table.add_row(entry["name"], entry["origin"], "", broken, "")
             continue
         forms = ", ".join(f"{form['name']} ({form['share']:g})" for form in entry["forms"])
         params = ", ".join(f"{name}={value}" for name, value in entry["params"].items())
@@ -94,12 +95,6 @@ def percent(value: float | None) -> str:
     return "-" if value is None or value != value else f"{100 * value:.1f}"
 
 
-def show(table: Table) -> None:
-    """Print a table for people."""
-    if is_main_process():
-        console.print(table)
-
-
 def ablation_table(records: Sequence[dict[str, Any]]) -> None:
     """One row per arm: mean accuracy over seeds on each set (sd over seeds), then the world's figures and cost."""
     records = [record for record in records if "sets" in record]
@@ -115,7 +110,7 @@ def ablation_table(records: Sequence[dict[str, Any]]) -> None:
         by_set = [[r["sets"][name]["accuracy"] for r in mine if name in r["sets"]] for name in sets]
         tokens = [one["generated_per_question"] for r in mine for one in r["sets"].values()]
         seconds = [sum(r["seconds"].values()) for r in mine if "seconds" in r]
-        table.add_row(escape(arm) + (" (control)" if mine[0]["role"] == "control" else ""), *map(_mean_sd, by_set),
+        table.add_row(arm + (" (control)" if mine[0]["role"] == "control" else ""), *map(_mean_sd, by_set),
                       *(percent(mean(world_values(mine, name))) for name in world), f"{mean(tokens):.1f}",
                       f"{mean(seconds):.1f}" if seconds else "-")
     show(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cotdistill.config import ElicitConfig
-from cotdistill.console import emit, say
+from cotdistill.console import emit, say, show
 from cotdistill.teachers.calls import Call, Teacher
 from cotdistill.teachers.yields import dollars, money
 
@@ -20,7 +20,7 @@ def describe(config: ElicitConfig, teacher: Teacher, calls: Sequence[Call]) -> N
     completions = len(calls) * config.max_new_tokens * (config.samples if config.decode == "rerank" else 1)
     cost = money(prompts, completions, config.price_in, config.price_out)
     rows = len({call.example.id for call in calls})
-    say(calls[0].prompt, "default")
+    show(calls[0].prompt)
     say(f"{rows} rows, {len(calls)} calls to {teacher.name}, {prompts} prompt tokens, "
         f"at most {completions} completion "
         f"tokens{f', at most {dollars(cost)}' if cost is not None else ''}")

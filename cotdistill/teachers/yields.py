@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from cotdistill.config import ElicitConfig
-from cotdistill.console import console, is_main_process, say
+from cotdistill.console import say, show
 from cotdistill.data.records import Item, Label, Rationale
 from cotdistill.demo.checker import check
 
@@ -68,8 +68,7 @@ def yield_tables(items: Sequence[Item], failed: int, bill: Bill | None) -> None:
                  if rationale.kind == kind and rationale.text]
         if found:
             quality.add_row(kind, *_quality(found))
-    if is_main_process():
-        console.print(labels, quality)
+    show(labels, quality)
     say(f"{len(items)} rows" + (f", {failed} calls failed" if failed else "")
         + (f"; {bill}" if bill and bill.completion_tokens else ""))
 

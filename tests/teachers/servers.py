@@ -123,6 +123,10 @@ class Handler(BaseHTTPRequestHandler):
     def _error(self, prompt: str, chat: bool) -> None:
         self._send(500, '{"error": {"message": "boom"}}')
 
+    def _escapes(self, prompt: str, chat: bool) -> None:
+        said = "\x1b[31mred [/red]\n\x1b]0;title\x07 \u202ebackwards \x9b2J"
+        self._send(400, json.dumps({"error": {"message": said}}))
+
     def _refused(self, prompt: str, chat: bool) -> None:
         key = (self.headers["Authorization"] or "").removeprefix("Bearer ")
         self._send(401, json.dumps({"error": {"message": f"Incorrect API key provided: {key}"}}))

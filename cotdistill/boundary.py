@@ -6,27 +6,26 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+import typer
 
 from cotdistill import console
 from cotdistill.config import Config
 from cotdistill.errors import CotdistillError, Exit, UsageError
 from cotdistill.escaping import visible
 
+C = TypeVar("C", bound=Config)
+CommandLineError: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever Typer keeps click
 _debug = False
 
 
-def start(cls: type[Config], options: dict[str, Any]) -> tuple[Any, bool]:
-    """The frozen config of a command from its options, and whether it is a dry run; loads plug-ins."""
-    global _debug
-    _debug = options.pop("debug")
-    if options.pop("quiet"):
-        console.silence()
-    dry_run = options.pop("dry_run", False)
-    options["plugin"] = options.get("plugin") or None
-    config = cls.build(options.pop("config"), **options)
+def start(cls: type[C], options: dict[str, Any]) -> C:
+    """The frozen config of a command from its options; loads plug-ins."""
+    set_common(options.pop("quiet"), options.pop("debug"))
+    config = cls.build(options.pop("config"), **{name: value for name, value in options.items() if value != []})
     load_plugins(config.plugin)
-    return config, dry_run
+    return config
 
 
 def load_plugins(files: Iterable[Path]) -> None:
@@ -37,10 +36,15 @@ def load_plugins(files: Iterable[Path]) -> None:
         load_plugin(file)
 
 
-def run(app: Callable[[], Any]) -> NoReturn:
+def run(app: Callable[..., Any]) -> NoReturn:
     """Exceptions become one line on stderr and an exit code."""
+    code = Exit.DONE
     try:
-        app()
+        code = app(standalone_mode=False) or Exit.DONE  # --help, --version and Ctrl-C come back as a number
+    except CommandLineError as error:
+        if not _one_line(error):  # no command given: Typer has shown the help
+            sys.exit(Exit.USAGE)
+        _fail(_one_line(error), Exit.USAGE, error)
     except CotdistillError as error:
         _fail(str(error), error.code, error)
     except KeyboardInterrupt:
@@ -51,7 +55,14 @@ def run(app: Callable[[], Any]) -> NoReturn:
         _fail(f"{type(error).__name__}: {error}", Exit.BUG, error)
     except Exception as error:  # the boundary: whatever is left is a bug of ours
         _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)
-    sys.exit(Exit.DONE)
+    sys.exit(code)
+
+
+def _one_line(error: Any) -> str:
+    """What Typer says of an option, without pydantic's prefix and Typer's frames."""
+    where = error.ctx.command_path if error.ctx is not None else "cotdistill"
+    message = error.format_message().replace("Value error, ", "").strip().removesuffix(".")
+    return f"{message} (try: {where} --help)" if message else ""
 
 
 def _fail(line: str, code: Exit, error: BaseException) -> NoReturn:

@@ -33,9 +33,6 @@ from cotdistill.students.recipes import apply_recipe
 from cotdistill.students.train import Trained, total_steps, train
 from cotdistill.students.walk import walk
 
-# What changes how a run is made, not what it is: outside the key.
-NOT_IN_KEY = {"out", "device", "plugin", "checkpoint_every", "keep_checkpoints", "allow_partial", "scores"}
-
 
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
     """Train one student on the elicited rows of a file (`-`: stdin); the object that `distill` prints."""
@@ -129,7 +126,7 @@ def definition(config: DistillConfig, strategy: Strategy, rows: str) -> dict[str
     """Everything that defines a run's result; its digest is the run's key. `rows`: the digest of the items."""
     scores = {} if config.scores is None else {"scores": file_digest(config.scores)}
     return {"strategy": describe(strategy), "rows": rows, "student": student_digest(config.student),
-            "config": config.model_dump(mode="json", exclude=NOT_IN_KEY), **scores}
+            "config": config.defining(), **scores}
 
 
 def student_digest(name: str) -> str:

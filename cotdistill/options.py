@@ -1,18 +1,122 @@
-"""Options that every command has, as Typer annotations."""
+"""The command line's options, made from the fields of the configs (`config.option`)."""
 
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML of options; a run.json works as one")]
-Seed = Annotated[int | None, typer.Option(help="Seed of training and of every draw", show_default="0")]
-DataSeed = Annotated[int | None, typer.Option(help="Seed of what is drawn from data", show_default="0")]
-Limit = Annotated[int | None, typer.Option(help="Read at most this many rows")]
-Plugin = Annotated[list[Path] | None, typer.Option(help="Python file with strategies of your own (repeatable)")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...", show_default="auto")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16", show_default="float32")]
-TrustRemoteCode = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code shipped with a model")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop")]
+from cotdistill.config import Config
+from cotdistill.config.common import GENERAL
+from cotdistill.config.option import Option, options_of
+
+ConfigFile = Annotated[Path | None, typer.Option(
+    "--config", help="YAML file of options; a run.json works as one", rich_help_panel=GENERAL)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Only errors on stderr", rich_help_panel=GENERAL)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks", rich_help_panel=GENERAL)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop", rich_help_panel=GENERAL)]
+RUN_OPTIONS = {"config": (ConfigFile, None), "quiet": (Quiet, False), "debug": (Debug, False)}
+
+
+def takes(config: type[Config], only: Iterable[str] | None = None) -> Callable[[Callable[..., None]], Any]:
+    """Give a command the options of a config, after its own parameters; it is called with all of them as `options`.
+
+    `only`: these fields of the config, where a command does not take all.
+    """
+    fields = options_of(config)
+    chosen = [name for name in in_order(config) if only is None or name in only]
+
+    def given(command: Callable[..., None]) -> Callable[..., None]:
+        own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "options"]
+        dry_run = [one for one in own if one.name == "dry_run"]
+        made = [_parameter(name, *parameter(fields[name])) for name in chosen]
+        made += [_parameter(name, kind, default) for name, (kind, default) in RUN_OPTIONS.items()]
+        parameters = [*(one for one in own if one not in dry_run), *made, *dry_run]
+
+        def with_options(**values: Any) -> None:
+            mine = {one.name: values.pop(one.name) for one in own}
+            command(**mine, options=values)
+
+        with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+        with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters])
+        with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+        return with_options
+
+    return given
+
+
+def in_order(config: type[Config]) -> list[str]:
+    """Field names panel by panel, the general one last; in each what only this command has comes first."""
+    fields = options_of(config)
+    panels = list(dict.fromkeys(one.panel for name, one in fields.items() if name not in Config.model_fields))
+    inherited = {name for base in config.__bases__ for name in getattr(base, "model_fields", ())}
+    rank = {panel: at for at, panel in enumerate([*panels, GENERAL])}
+    return sorted(fields, key=lambda name: (rank[fields[name].panel], name in inherited))
+
+
+def parameter(option: Option) -> tuple[Any, None]:
+    """A Typer parameter of an option: its annotation, and None (not given) as its default."""
+    default = "" if option.shown is None else f" [dim]{_escaped(f'[default: {option.shown}]')}[/dim]"
+    said = typer.Option(
+        *_declared(option), help=_escaped(option.help) + default, rich_help_panel=option.panel, show_default=False,
+        metavar=_metavar(option),
+        autocompletion=_completion(option.values) if option.kind in ("list", "repeated") and option.values else None)
+    return Annotated[_typed(option) | None, said], None
+
+
+def epilog(*examples: str) -> str:
+    """Examples at the end of a command's --help."""
+    return "\n\n".join(["[bold]Examples[/bold]", *(f"  {_escaped(line)}" for line in examples)])
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _declared(option: Option) -> Sequence[str]:
+    if option.kind == "flag" and option.info.default is True:
+        return [f"{option.name}/--no-{option.name.removeprefix('--')}", *option.names[1:]]
+    return option.names
+
+
+def _typed(option: Option) -> Any:
+    """The type that the command line reads; a config makes the field's own type of it."""
+    if option.kind in ("mapping", "repeated"):
+        return list[str]
+    if option.kind == "list":
+        return str
+    if option.kind == "pair":
+        first, second = get_args(option.type)
+        return tuple[_word(first), _word(second)]  # type: ignore[misc]
+    return option.type
+
+
+def _word(kind: Any) -> Any:
+    plain = getattr(kind, "__origin__", kind)
+    return plain if plain in (str, int, float, Path) else str
+
+
+def _metavar(option: Option) -> str | None:
+    """Values of a list, which Typer would not show."""
+    if option.kind == "list" and option.values:
+        return ",".join(option.values)
+    return {"mapping": "NAME=VALUE", "list": "LIST", "repeated": "TEXT"}.get(option.kind)
+
+
+def _completion(values: Sequence[str]) -> Callable[[str], list[str]]:
+    """Completes the last value of a comma-separated list."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [before + comma + value for value in values if value.startswith(last)]
+
+    return complete
+
+
+def _escaped(text: str) -> str:
+    """Square brackets that Rich would take for markup."""
+    return text.replace("[", "\\[")

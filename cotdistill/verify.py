@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cotdistill.config import DistillConfig
+from cotdistill.config.option import options_of
 from cotdistill.console import say
 from cotdistill.data.files import file_digest, json_digest
 from cotdistill.data.records import digest
 from cotdistill.data.runcard import read_card
-from cotdistill.distill import NOT_IN_KEY
 from cotdistill.errors import DataError, Difference
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.digests import read_digests, row_digests
@@ -100,7 +101,7 @@ def changed_run(out: Path, record: dict[str, Any], rows: Rows, data_seed: int, c
               record["train_size"])
     if digest(training_rows(rows, arm, data_seed)) != card.data["digest"]:
         yield f"{name}/run.json: {record['cell']} was trained on other rows than rows/ gives"
-    config = {key: value for key, value in card.config.items() if key not in NOT_IN_KEY}
+    config = {name: card.config[name] for name, one in options_of(DistillConfig).items() if one.key}
     scores = {} if card.config.get("scores") is None else {
         "scores": file_digest(out / "scores" / Path(card.config["scores"]).name)}
     key = json_digest({"strategy": card.strategy, "rows": card.data["digest"], "student": card.student["digest"],

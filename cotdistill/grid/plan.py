@@ -76,7 +76,7 @@ class Plan:
         """What defines a teacher's answers: how it is asked, who it is, and the questions (not where they lie)."""
         where = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
         questions = load_examples(config.data, config.split, config.limit, config.data_seed)
-        return {"config": config.model_dump(mode="json", exclude={"out", "device", "data"}),
+        return {"config": config.defining(),
                 "teacher": student_digest(where), "questions": digest(questions)}
 
     def evaluation(self, sets: Sequence[QuestionSet]) -> dict[str, Any]:

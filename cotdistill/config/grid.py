@@ -1,0 +1,74 @@
+"""`cotdistill ablate`: what is compared, and how the grid is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from cotdistill.config.common import DEMO, Config
+from cotdistill.config.option import Most, option
+
+COMPARED, REWRITES, ROWS = "What is compared", "Rewritten rationales", "Rows and questions"
+FAIRNESS, RUNNING = "Training and fairness", "Running"
+Ratio = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=Most)]
+
+
+class AblateConfig(Config):
+    """`cotdistill ablate`: a grid of strategies, parameters, rows, students and seeds, compared."""
+
+    study: str | None = option(None, "A paper's questions: scott, mysteries or cascod", COMPARED)
+    strategies: tuple[str, ...] = option((), "Comma-separated names (see cotdistill strategies)", COMPARED)
+    param: dict[str, tuple[str, ...]] = option(
+        {}, "NAME=V1,V2 of all strategies that have it, or STRATEGY.NAME=V1,V2 (repeatable)", COMPARED)
+    student: tuple[str, ...] = option((DEMO,), "Comma-separated: demo, local paths or hub names", COMPARED, files=True)
+    seeds: tuple[Count, ...] = option((0, 1, 2), "Seeds of every arm, e.g. 0,1,2 or 0..4", COMPARED, min_length=1)
+    controls: bool = option(
+        True, "Add answer-only, swapped rationales, random words and shuffled labels", COMPARED)
+    baseline: str | None = option(None, "Label of the arm that all others are compared with", COMPARED)
+    placement: tuple[Literal["before", "after"], ...] = option((), "Rationale before or after the label", REWRITES)
+    permute_tokens: bool = option(False, "Add post-cot with a shuffled rationale", REWRITES)
+    permute_level: tuple[Literal["word", "token", "sentence"], ...] = option(("word",), "What is shuffled", REWRITES)
+    mask_tokens: tuple[Ratio, ...] = option((), "Shares of masked words, e.g. 0.25,0.5", REWRITES)
+    key_tokens: tuple[Count, ...] = option((), "Numbers of key words kept, e.g. 1,3,5", REWRITES)
+    key_by: tuple[Literal["tfidf", "integrated-gradients", "gradient-input", "random"], ...] = option(
+        ("tfidf",), "How key words are found", REWRITES)
+    key_from: Literal["student", "teacher"] = option(
+        "student", "Whose gradients find them: a rationale-first student's or the teacher's", REWRITES)
+    exclude_label: bool = option(False, "Words of the label are never key words", REWRITES)
+    tags: tuple[Literal["none", "input", "both"], ...] = option((), "Where SCOTT's tags stand", REWRITES)
+    teacher: str | None = option(None, "As in elicit; it also answers the evaluation sets", ROWS, shown="demo",
+                                 files=True)
+    train: str | None = option(None, "Question rows to elicit on", ROWS, shown="demo", files=True)
+    teacher_decoding: tuple[Literal["greedy", "contrastive"], ...] = option(
+        (), "How the teacher's rationales are decoded", ROWS, shown="greedy")
+    match_lengths: bool = option(
+        False, "Keep only rows whose rationales are about equally long under every decoding", ROWS)
+    train_size: tuple[Share, ...] = option((1.0,), "Shares of the training rows, e.g. 0.1,0.5,1", ROWS, min_length=1)
+    data: tuple[str, ...] = option((), "Question rows to evaluate on (repeatable; in-domain first)", ROWS, key=False,
+                                   repeated=True, files=True)
+    dev: str | None = option(None, "Question rows on which --sweep chooses", ROWS, shown="held-out rows", files=True)
+    probe: tuple[str, ...] = option((), "Faithfulness probes, as in evaluate", ROWS)
+    budget: Literal["examples", "steps", "learned-tokens", "flops"] = option(
+        "examples", "What is equal for all arms", FAIRNESS)
+    sweep: dict[str, tuple[float, ...]] = option({}, "lr=V1,V2: the same small sweep for every arm", FAIRNESS)
+    steps: int | None = option(None, "Optimizer steps", FAIRNESS, gt=0, le=Most)
+    epochs: float | None = option(None, "Passes over the rows", FAIRNESS, shown="10", gt=0, le=Most)
+    batch_size: int = option(16, "Examples per optimizer step", FAIRNESS, gt=0, le=Most)
+    lr: float = option(2e-3, "Peak learning rate", FAIRNESS, gt=0, le=Most)
+    jobs: int | None = option(None, "Worker processes", RUNNING, shown="one per GPU, or per core", gt=0, le=10_000)
+    ray: str | None = option(None, "Run the cells on a Ray cluster: its address, or auto", RUNNING)
+    gpus_per_cell: float = option(1.0, "GPUs of a Ray cluster per cell", RUNNING, gt=0, le=Most)
+    explain: bool = option(False, "Explain for each cell why it runs or is skipped", RUNNING)
+    out: Path | None = option(None, "Directory of the grid; the same command resumes it", RUNNING,
+                              names=("--out", "-o"), shown="runs/ablation")
+
+    @field_validator("sweep")
+    @classmethod
+    def _rates(cls, value: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        if set(value) - {"lr"} or any(not rates or min(rates) <= 0 for rates in value.values()):
+            raise ValueError("a sweep is lr=V1,V2,... with rates above 0")
+        return value

@@ -19,7 +19,6 @@ from cotdistill.config import AblateConfig
 from cotdistill.console import say, warn
 from cotdistill.data.files import json_digest
 from cotdistill.data.records import digest
-from cotdistill.distill import definition
 from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.grid.arms import Arm, arms, baseline, settled
 from cotdistill.grid.attributions import Scoring, score_rows, scorings
@@ -36,6 +35,7 @@ from cotdistill.grid.sets import QuestionSet, dev_set
 from cotdistill.grid.workers import Crew, Outcome, Task
 from cotdistill.grid.workshop import Workshop, measure, run_cell
 from cotdistill.report.ablation import made_line, write_lines, write_report
+from cotdistill.run_key import definition
 from cotdistill.strategies.join import join
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from cotdistill.config import DEMO, DistillConfig
+from cotdistill.config import DistillConfig
 from cotdistill.console import is_main_process, say, warn
-from cotdistill.data.files import file_digest, json_digest, write_text
+from cotdistill.data.files import json_digest, write_text
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, read_card
@@ -19,12 +19,13 @@ from cotdistill.demo import world
 from cotdistill.errors import DataError, UsageError
 from cotdistill.escaping import markdown, markdown_code
 from cotdistill.evaluation.answers import judge, read_answer
+from cotdistill.run_key import also_read, definition, student_digest
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.forms import FillContext, Strategy
 from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import word_scores
-from cotdistill.students import lora
+from cotdistill.students import checkpoints, lora
 from cotdistill.students.cache import encode_cached
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student, demo_model, load_student
@@ -48,7 +49,8 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
 
     `student`: a fresh one that is loaded already; it is trained in place.
     """
-    key = json_digest(definition(config, strategy, digest(items)))
+    dev = dev_examples(config)
+    key = json_digest(definition(config, strategy, digest(items), dev))
     run = config.out or folder / f"{strategy.name}-{key[:8]}"
     if (run / "run.json").exists() and not dry_run:
         card = read_card(run)
@@ -57,6 +59,7 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
                              "give another directory")
         say(f"{run} is complete already")
         return _summary(run, card)
+    checkpoints.refuse_other(run / "checkpoints", key)
     samples, left_out = join(items, strategy)
     student = student or fresh_student(config)
     if config.lora is not None:  # before anything asks what the model can do
@@ -68,10 +71,11 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
         say(f"would train {strategy.name} on {len(data.samples)} samples of {len(items)} rows for {steps} steps: "
             f"{data.input_tokens()} input tokens an epoch, learned {data.learned_tokens()}, into {run}")
         return None
-    trained = train(student, data, config, run, strategy.reweight, dev_accuracy(config, strategy))
+    trained = train(student, data, config, run, strategy.reweight,
+                    None if dev is None else dev_accuracy(config, strategy, dev), key=key)
     if config.merge_lora:
         lora.merge(student)
-    card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained)
+    card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained, dev)
     if is_main_process():
         student.save(run / "student")
         write_text(run / "README.md", model_card(card))
@@ -85,11 +89,15 @@ def fresh_student(config: DistillConfig) -> Student:
                         quantize=config.quantize, chat=config.chat)
 
 
-def dev_accuracy(config: DistillConfig, strategy: Strategy) -> Callable[[Student], float] | None:
-    """Share of `--dev` rows that a student answers right when it walks the strategy: what chooses a checkpoint."""
+def dev_examples(config: DistillConfig) -> list[Example] | None:
+    """The rows of `--dev`."""
     if config.dev is None:
         return None
-    examples = load_examples(config.dev, "dev" if is_world(config.dev) else None, data_seed=config.data_seed)
+    return load_examples(config.dev, "dev" if is_world(config.dev) else None, data_seed=config.data_seed)
+
+
+def dev_accuracy(config: DistillConfig, strategy: Strategy, examples: list[Example]) -> Callable[[Student], float]:
+    """Share of the dev rows that a student answers right when it walks the strategy: what chooses a checkpoint."""
 
     def accuracy(student: Student) -> float:
         encoder = student.encoder(config.answers, share="none")
@@ -122,22 +130,6 @@ def device_of(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
-def definition(config: DistillConfig, strategy: Strategy, rows: str) -> dict[str, Any]:
-    """Everything that defines a run's result; its digest is the run's key. `rows`: the digest of the items."""
-    scores = {} if config.scores is None else {"scores": file_digest(config.scores)}
-    return {"strategy": describe(strategy), "rows": rows, "student": student_digest(config.student),
-            "config": config.defining(), **scores}
-
-
-def student_digest(name: str) -> str:
-    """Digest of a local model's files, or a hub name as it is (its revision is the hub's business)."""
-    folder = demo_model("base") if name == DEMO else Path(name)
-    if not folder.is_dir():
-        return name
-    files = sorted(p for p in folder.iterdir() if p.suffix in {".json", ".safetensors", ".model", ".txt"})
-    return json_digest({path.name: file_digest(path) for path in files})
-
-
 def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> None:
     dropped = sum(data.dropped.values())
     if not dropped:
@@ -150,7 +142,8 @@ def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> Non
 
 
 def _card(key: str, config: DistillConfig, strategy: Strategy, items: list[Item], source: str, student: Student,
-          data: EncodedSet, left_out: dict[str, int], samples: int, trained: Trained) -> RunCard:
+          data: EncodedSet, left_out: dict[str, int], samples: int, trained: Trained,
+          dev: list[Example] | None) -> RunCard:
     return RunCard(
         key=key,
         strategy=describe(strategy),
@@ -158,7 +151,7 @@ def _card(key: str, config: DistillConfig, strategy: Strategy, items: list[Item]
                  "parameters": student.model.num_parameters(), "digest": student_digest(config.student)},
         data={"source": source, "digest": digest(items), "rows": len(items), "samples": samples,
               "left_out": dict(left_out), "dropped": dict(data.dropped), "trained_on": len(data.samples),
-              "world": world_card(items)},
+              "world": world_card(items), **also_read(config, dev)},
         config=config.model_dump(mode="json"),
         counts={"learned_tokens": data.learned_tokens(), "input_tokens": data.input_tokens()},
         trained={"steps": trained.steps, "processes": trained.processes, "best_step": trained.best_step,

@@ -13,7 +13,7 @@ from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import json_lines, read_items
 from cotdistill.data.runcard import RunCard
 from cotdistill.data.tasks import load_examples
-from cotdistill.distill import device_of, student_digest
+from cotdistill.distill import device_of
 from cotdistill.errors import DataError, UsageError, did_you_mean
 from cotdistill.evaluation.domains import domains
 from cotdistill.evaluation.examination import Examined, note_figures
@@ -26,6 +26,7 @@ from cotdistill.evaluation.samples import Sampled
 from cotdistill.evaluation.store import Store, complete
 from cotdistill.evaluation.subject import Subject, read_elsewhere, subject_of
 from cotdistill.evaluation.walker import Walker
+from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import restore
 from cotdistill.students.families import Student, load_student
 

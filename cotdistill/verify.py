@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import DistillConfig
-from cotdistill.config.option import options_of
 from cotdistill.console import say
-from cotdistill.data.files import file_digest, json_digest
+from cotdistill.data.files import file_digest
 from cotdistill.data.records import digest
 from cotdistill.data.runcard import read_card
 from cotdistill.errors import DataError, Difference
@@ -26,6 +24,7 @@ from cotdistill.grid.rows import Rows, read_rows, training_rows
 from cotdistill.report.ablation import DESCRIPTION, read_description, read_lines, write_report
 from cotdistill.report.sections import NOT_RECOMPUTED
 from cotdistill.report.stored import set_figures
+from cotdistill.run_key import card_key
 from cotdistill.strategies.grids import Variant
 
 PRINTED = ("comparisons.jsonl", "claims.jsonl", "report.md", "report.html")
@@ -101,11 +100,10 @@ def changed_run(out: Path, record: dict[str, Any], rows: Rows, data_seed: int, c
               record["train_size"])
     if digest(training_rows(rows, arm, data_seed)) != card.data["digest"]:
         yield f"{name}/run.json: {record['cell']} was trained on other rows than rows/ gives"
-    config = {name: card.config[name] for name, one in options_of(DistillConfig).items() if one.key}
-    scores = {} if card.config.get("scores") is None else {
-        "scores": file_digest(out / "scores" / Path(card.config["scores"]).name)}
-    key = json_digest({"strategy": card.strategy, "rows": card.data["digest"], "student": card.student["digest"],
-                       "config": config, **scores})
+    scores = card.config.get("scores")
+    if scores is not None and file_digest(out / "scores" / Path(scores).name) != card.data["scores"]:
+        yield f"{name}/run.json: scores/{Path(scores).name} is not what {record['cell']} was trained with"
+    key = card_key(card)
     if key != card.key or card.key != record["run_key"]:
         yield f"{name}/run.json: its parts do not give the key of {record['cell']}"
     counts["numbers"] += 2

@@ -64,6 +64,7 @@ class DistillConfig(TrainingOptions, Config):
     scores: Path | None = option(None, "Word scores for post-cot-key, as made by an attribution", STRATEGY, key=False)
     allow_partial: bool = option(False, "Train on a stream that has no end line", STRATEGY, key=False)
     student: str = option(DEMO, "demo, a local path or hub name", STUDENT, files=True)
-    dev: str | None = option(None, "Question rows on which the best checkpoint is chosen", PROGRESS, files=True)
+    dev: str | None = option(None, "Question rows on which the best checkpoint is chosen", PROGRESS, key=False,
+                             files=True)
     out: Path | None = option(None, "Run directory", PROGRESS, key=False, names=("--out", "-o"),
                               shown="runs/STRATEGY-KEY")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotdistill.config import EvaluateConfig
-from cotdistill.data.records import Example
-from cotdistill.data.rows import json_lines
+from cotdistill.console import warn_once
+from cotdistill.data.records import Example, digest
+from cotdistill.data.rows import json_lines, read_items
 from cotdistill.data.runcard import RunCard
+from cotdistill.errors import DataError
 from cotdistill.evaluation.faithfulness import ANSWER_FIRST, Explained, ProbeAnswer, consistency, faithfulness
 from cotdistill.evaluation.judging import judge_by
 from cotdistill.evaluation.las import las
@@ -138,13 +141,29 @@ def _las(
     return {"simulator": name, **las(simulated), "left_out": len(found.predictions) - len(seen)}
 
 
-def _training_rows(config: EvaluateConfig, card: RunCard) -> list[Asked]:
-    """The training rows' questions: of --train, else of the run card's source if it is still there."""
-    source = config.train or card.data.get("source")
-    if config.train is None and (not source or not Path(source).is_file()):
+def _training_rows(config: EvaluateConfig, card: RunCard) -> Sequence[Asked]:
+    """The training rows' questions: of --train, else of the run card's source where it still holds those rows."""
+    if config.train is not None:
+        rows = [fields for _, fields in json_lines(config.train) if "question" in fields]
+        return [Asked(str(row["question"]), tuple(map(str, row.get("choices") or ()))) for row in rows]
+    source = card.data.get("source")
+    if not source or not Path(source).is_file():
         return []
-    rows = [fields for _, fields in json_lines(str(source)) if "question" in fields]
-    return [Asked(str(row["question"]), tuple(map(str, row.get("choices") or ()))) for row in rows]
+    found, asked = _rows_of(Path(source), card.config.get("limit"), Path(source).stat().st_mtime_ns)
+    if found == card.data["digest"]:
+        return asked
+    warn_once(f"{source} holds other rows than the run was trained on: no overlap is computed; name them with --train")
+    return []
+
+
+@lru_cache(maxsize=4)
+def _rows_of(source: Path, limit: int | None, written: int) -> tuple[str, Sequence[Asked]]:
+    """(digest, questions) of a file of elicited rows as `written`; no digest where it is something else by now."""
+    try:
+        items = read_items(source, limit)
+    except DataError:
+        return "", ()
+    return digest(items), [Asked(item.question, item.choices) for item in items]
 
 
 def _only(values: Sequence[int]) -> int | list[int] | None:

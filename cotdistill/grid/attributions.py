@@ -1,6 +1,6 @@
 """Key words: which words of the rationales matter to a trained student or to the teacher, made once for all cells.
 
-The scores stand in a sidecar, scores/BY-DECODING-STUDENT.jsonl, keyed by the rationale's digest.
+The scores stand in a sidecar, scores/BY-DECODING-STUDENT-DIGEST8.jsonl, keyed by the rationale's digest.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from cotdistill.config import DEMO, AblateConfig, DistillConfig, ElicitConfig
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world, load_examples
-from cotdistill.distill import student_digest
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import GREEDY, Arm
 from cotdistill.grid.sets import QuestionSet, question_sets
 from cotdistill.grid.workshop import distill_settings, evaluation_settings
+from cotdistill.run_key import student_digest
 from cotdistill.strategies.studies import Study
 from cotdistill.students.families import demo_model
 

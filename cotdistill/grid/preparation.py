@@ -10,13 +10,13 @@ from cotdistill.console import say
 from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world
-from cotdistill.distill import definition
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.cells import CellStore, Record
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.rows import Rows, of_decoding, rows_file, write_common
 from cotdistill.grid.workers import Task
 from cotdistill.grid.workshop import answer_as_teacher, answer_untrained, elicit_rows
+from cotdistill.run_key import definition
 from cotdistill.strategies.grids import UNTRAINED
 
 Reference = tuple[str, dict[str, Any], tuple[Callable[..., Any], tuple[Any, ...]]]  # name, definition, task

@@ -14,11 +14,11 @@ from cotdistill.data.records import Example, Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, run_key
 from cotdistill.data.tasks import load_examples, training_rows
-from cotdistill.distill import student_digest
 from cotdistill.elicit import RECORDED, elicit, fitted, open_teacher, settled
 from cotdistill.errors import NothingLeft
 from cotdistill.evaluation.judging import judge_slot
 from cotdistill.evaluation.metrics import Prediction
+from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.forms import Strategy
 from cotdistill.students.families import Student

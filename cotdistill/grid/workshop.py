@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig, EvaluateConfig
-from cotdistill.data.files import file_digest
+from cotdistill.data.files import file_digest, json_digest
 from cotdistill.data.records import Item
 from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.distill import device_of, distill_items, encoded
@@ -26,6 +26,7 @@ from cotdistill.grid.references import teacher_predictions, untrained_card, writ
 from cotdistill.grid.rows import Rows, mean_words, read_rows, rows_file, training_rows
 from cotdistill.grid.sets import QuestionSet
 from cotdistill.report.stored import set_figures
+from cotdistill.run_key import student_digest
 from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import load_plugin
@@ -85,8 +86,11 @@ def distill_settings(config: AblateConfig, out: Path, arm: Arm, seed: int, lr: f
 
 
 def scores_file(out: Path, by: str, decoding: str, student: str) -> Path:
-    """The sidecar with one score a word, by one attribution of one student on the rows of one decoding."""
-    return out / "scores" / f"{by}-{decoding}-{Path(student).name}.jsonl"
+    """The sidecar with one score a word, by one attribution of one student on the rows of one decoding.
+
+    Students are told apart by their digest: two folders may have one name.
+    """
+    return out / "scores" / f"{by}-{decoding}-{Path(student).name}-{json_digest(student_digest(student))[:8]}.jsonl"
 
 
 def elicit_rows(workshop: Workshop, config: ElicitConfig) -> tuple[Record, Seconds]:

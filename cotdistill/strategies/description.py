@@ -9,12 +9,12 @@ from cotdistill.strategies.forms import Form, Part, Strategy
 
 
 def describe(strategy: Strategy) -> dict[str, Any]:
-    """Name, paper, parameters, plans and forms."""
+    """Name, paper, parameters, plans and forms; of a plug-in's strategy the digest of its code, too."""
     forms = [{"name": f.name, "source": f.source, "target": [[p.text, p.weight] for p in f.target],
               "share": f.share, "kind": f.kind, "eos": f.eos, "denominator": f.denominator} for f in strategy.forms]
     return {"name": strategy.name, "paper": strategy.paper, "params": dict(strategy.params),
             "plan": list(strategy.plan), "explain": None if strategy.explain is None else list(strategy.explain),
-            "forms": forms}
+            "forms": forms, **({} if strategy.code is None else {"code": strategy.code})}
 
 
 def restore(described: Mapping[str, Any]) -> Strategy:
@@ -23,4 +23,5 @@ def restore(described: Mapping[str, Any]) -> Strategy:
                   for form in described["forms"])
     explain = described["explain"]
     return Strategy(described["name"], described["paper"], forms, tuple(described["plan"]),
-                    None if explain is None else tuple(explain), params=described["params"])
+                    None if explain is None else tuple(explain), params=described["params"],
+                    code=described.get("code"))

@@ -156,6 +156,7 @@ class Strategy:
     instead of the answer; None means the strategy gives no rationale and probes say "not applicable".
     `needs_scores`: the name of the word scores that `fill` reads ("tfidf", ...), made before encoding.
     `reweight`: changes coefs once the nll is known, e.g. EDIT's gate.
+    `code`: digest of a plug-in's code, which defines a result as parameters do; None for this package's strategies.
     """
 
     name: str
@@ -167,6 +168,7 @@ class Strategy:
     params: Mapping[str, Any] = field(default_factory=dict)
     needs_scores: str | None = None
     reweight: Reweight | None = None
+    code: str | None = None
 
     def __post_init__(self) -> None:
         names = [form.name for form in self.forms]

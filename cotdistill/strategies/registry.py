@@ -11,9 +11,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -28,16 +31,21 @@ PAPERS = ("baselines", "multi_task", "scott", "cascod", "post_cot", "edit_krsl")
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered factory and where it was defined, or the reason why a plug-in is broken."""
+    """A registered factory and where it was defined, or the reason why a plug-in is broken.
+
+    `code`: digest of a plug-in's code; None for this package's own strategies.
+    """
 
     name: str
     factory: Factory | None
     origin: str
     broken: str | None = None
+    code: str | None = None
 
 
 _entries: dict[str, Entry] = {}
 _loaded = False
+_modules_before: set[str] = set()  # those that no plug-in file imported
 
 
 def strategy(name: str) -> Callable[[Factory], Factory]:
@@ -56,21 +64,47 @@ def strategy(name: str) -> Callable[[Factory], Factory]:
 
 def load_plugin(path: Path) -> None:
     """Import one file of strategies (`--plugin`). It is the user's own code and runs with their rights."""
+    path = path.resolve()  # the same file by another path is the same plug-in
     if not path.is_file():
         raise UsageError(f"--plugin {path}: no such file")
     _load_all()
+    _modules_before.update(() if _modules_before else sys.modules)
     spec = importlib.util.spec_from_file_location(f"cotdistill_plugin_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or not isinstance(spec.loader, SourceLoader):
+        raise UsageError(f"--plugin {path}: not a Python source file (.py)")
+    module, source = importlib.util.module_from_spec(spec), path.read_bytes()
     before = set(_entries)
     try:
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        # Not exec_module: its cached bytecode may be older than the source whose digest counts.
+        exec(spec.loader.source_to_code(source, str(path)), vars(module))
     except UsageError:
         raise
     except Exception as error:
         raise UsageError(f"--plugin {path}: {type(error).__name__}: {error}") from error
-    if set(_entries) == before and not any(entry.origin == str(path) for entry in _entries.values()):
+    mine = [entry for entry in _entries.values() if entry.origin == str(path) or entry.name not in before]
+    if not mine:
         raise UsageError(f'--plugin {path}: registers no strategy; decorate a factory with @strategy("name")')
+    code = _digest([source, *(file.read_bytes() for file in _helpers(path))])
+    _entries.update({entry.name: replace(entry, code=code) for entry in mine})
+
+
+def _helpers(plugin: Path) -> list[Path]:
+    """Source files beside a plug-in, or in folders below, that it imported."""
+    loaded = (getattr(module, "__file__", None) for name, module in list(sys.modules.items())
+              if name not in _modules_before)
+    files = {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
+    return sorted(file for file in files if plugin.parent in file.parents and "site-packages" not in file.parts)
+
+
+def _package_files(module: str) -> list[Path]:
+    """Every source file of the installed package that a module belongs to."""
+    root = sys.modules[module.partition(".")[0]]
+    folders = [Path(folder) for folder in getattr(root, "__path__", ())]
+    return sorted(file for folder in folders for file in folder.rglob("*.py")) or [Path(str(root.__file__))]
+
+
+def _digest(sources: Iterable[bytes]) -> str:
+    return sha256(b"".join(sha256(source).digest() for source in sources)).hexdigest()
 
 
 def entries() -> list[Entry]:
@@ -93,7 +127,7 @@ def create(name: str, params: Mapping[str, Any] | None = None) -> Strategy:
         made = entry.factory(**chosen)
     except ValueError as error:
         raise UsageError(f"strategy {name!r}: {error}") from None
-    return replace(made, name=name, params=chosen)
+    return replace(made, name=name, params=chosen, code=entry.code)
 
 
 def _load_all() -> None:
@@ -103,9 +137,13 @@ def _load_all() -> None:
     _loaded = True
     for paper in PAPERS:
         importlib.import_module(f"cotdistill.strategies.{paper}")
+    own = set(_entries)
     for point in entry_points(group=GROUP):
         try:
             point.load()
+            for entry in [entry for entry in _entries.values() if entry.name not in own]:
+                files = _package_files(entry.factory.__module__ if entry.factory else point.module)
+                _entries[entry.name] = replace(entry, code=_digest(file.read_bytes() for file in files))
         except UsageError:
             raise
         except Exception as error:  # a broken plug-in must not break the tool: it is listed, and raises when chosen

@@ -37,10 +37,11 @@ def encode_cached(
     context: FillContext,
     folder: Path | None = None,
 ) -> EncodedSet:
-    """`encoder.encode`, or its stored result. Plug-ins and word scores are not cached: their code has no
-    digest.
+    """`encoder.encode`, or its stored result.
+
+    Strategies with word scores and plug-ins are encoded anew: what they read besides the rows has no digest here.
     """
-    ours = strategy.fill.__module__.startswith("cotdistill.")
+    ours = strategy.code is None and getattr(strategy.fill, "__module__", "").startswith("cotdistill.")
     if strategy.needs_scores is not None or not ours:
         return encoder.encode(samples, strategy, context)
     folder = folder or default_folder()
@@ -61,7 +62,7 @@ def cache_key(encoder: Encoder, samples: Sequence[Sample], strategy: Strategy, c
         LAYOUT,
         __version__,
         describe(strategy),
-        backend.to_str() if backend else repr(words.tokenizer),
+        backend.to_str() if backend else [repr(words.tokenizer), sorted(words.tokenizer.get_vocab().items())],
         words.before,
         words.after,
         words.stop,

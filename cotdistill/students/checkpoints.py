@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cotdistill.console import say
+from cotdistill.errors import UsageError
 
 WEIGHTS, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
 BEST = "best"
@@ -25,7 +26,9 @@ BEST = "best"
 
 @dataclass
 class Progress:
-    """How far a run is. `best` is the highest dev accuracy so far, `waited` the evaluations since."""
+    """How far a run is, and which: `key` is the run's. `best` is the highest dev accuracy so far, `waited` the
+    evaluations since.
+    """
 
     step: int = 0
     token_budget: int = 0
@@ -33,6 +36,7 @@ class Progress:
     best_step: int = 0
     waited: int = 0
     stopped: bool = False
+    key: str = ""
 
 
 def save(folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Progress, keep: int) -> None:
@@ -46,11 +50,15 @@ def save(folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: P
         shutil.rmtree(folder / f"step-{old}")
 
 
-def restore(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load the newest checkpoint into model and optimizer; a fresh `Progress` where there is none."""
+def restore(folder: Path, model: Any, optimizer: torch.optim.Optimizer, key: str = "") -> Progress:
+    """Load the newest checkpoint into model and optimizer; a fresh `Progress` where there is none.
+
+    Raises `UsageError` where the checkpoints are not those of the run `key`.
+    """
+    refuse_other(folder, key)
     steps = _steps(folder)
     if not steps:
-        return Progress()
+        return Progress(key=key)
     newest = folder / f"step-{steps[-1]}"
     progress = json.loads((newest / PROGRESS).read_text())
     load_weights(model, newest)
@@ -60,10 +68,29 @@ def restore(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> Progr
     return Progress(**progress)
 
 
-def save_best(folder: Path, model: Any) -> None:
+def refuse_other(folder: Path, key: str) -> None:
+    """Complain about checkpoints of another run: its weights must not go on under this run's key.
+
+    A checkpoint that cannot be read says nothing here; `restore` deals with it.
+    """
+    for path in sorted(folder.glob(f"*/{PROGRESS}")):
+        try:
+            held = str(json.loads(path.read_text()).get("key", ""))
+        except (OSError, ValueError, AttributeError):
+            continue
+        if held != key:
+            whose = f"key {held[:8]}" if held else "made before checkpoints named their run"
+            raise UsageError(
+                f"{folder.parent} holds checkpoints of another run ({whose}, not {key[:8]}): its rows, student or "
+                f"settings differ; give another --out, or remove {folder}"
+            )
+
+
+def save_best(folder: Path, model: Any, progress: Progress) -> None:
     """Keep the weights of the best evaluation beside the checkpoints."""
     with _Aside(folder, BEST) as aside:
         save_file(trained_weights(model), aside / WEIGHTS)
+        (aside / PROGRESS).write_text(json.dumps(asdict(progress), sort_keys=True))
 
 
 def load_weights(model: Any, folder: Path) -> None:

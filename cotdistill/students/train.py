@@ -71,13 +71,15 @@ def train(
     reweight: Reweight | None = None,
     dev_accuracy: DevAccuracy | None = None,
     plain: bool = False,
+    key: str = "",
 ) -> Trained:
     """Train `student` in place on `data`; write metrics.jsonl, timings.jsonl and checkpoints under `folder`.
 
     `reweight`: (coef, nll) -> coef. `dev_accuracy` chooses the weights that are kept and may stop early.
     `plain`: padded rows and the model's own logits, the reference that every fast path is tested against.
+    `key`: the run's; checkpoints carry it, and those of another run are refused with `UsageError`.
     """
-    return Loop(student, data, config, folder, reweight, dev_accuracy, plain).run()
+    return Loop(student, data, config, folder, reweight, dev_accuracy, plain, key).run()
 
 
 def total_steps(config: DistillConfig, examples: int) -> int:
@@ -99,6 +101,7 @@ class Loop:
         reweight: Reweight | None = None,
         dev_accuracy: DevAccuracy | None = None,
         plain: bool = False,
+        key: str = "",
     ) -> None:
         self.student, self.data, self.config, self.folder = student, data, config, folder
         self.reweight, self.dev_accuracy = reweight, dev_accuracy
@@ -108,7 +111,7 @@ class Loop:
         self.steps = total_steps(config, len(data.samples))
         self.accelerator = _accelerator(student, config, folder)
         optimizer = optimizer_for(student.model, config)
-        self.progress = checkpoints.restore(self.checkpoints, student.model, optimizer)
+        self.progress = checkpoints.restore(self.checkpoints, student.model, optimizer, key)
         limit = None if config.max_memory is None else int(config.max_memory * GIB)
         device = self.accelerator.device
         tokens = self.progress.token_budget or config.token_budget or default_budget(device, student.model)
@@ -265,7 +268,7 @@ class Loop:
                 0,
             )
             if self.accelerator.is_main_process:
-                checkpoints.save_best(self.checkpoints, self.student.model)
+                checkpoints.save_best(self.checkpoints, self.student.model, self.progress)
         else:
             self.progress.waited += 1
             self.progress.stopped = (

@@ -14,6 +14,7 @@ from cotdistill import console
 from cotdistill.config import Config
 from cotdistill.errors import CotdistillError, Exit, UsageError
 from cotdistill.escaping import visible
+from cotdistill.redaction import redacted
 
 C = TypeVar("C", bound=Config)
 CommandLineError: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever Typer keeps click
@@ -67,7 +68,7 @@ def _one_line(error: Any) -> str:
 
 def _fail(line: str, code: Exit, error: BaseException) -> NoReturn:
     if _debug:
-        sys.stderr.write(visible("".join(traceback.format_exception(error))))
+        sys.stderr.write(visible(redacted("".join(traceback.format_exception(error)))))
     console.console.quiet = False
     console.say(f"error: {line}", "bad")
     sys.exit(code)

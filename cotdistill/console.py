@@ -16,6 +16,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from cotdistill.escaping import json_text, one_line, visible
+from cotdistill.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """A string (a table's cell, a title, an argument of print) as rich's Text."""
-        return super().render_str(visible(text), **options)
+        return super().render_str(visible(redacted(text)), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The pieces that are written; rich's own control sequences (of a progress bar) pass."""
@@ -59,9 +60,9 @@ def emit(record: Mapping[str, Any]) -> None:
 
 
 def say(text: str, style: str = "note") -> None:
-    """One line for people, on stderr."""
+    """One line for people, on stderr; registered secrets are masked."""
     if is_main_process():
-        console.print(one_line(text), style=style, soft_wrap=True)
+        console.print(one_line(redacted(text)), style=style, soft_wrap=True)
 
 
 def show(*what: RenderableType) -> None:

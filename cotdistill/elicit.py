@@ -13,7 +13,7 @@ from cotdistill.config import ElicitConfig
 from cotdistill.console import emit, progress, say, warn_once
 from cotdistill.data.files import write_text
 from cotdistill.data.importers import read_recordings
-from cotdistill.data.journal import Entry, Journal
+from cotdistill.data.journal import SERVED, Entry, Journal
 from cotdistill.data.records import Example, Item, Rationale
 from cotdistill.data.tasks import load_examples, training_rows
 from cotdistill.errors import NothingLeft, Partial, UsageError
@@ -216,8 +216,9 @@ def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> En
     if reply.failed is not None:
         return Entry(call.example.id, failed=reply.failed)
     thoughts = reply.reasoning if config.reasoning == "rationale" else None
+    decoding = {**call.decoding, SERVED: dict(reply.served)} if reply.served else call.decoding
     rationale = judged(call.example, call.kind, call.supports, reply.text, teacher=teacher,
-                       decoding=call.decoding, prompt=call.digest, finished=reply.finished, thoughts=thoughts)
+                       decoding=decoding, prompt=call.digest, finished=reply.finished, thoughts=thoughts)
     return Entry(call.example.id, rationale, tokens=(reply.prompt_tokens, reply.completion_tokens))
 
 

@@ -23,6 +23,8 @@ from cotdistill.data.records import Item, Rationale
 from cotdistill.data.rows import read_items
 from cotdistill.errors import DataError
 
+SERVED = "served"  # in `decoding`: what the server made of what was asked; not part of a call's identity
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -36,7 +38,8 @@ class Entry:
 
 def call_key(row: str, kind: str, prompt: str | None, teacher: str, decoding: Mapping[str, Any]) -> str:
     """Digest of what defines a rationale (which of several samples it is stands in `decoding`)."""
-    parts = json.dumps([row, kind, prompt, teacher, decoding], sort_keys=True, ensure_ascii=False)
+    asked = {name: value for name, value in decoding.items() if name != SERVED}
+    parts = json.dumps([row, kind, prompt, teacher, asked], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 

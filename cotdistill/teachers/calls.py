@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -48,10 +48,12 @@ class Reply:
 
     text: str
     reasoning: str | None = None  # thoughts told apart from the answer, by the server or in <think> tags
-    finished: bool = True  # it ended by itself, not at the token limit
+    finished: bool = True  # it ended by itself, not at the token limit nor at a filter
     prompt_tokens: int = 0
     completion_tokens: int = 0
     failed: str | None = None
+    overlong: bool = False  # longer than what was asked for: the server did not mind the limit
+    served: Mapping[str, Any] = field(default_factory=dict)  # what the server made of the decoding asked for
 
 
 Deliver = Callable[[Call, Reply], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from cotdistill.data.journal import Journal
+from cotdistill.data.journal import SERVED, Journal
 from cotdistill.data.records import Rationale
 from cotdistill.errors import UsageError
 from cotdistill.teachers.calls import Call
@@ -41,7 +41,7 @@ def _changes(old: Rationale | None, calls: Sequence[Call], teacher: str) -> str:
     new = next((call for call in calls if call.kind == old.kind), calls[0])
     before: dict[str, Any] = {"kind": old.kind, "teacher": old.teacher, **old.decoding}
     after: dict[str, Any] = {"kind": new.kind, "teacher": teacher, **new.decoding}
-    names = [name for name in dict.fromkeys([*before, *after]) if name != "sample"]
+    names = [name for name in dict.fromkeys([*before, *after]) if name not in ("sample", SERVED)]
     changed = [f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}"
                for name in names if before.get(name) != after.get(name)]
     return ", ".join(changed) or "other prompts: template, demonstrations, seed or question texts"

@@ -1,32 +1,39 @@
 """A teacher behind an OpenAI-compatible server: vLLM, TGI, llama.cpp, `transformers serve`, or a hosted one.
 
-The openai client retries with backoff and honours Retry-After; what stays broken is a failed call with its
-reason. What no retry can mend (a refused key, an unknown model, an exhausted account, no server there) ends
-the run in one line, after the calls under way are in the journal. The key is read from the environment and
-written nowhere. Greedy decoding over HTTP is not promised to be repeatable: the rows are the record.
+The openai client builds and sends requests; when to ask again is decided here, since servers put failures into
+answers of status 200 too. What stays broken is a failed call with its reason. What no retry can mend (a refused
+key, an unknown model, an exhausted account, no server there) ends the run in one line, after the calls under way
+are in the journal. The key is read from the environment and written nowhere. Greedy decoding over HTTP is not
+promised to be repeatable: the rows are the record.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from cotdistill.config import ElicitConfig
+from cotdistill.console import warn_once
 from cotdistill.errors import CotdistillError, Unavailable, UsageError, missing_extra
-from cotdistill.seeds import derive
-from cotdistill.teachers.blank_line import up_to_blank_line
+from cotdistill.seeds import derive, rng
+from cotdistill.teachers.address import address
+from cotdistill.teachers.api_key import KEY, read_key
 from cotdistill.teachers.calls import Call, Deliver, Reply
+from cotdistill.teachers.client import Client
+from cotdistill.teachers.dialect import GREEDY, NEW_LIMIT, OLD_LIMIT, Dialect
 from cotdistill.teachers.drain import Drain
-from cotdistill.teachers.reasoning import split_thoughts
+from cotdistill.teachers.faults import Fault
+from cotdistill.teachers.replies import log_probability, read_answer
 from cotdistill.teachers.rerank import best_of
 
+T = TypeVar("T")
 PREFIX = "openai:"
-KEY = "OPENAI_API_KEY"
-NO_KEY = "none"  # servers of one's own ask for none, the client insists on one
 CHARACTERS_A_TOKEN = 4  # a rule of thumb for English: the server's tokenizer is not known here
-MALFORMED_RETRIES = 2
+FIRST_WAIT, LONGEST_BACKOFF = 0.5, 8.0  # seconds before the next try, doubling
+GLANCE = 0.1  # seconds; how often a wait looks whether the run is over
 
 
 class OpenAITeacher:
@@ -46,14 +53,17 @@ class OpenAITeacher:
                              "endpoints give; add --endpoint completion")
         self.openai, self.config = openai, config
         self.model = config.teacher.removeprefix(PREFIX)
-        self.key = os.environ.get(KEY, NO_KEY)
-        if self.key == NO_KEY and not (config.base_url or os.environ.get("OPENAI_BASE_URL")):
+        self.key = read_key()
+        self.address = address(config.base_url)
+        if self.key is None and self.address is None:
             raise Unavailable(f"no key: set {KEY}, or name a server of your own with --base-url")
         self.name = config.teacher
         self.style: str = config.endpoint
         self.context: int | None = None
         self.settings: Mapping[str, Any] = {"endpoint": config.endpoint}
         self.answered = 0
+        self.dialect = Dialect()
+        self.over: Callable[[], bool] = lambda: False  # whether no further request is to be made
 
     def wrap(self, prompt: str) -> str:
         """The prompt; a chat template is the server's business."""
@@ -67,140 +77,157 @@ class OpenAITeacher:
         """Up to `concurrency` calls at once. Raises `Unavailable` for what no retry can mend."""
         asyncio.run(self._ask(calls, deliver, drain))
 
+    def rank(self, prompt: str, continuations: Sequence[str]) -> list[float]:
+        """Log probability of each continuation; the completion endpoint must echo prompts with theirs."""
+        try:
+            return self._ranked(prompt, continuations)
+        except Fault as fault:
+            raise Unavailable(f"scoring a prompt failed: {fault}") from None
+
     async def _ask(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
         waiting = iter(calls)
         hopeless: list[CotdistillError] = []
-        async with self.openai.AsyncOpenAI(**self._client()) as client:
+        self.over = lambda: drain.asked or bool(hopeless)
+        async with self._client() as client:
 
             async def work() -> None:
-                for call in _until(waiting, lambda: drain.asked or bool(hopeless)):
+                for call in _until(waiting, self.over):
                     try:
-                        deliver(call, await self._answer(client, call))
-                    except Unavailable as error:  # calls under way elsewhere are paid for: they finish first
-                        hopeless.append(error)
+                        reply = await self._answer(client, call)
+                    except Abandoned:
+                        return
+                    except (Unavailable, UsageError) as error:  # calls under way elsewhere are paid for: they
+                        hopeless.append(error)  # finish first
+                    else:
+                        deliver(call, reply)
 
             await asyncio.gather(*(work() for _ in range(min(self.config.concurrency, len(calls)))))
         if hopeless:
             raise hopeless[0]
 
-    async def _answer(self, client: Any, call: Call) -> Reply:
-        if self.config.decode != "rerank":
-            return await self._reply(client, call, int(call.decoding.get("sample", 0)))
-        replies = [await self._reply(client, call, at) for at in range(self.config.samples)]
-        return await asyncio.to_thread(best_of, call, replies, self.rank, self.config.lambda_)
+    async def _answer(self, client: Client, call: Call) -> Reply:
+        """The reply to one call, or why there is none."""
+        try:
+            if self.config.decode != "rerank":
+                return await self._reply(client, call, int(call.decoding.get("sample", 0)))
+            replies = [await self._reply(client, call, at) for at in range(self.config.samples)]
+            return await asyncio.to_thread(best_of, call, replies, self._ranked, self.config.lambda_)
+        except Fault as fault:
+            return Reply("", failed=str(fault))
 
-    async def _reply(self, client: Any, call: Call, sample: int) -> Reply:
-        """One request. A body that is no completion is asked for again, as the client does not."""
-        for attempt in range(MALFORMED_RETRIES + 1):
+    async def _reply(self, client: Client, call: Call, sample: int) -> Reply:
+        asked = self._request(call, sample)
+        greedy, limit = self.config.decode == "greedy", self.config.max_new_tokens
+        reply, dialect = await self._asked(client, self.style, asked,
+                                           lambda body: read_answer(body, self.style, limit))
+        if reply.overlong and dialect.limit == NEW_LIMIT:  # it may know the older name
+            self.dialect = replace(self.dialect, limit=OLD_LIMIT)
+        return replace(reply, served=dialect.served()) if greedy else reply
+
+    async def _asked(self, client: Client, style: str, asked: Mapping[str, Any],
+                     read: Callable[[bytes], T]) -> tuple[T, Dialect]:
+        """What `read` makes of the answer, asked again where that may help, and the dialect understood.
+
+        Raises `Fault` where this request failed, `Unavailable` where every other one would.
+        """
+        dialect, tries = self.dialect, 0
+        while True:
             try:
-                reply = _read(await self._request(client, call, sample), self.style)
-            except (ValueError, self.openai.APIResponseValidationError) as error:
-                if attempt == MALFORMED_RETRIES:
-                    return Reply("", failed=f"malformed answer: {_line(error)}")
-            except self.openai.OpenAIError as error:
-                return Reply("", failed=self._reason(error))
+                found = read(await client.post(dialect.base, style, dialect.adapted(asked)))
+            except Fault as fault:
+                if other := dialect.after(fault, len(client.bases), asked):
+                    dialect = other
+                    continue
+                most = self.config.retries if fault.most is None else min(fault.most, self.config.retries)
+                if not fault.again or tries >= most:
+                    raise self._lost(fault, tries, client, dialect, asked) from None
+                await self._wait(fault, tries)
+                tries += 1
             else:
                 self.answered += 1
-                return reply
-        raise AssertionError("the loop always returns")
+                self._learn(dialect)
+                return found, dialect
 
-    async def _request(self, client: Any, call: Call, sample: int) -> Any:
-        options = self._options(call, sample)
-        if self.style == "chat":
-            messages = [{"role": "user", "content": call.prompt}]
-            return await client.chat.completions.create(messages=messages, **options)
-        return await client.completions.create(prompt=call.prompt, **options)
-
-    def _options(self, call: Call, sample: int) -> dict[str, Any]:
+    def _request(self, call: Call, sample: int) -> dict[str, Any]:
+        """What is asked, in the words of a server that understands everything."""
         limit = self.config.max_new_tokens
-        options: dict[str, Any] = {"model": self.model}
+        asked: dict[str, Any] = {"model": self.model}
         if self.style == "completion":
-            options |= {"max_tokens": limit, "stop": ["\n\n"]}
+            asked |= {"prompt": call.prompt, OLD_LIMIT: limit, "stop": ["\n\n"]}
         else:
-            options["max_completion_tokens"] = limit
+            asked |= {"messages": [{"role": "user", "content": call.prompt}], NEW_LIMIT: limit}
         if self.config.decode == "greedy":
-            return {**options, "temperature": 0.0}
+            return {**asked, "temperature": GREEDY}
         # Reasoning models refuse these unless they are left at 1.
         chosen = {"temperature": self.config.temperature, "top_p": self.config.top_p}
         seed = derive(self.config.seed, "sample", call.example.id, call.kind, call.supports, sample) % 2**31
-        return {**options, **{name: value for name, value in chosen.items() if value != 1.0}, "seed": seed}
+        return {**asked, **{name: value for name, value in chosen.items() if value != 1.0}, "seed": seed}
 
-    def _reason(self, error: Any) -> str:
-        """Why a call failed, in one line without the key. Raises `Unavailable` where all calls would."""
-        said = _line(error).replace(self.key, "***") if self.key != NO_KEY else _line(error)
-        if isinstance(error, (self.openai.AuthenticationError, self.openai.PermissionDeniedError)):
-            raise Unavailable(f"the server refuses the key (is {KEY} right?): {said}")
-        if isinstance(error, self.openai.NotFoundError):
-            raise Unavailable(f"the server does not know the model {self.model!r} or the {self.style} "
-                              f"endpoint: {said}")
-        if getattr(error, "code", None) == "insufficient_quota":
-            raise Unavailable(f"the account is exhausted: {said}")
-        if isinstance(error, self.openai.APITimeoutError):
-            return f"no answer within {self.config.timeout:g} s"
-        if isinstance(error, self.openai.APIConnectionError):
-            if not self.answered:
-                where = self.config.base_url or "the server"
-                raise Unavailable(f"cannot reach {where}: {_line(error.__cause__ or error)}; is it running?")
-            return f"connection lost: {_line(error.__cause__ or error)}"
-        if isinstance(error, self.openai.RateLimitError):
-            return f"rate limited after {self.config.retries} retries: {said}"
-        return said
+    def _learn(self, dialect: Dialect) -> None:
+        """Remember what the server understood, for all that is asked from now on."""
+        if dialect.temperature is None:
+            warn_once("the server refuses temperature 0 and was asked at its own: what is called greedy are "
+                      'samples (recorded as "served" in the rows)')
+        if self.dialect.limit == OLD_LIMIT:  # learnt from an answer that ran over, which no refusal says
+            dialect = replace(dialect, limit=OLD_LIMIT)
+        self.dialect = dialect
 
-    def rank(self, prompt: str, continuations: Sequence[str]) -> list[float]:
-        """Log probability of each continuation; the completion endpoint must echo prompts with theirs."""
-        with self.openai.OpenAI(**self._client()) as client:
-            return [self._log_probability(client, prompt, text) for text in continuations]
+    def _lost(self, fault: Fault, tries: int, client: Client, dialect: Dialect,
+              asked: Mapping[str, Any]) -> Fault | Unavailable:
+        """The end of one request, or of all."""
+        if fault.hopeless:
+            return Unavailable(fault.hopeless)
+        for name in ("temperature", "top_p"):
+            if name in asked and asked[name] != GREEDY and fault.refuses(name):
+                return Unavailable(f"the server refuses --{name.replace('_', '-')} {asked[name]:g}: {fault}")
+        if fault.status in (404, 405) or (fault.unknown_model and not self.answered):
+            return Unavailable(f"the server does not know the model {self.model!r} or the {self.style} endpoint "
+                               f"at {client.where(dialect.base)}: {fault}")
+        if fault.status is None and not self.answered:
+            return Unavailable(f"cannot reach {client.where(0)}: {fault}; is it running?")
+        if fault.status == 429 and tries:
+            return Fault(f"rate limited after {tries} retries: {fault}", 429)
+        if fault.status is None:
+            return Fault(f"connection lost: {fault}")
+        return fault
 
-    def _log_probability(self, client: Any, prompt: str, text: str) -> float:
-        try:
-            answer = client.completions.create(model=self.model, prompt=prompt + text, max_tokens=1,
-                                               temperature=0, echo=True, logprobs=1)
-        except self.openai.OpenAIError as error:
-            raise Unavailable(f"scoring a prompt failed: {self._reason(error)}") from None
-        found = answer.choices[0].logprobs if answer.choices else None
-        if found is None or not found.text_offset or not found.token_logprobs:
-            raise UsageError("this server returns no log probabilities of prompts, which --decode rerank and "
-                             "--wrong hardest read (vLLM's completion endpoint does); leave them away")
-        inside = range(len(prompt), len(prompt) + len(text))  # tokens that begin in the continuation
-        return float(sum(value for value, offset in zip(found.token_logprobs, found.text_offset, strict=True)
-                         if offset in inside and value is not None))
+    async def _wait(self, fault: Fault, tries: int) -> None:
+        """Until the next try: as long as the server asks for, else doubling. Raises `Abandoned` where the run
+        ends meanwhile: another request would be begun anew."""
+        jitter = 1 - 0.25 * rng(self.config.seed, "wait", str(fault), tries).random()
+        seconds = fault.wait or min(FIRST_WAIT * 2.0**tries, LONGEST_BACKOFF) * jitter
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self.over():
+                raise Abandoned
+            await asyncio.sleep(min(left, GLANCE))
 
-    def _client(self) -> dict[str, Any]:
-        return {"api_key": self.key, "base_url": self.config.base_url, "max_retries": self.config.retries,
-                "timeout": self.config.timeout}
+    def _ranked(self, prompt: str, continuations: Sequence[str]) -> list[float]:
+        return asyncio.run(self._rank(prompt, continuations))
 
+    async def _rank(self, prompt: str, continuations: Sequence[str]) -> list[float]:
+        async with self._client() as client:
+            return [await self._log_probability(client, prompt, text) for text in continuations]
 
-def _read(answer: Any, style: str) -> Reply:
-    """The reply in a completion. Raises `ValueError` where there is none in it."""
-    choices = getattr(answer, "choices", None)
-    if not choices:
-        raise ValueError(f"no choices in {str(answer)[:80]!r}")
-    if style == "chat":
-        message = choices[0].message
-        content = None if message is None else message.content
-        thoughts = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    else:
-        content, thoughts = choices[0].text, None
-    if not isinstance(content, str) and not thoughts:
-        raise ValueError("a choice without text")
-    tagged, text = split_thoughts(content or "")
-    finished = choices[0].finish_reason != "length"
-    if style == "completion":
-        text, ended = up_to_blank_line(text)
-        finished |= ended
-    usage = getattr(answer, "usage", None)
-    return Reply(text.strip(), thoughts or tagged, finished, getattr(usage, "prompt_tokens", 0) or 0,
-                 getattr(usage, "completion_tokens", 0) or 0)
+    async def _log_probability(self, client: Client, prompt: str, text: str) -> float:
+        asked = {"model": self.model, "prompt": prompt + text, OLD_LIMIT: 1, "temperature": GREEDY,
+                 "echo": True, "logprobs": 1}
+        value, _ = await self._asked(client, "completion", asked,
+                                     lambda body: log_probability(body, len(prompt), len(prompt + text)))
+        return value
+
+    def _client(self) -> Client:
+        return Client(self.openai, self.key, self.address, self.config.timeout)
 
 
-def _until(calls: Iterator[Call], over: Any) -> Iterator[Call]:
+class Abandoned(Exception):
+    """The run is over before a request could be made again."""
+
+
+def _until(calls: Iterator[Call], over: Callable[[], bool]) -> Iterator[Call]:
     """Calls from an iterator that all workers share, until it is over."""
     while not over():
         call = next(calls, None)
         if call is None:
             return
         yield call
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

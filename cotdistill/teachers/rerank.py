@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cotdistill.teachers.calls import Call, Reply
 
@@ -25,4 +26,4 @@ def best_of(call: Call, replies: Sequence[Reply], rank: Rank, lam: float) -> Rep
         scores = [(ours - lam * theirs) / max(reply.completion_tokens, 1)
                   for ours, theirs, reply in zip(supported, contrast, usable, strict=True)]
         best = usable[scores.index(max(scores))]
-    return Reply(best.text, best.reasoning, best.finished, *spent, best.failed)
+    return replace(best, prompt_tokens=spent[0], completion_tokens=spent[1])

@@ -1,0 +1,47 @@
+"""Secrets out of every text that is printed or written for people.
+
+Keys and passwords are registered where they are read (`hide`). `console.say`, the traceback of `--debug` and
+the reasons in a journal go through `redacted`; nothing else has to think of it. Passwords in URLs and bearer
+tokens are taken out by their form, registered or not.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from urllib.parse import quote, unquote
+
+MASK = "***"
+SHORTEST = 4  # characters; what is shorter protects nothing and would mask ordinary words
+USERINFO = re.compile(r"(?<=://)[^/\s?#'\"]+@")
+BEARER = re.compile(r"(?i)\bbearer\s+(?=\S*\d)[^\s'\"\\]{8,}")
+UNMISTAKABLE = 8  # characters; shorter secrets are masked only as words of their own
+
+_hidden: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """Register a secret: it is masked from now on, in every spelling that an error message may give it."""
+    for text in {secret, secret.strip(), *secret.splitlines(), unquote(secret)}:
+        spelled = {text, repr(text)[1:-1], repr(text.encode("utf-8", "replace"))[2:-1], json.dumps(text)[1:-1],
+                   quote(text, safe="", errors="replace"),
+                   base64.b64encode(text.encode("utf-8", "replace")).decode()}
+        _hidden.update(spelling for spelling in spelled if len(spelling) >= SHORTEST)
+
+
+def redacted(text: str) -> str:
+    """The text without registered secrets, passwords of URLs and bearer tokens."""
+    return BEARER.sub(f"Bearer {MASK}", USERINFO.sub(f"{MASK}@", without_secrets(text)))
+
+
+def without_secrets(text: str, shortest: int = SHORTEST) -> str:
+    """The text without registered secrets of at least so many characters."""
+    for secret in sorted(_hidden, key=len, reverse=True):  # the longest first: one may hold another
+        if len(secret) < shortest or secret not in text:
+            continue
+        if len(secret) >= UNMISTAKABLE:
+            text = text.replace(secret, MASK)
+        else:
+            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(secret)}(?![A-Za-z0-9])", MASK, text)
+    return text

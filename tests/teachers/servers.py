@@ -13,6 +13,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,32 @@ import torch
 
 from cotdistill.students.families import Student
 
-Behaviour = Callable[[str, int], str]  # (prompt, how often it was asked before) -> what happens
 TEXT = "A thing is where it is. So the answer is yes."
+
+
+@dataclass(frozen=True)
+class Canned:
+    """A reply said byte for byte. `drip`: seconds between two of its bytes."""
+
+    status: int = 200
+    body: Any = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    drip: float = 0.0
+
+    @property
+    def content(self) -> bytes:
+        if isinstance(self.body, bytes):
+            return self.body
+        return (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode()
+
+
+Behaviour = Callable[[str, int], str | Canned]  # (prompt, how often it was asked before) -> what happens
+
+
+def completion(content: Any = TEXT, finish: Any = "stop", usage: Any = None, **message: Any) -> dict[str, Any]:
+    """A chat completion's body."""
+    return {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "usage": usage, "choices": [
+        {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content, **message}}]}
 
 
 class Server(ThreadingHTTPServer):
@@ -37,8 +62,13 @@ class Server(ThreadingHTTPServer):
         self.answered: Counter[str] = Counter()
         self.happened: Counter[str] = Counter()
         self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.times: list[float] = []
         self.keys: set[str | None] = set()
         self.lock = threading.Lock()
+
+    def refuse(self, path: str, body: dict[str, Any]) -> Canned | None:
+        """What a server of some kind does not know or take; None: it answers."""
 
     @property
     def url(self) -> str:
@@ -78,11 +108,28 @@ class Handler(BaseHTTPRequestHandler):
             before = self.server.asked[prompt]
             self.server.asked[prompt] += 1
             self.server.requests.append(body)
+            self.server.paths.append(self.path)
+            self.server.times.append(time.monotonic())
             self.server.keys.add(self.headers["Authorization"])
-            what = self.server.behaviour(prompt, before)
-            self.server.happened[what] += 1
+            what = self.server.refuse(self.path, body) or self.server.behaviour(prompt, before)
+            self.server.happened[str(what)] += 1
         self.body = body
-        getattr(self, f"_{what}")(prompt, "messages" in body)
+        if isinstance(what, Canned):
+            self._canned(what)
+        else:
+            getattr(self, f"_{what}")(prompt, "messages" in body)
+
+    def _canned(self, canned: Canned) -> None:
+        self.send_response(canned.status)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(canned.content)), **canned.headers}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if not canned.drip:
+            self.wfile.write(canned.content)
+        for at in range(len(canned.content) if canned.drip else 0):
+            self.wfile.write(canned.content[at : at + 1])
+            time.sleep(canned.drip)
 
     def _answer(self, prompt: str, chat: bool) -> None:
         with self.server.lock:

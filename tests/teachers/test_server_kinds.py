@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.in_process import Done, run
-from tests.teachers.servers import TEXT, Canned, Server, completion, serving
+from tests.teachers.servers import Canned, Server, serving
 
 KEY = "sk-test-0123456789-secret"
 

@@ -27,6 +27,7 @@ from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import word_scores
 from cotdistill.students import checkpoints, lora
 from cotdistill.students.cache import encode_cached
+from cotdistill.students.devices import device_of
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student, demo_model, load_student
 from cotdistill.students.fitness import decoder_for
@@ -121,13 +122,6 @@ def encoded(config: DistillConfig, strategy: Strategy, items: list[Item], sample
     encoder = student.encoder(config.answers, config.max_length)
     context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items, config.scores))
     return encode_cached(encoder, samples, strategy, context)
-
-
-def device_of(name: str) -> str:
-    """`auto`: a CUDA device where there is one."""
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> None:

@@ -13,7 +13,6 @@ from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import json_lines, read_items
 from cotdistill.data.runcard import RunCard
 from cotdistill.data.tasks import load_examples
-from cotdistill.distill import device_of
 from cotdistill.errors import DataError, UsageError, did_you_mean
 from cotdistill.evaluation.domains import domains
 from cotdistill.evaluation.examination import Examined, note_figures
@@ -28,6 +27,7 @@ from cotdistill.evaluation.subject import Subject, read_elsewhere, subject_of
 from cotdistill.evaluation.walker import Walker
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import restore
+from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student, load_student
 
 DEMO_SETS = ("id", "shift", "hard")

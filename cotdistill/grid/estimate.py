@@ -11,7 +11,7 @@ from cotdistill.data.records import Example, Item, Kind, Rationale
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
 from cotdistill.data.wrong_answers import wrong_answer
-from cotdistill.distill import device_of, encoded
+from cotdistill.distill import encoded
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.budgets import Load, budget_steps
@@ -20,6 +20,7 @@ from cotdistill.grid.rows import Rows, common_ids, rows_file, training_rows
 from cotdistill.grid.workshop import FLOPS_TRAINED
 from cotdistill.strategies.grids import Variant
 from cotdistill.strategies.join import join
+from cotdistill.students.devices import device_of
 from cotdistill.students.families import load_student
 
 

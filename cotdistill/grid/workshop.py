@@ -16,7 +16,7 @@ from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig, Evaluat
 from cotdistill.data.files import file_digest, json_digest
 from cotdistill.data.records import Item
 from cotdistill.data.runcard import RunCard, read_card
-from cotdistill.distill import device_of, distill_items, encoded
+from cotdistill.distill import distill_items, encoded
 from cotdistill.elicit import elicit
 from cotdistill.evaluate import evaluate_set
 from cotdistill.grid.arms import Arm
@@ -30,6 +30,7 @@ from cotdistill.run_key import student_digest
 from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import load_plugin
+from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student, load_student
 
 FLOPS_TRAINED = 6  # a token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from cotdistill.errors import UsageError
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.registry import create, entries
 
@@ -16,7 +17,11 @@ def catalogue() -> list[dict[str, Any]]:
         if entry.factory is None:
             listed.append({"name": entry.name, "origin": entry.origin, "broken": entry.broken})
             continue
-        strategy = create(entry.name)
+        try:
+            strategy = create(entry.name)
+        except UsageError as error:
+            listed.append({"name": entry.name, "origin": entry.origin, "broken": str(error)})
+            continue
         needs = [f"{kind} {' and '.join(slot for k, slot in sorted(strategy.needs()) if k == kind)}"
                  for kind in ("factual", "counterfactual") if kind in {k for k, _ in strategy.needs()}]
         about = (inspect.getdoc(entry.factory) or "").splitlines()

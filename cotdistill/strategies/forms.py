@@ -16,6 +16,7 @@ to a part tokenised alone as inside the whole sequence.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -90,6 +91,8 @@ class Form:
         if unknown:
             raise ValueError(f"form {self.name!r}: unknown slot {sorted(unknown)} in the source")
         for part in self.target:
+            if not math.isfinite(part.weight):
+                raise ValueError(f"form {self.name!r}: the weight of {part.text!r} is {part.weight}, not finite")
             fields = _FIELD.findall(part.text)
             if len(fields) > 1 or set(fields) - set(SLOTS):
                 raise ValueError(f"form {self.name!r}: a part holds literal text or one of {SLOTS}: {part.text!r}")
@@ -175,7 +178,7 @@ class Strategy:
         if len(set(names)) != len(names):
             raise ValueError(f"strategy {self.name!r}: form names must differ: {names}")
         total = sum(form.share for form in self.forms)
-        if abs(total - 1.0) > 1e-9 or any(form.share < 0 for form in self.forms):
+        if not abs(total - 1.0) <= 1e-9 or not all(form.share >= 0 for form in self.forms):  # NaN is neither
             raise ValueError(f"strategy {self.name!r}: shares must be >= 0 and sum to 1, not {total:g}")
         for name in (*self.plan, *(self.explain or ())):
             if name not in names:

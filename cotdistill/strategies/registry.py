@@ -23,9 +23,11 @@ from typing import Any
 
 from cotdistill.errors import UsageError, did_you_mean
 from cotdistill.strategies.forms import Strategy
+from cotdistill.strategies.guard import guarded, plugin_code
 
 Factory = Callable[..., Strategy]
 GROUP = "cotdistill.strategies"
+LARGEST = 10**9  # what a number of a parameter may be: beyond, a loss is not one any more
 PAPERS = ("baselines", "multi_task", "scott", "cascod", "post_cot", "edit_krsl")
 
 
@@ -74,13 +76,9 @@ def load_plugin(path: Path) -> None:
         raise UsageError(f"--plugin {path}: not a Python source file (.py)")
     module, source = importlib.util.module_from_spec(spec), path.read_bytes()
     before = set(_entries)
-    try:
+    with plugin_code(f"--plugin {path}"):
         # Not exec_module: its cached bytecode may be older than the source whose digest counts.
         exec(spec.loader.source_to_code(source, str(path)), vars(module))
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(f"--plugin {path}: {type(error).__name__}: {error}") from error
     mine = [entry for entry in _entries.values() if entry.origin == str(path) or entry.name not in before]
     if not mine:
         raise UsageError(f'--plugin {path}: registers no strategy; decorate a factory with @strategy("name")')
@@ -122,12 +120,20 @@ def create(name: str, params: Mapping[str, Any] | None = None) -> Strategy:
                          f"known: {', '.join(_entries)}")
     if entry.factory is None:
         raise UsageError(f"the strategy {name!r} of {entry.origin} is broken: {entry.broken}")
-    chosen = _arguments(name, entry.factory, params or {})
-    try:
+    where = f"strategy {name!r} of {entry.origin}"
+    with plugin_code(where):
+        hints = typing.get_type_hints(entry.factory)
+    chosen = _arguments(name, entry.factory, hints, params or {})
+    if entry.code is None:
+        try:
+            return replace(entry.factory(**chosen), name=name, params=chosen)
+        except ValueError as error:
+            raise UsageError(f"strategy {name!r}: {error}") from None
+    with plugin_code(where):
         made = entry.factory(**chosen)
-    except ValueError as error:
-        raise UsageError(f"strategy {name!r}: {error}") from None
-    return replace(made, name=name, params=chosen, code=entry.code)
+    if not isinstance(made, Strategy):
+        raise UsageError(f"{where}: its factory gives a {type(made).__name__}, not a Strategy")
+    return guarded(replace(made, name=name, params=chosen, code=entry.code), where)
 
 
 def _load_all() -> None:
@@ -146,20 +152,23 @@ def _load_all() -> None:
                 _entries[entry.name] = replace(entry, code=_digest(file.read_bytes() for file in files))
         except UsageError:
             raise
-        except Exception as error:  # a broken plug-in must not break the tool: it is listed, and raises when chosen
+        # A broken plug-in must not break the tool: it is listed, and raises when it is chosen.
+        except (Exception, SystemExit) as error:
             origin = point.dist.name if point.dist is not None else point.value
             _entries.setdefault(point.name, Entry(point.name, None, origin, f"{type(error).__name__}: {error}"))
 
 
-def _arguments(name: str, factory: Factory, params: Mapping[str, Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(factory)
-    known = inspect.signature(factory).parameters
+def _arguments(name: str, factory: Factory, hints: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    known = {key: parameter for key, parameter in inspect.signature(factory).parameters.items()
+             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)}
     for key in params:
         if key not in known:
             options = f"; it takes {', '.join(known)}" if known else "; it takes none"
             raise UsageError(f"strategy {name!r} has no parameter {key!r}{did_you_mean(key, known)}{options}")
     values = {key: parameter.default for key, parameter in known.items()}
     values.update({key: _coerce(name, key, value, hints.get(key, str)) for key, value in params.items()})
+    if missing := [key for key, value in values.items() if value is inspect.Parameter.empty]:
+        raise UsageError(f"strategy {name!r} needs a value for {missing[0]}: --param {missing[0]}=VALUE")
     return values
 
 
@@ -178,6 +187,10 @@ def _coerce(name: str, key: str, value: Any, hint: Any) -> Any:
     try:
         if hint is bool:
             return {"true": True, "false": False}[str(value).lower()]
-        return hint(value)
-    except (ValueError, KeyError):
-        raise UsageError(f"strategy {name!r}: {key} takes a {hint.__name__}, not {value!r}") from None
+        found = hint(value)
+    except Exception:  # of a plug-in's own type, whatever it raises
+        kind = {int: "whole number", float: "number"}.get(hint) or getattr(hint, "__name__", str(hint))
+        raise UsageError(f"strategy {name!r}: {key} takes a {kind}, not {str(value)[:40]!r}") from None
+    if hint in (int, float) and not abs(found) <= LARGEST:  # NaN is not, either
+        raise UsageError(f"strategy {name!r}: {key} takes a number of size up to {LARGEST:g}, not {str(value)[:40]!r}")
+    return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cotdistill.data.records import Item
 from cotdistill.data.rows import json_lines
@@ -39,16 +41,32 @@ def from_sidecar(path: Path, by: str) -> WordScores:
     if header.get("by") != by:
         raise DataError.at(str(path), 1, f"holds scores by {header.get('by')!r}, not by {by!r}",
                            "give the sidecar that an attribution by that name made")
-    known = {str(line["rationale"]): [float(score) for score in line["scores"]] for _, line in lines}
+    known = {rationale: scores for number, line in lines for rationale, scores in [_scored(line, str(path), number)]}
 
     def scores(example_id: str, text: str, answer: str) -> list[float]:
         found = known.get(rationale_digest(example_id, text, answer))
         if found is None:
             raise DataError.at(str(path), None, f"has no scores of a rationale of {example_id!r}",
                                "make the attribution on the same rows")
+        if len(found) != len(text.split()):
+            raise DataError.at(str(path), None, f"has {len(found)} scores for the {len(text.split())} words of a "
+                               f"rationale of {example_id!r}", "make the attribution on the same rows")
         return found
 
     return scores
+
+
+def _scored(line: dict[str, Any], path: str, number: int) -> tuple[str, list[float]]:
+    """(a rationale's digest, a score a word) of one line of a sidecar."""
+    rationale, scores = line.get("rationale"), line.get("scores")
+    if not isinstance(rationale, str) or not isinstance(scores, list) or not all(map(_is_score, scores)):
+        raise DataError.at(path, number, 'is not {"rationale": DIGEST, "scores": [a finite number a word]}',
+                           "make the attribution again")
+    return rationale, [float(score) for score in scores]
+
+
+def _is_score(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def tfidf(items: Sequence[Item]) -> WordScores:

@@ -20,6 +20,7 @@ from cotdistill.errors import Unavailable, UsageError
 from cotdistill.seeds import rng
 from cotdistill.students.contrast import Contrast
 from cotdistill.students.decode import Choice, Prompt, Rule, greedy
+from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student, demo_model, load_student
 from cotdistill.students.fitness import decoder_for
 from cotdistill.students.sampling import Sampling
@@ -234,9 +235,7 @@ def load_teacher(config: ElicitConfig, weights: bool = True) -> tuple[Student, s
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     place = demo_model("teacher") if config.teacher == DEMO else Path(config.teacher)
     name = str(place) if config.teacher == DEMO else config.teacher
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(config.device)
     load = load_student if weights else _outline
     model = load(name, config.dtype, device, config.trust_remote_code)
     shown = DEMO if config.teacher == DEMO else place.name if place.is_dir() else config.teacher

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, TemplateError, UndefinedError
 from jinja2.sandbox import SandboxedEnvironment
 
 from cotdistill.data.records import Example
@@ -45,19 +45,27 @@ class PromptTemplate:
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "is not UTF-8"
             raise UsageError(f"--prompt {self.file}: {why}") from None
-        except TemplateError as error:
+        except Exception as error:  # nested too deeply, too large a constant: a template is somebody's code
             line = getattr(error, "lineno", None)
-            raise UsageError(f"--prompt {self.file}{f':{line}' if line else ''}: {error}") from None
+            raise UsageError(f"--prompt {self.file}{f':{line}' if line else ''}: {_said(error)}") from None
 
     def render(self, example: Example, hint: str | None = None, shots: Sequence[Shot] = ()) -> str:
-        """The prompt of one question. Raises `UsageError` for a variable that there is not."""
+        """The prompt of one question. Raises `UsageError` for a variable that does not exist, or whatever it raises."""
         try:
-            return self._template.render(
+            prompt = self._template.render(
                 text=example.text(), question=example.question, choices=example.choices, task=example.task,
                 hint=hint, shots=shots, subject=subject(example))
-        except TemplateError as error:
+            prompt.encode()  # half a surrogate pair reaches no teacher
+            return prompt
+        except UndefinedError as error:
             raise UsageError(f"--prompt {self.file}: {error}; there are text, question, choices, task, hint, "
                              "shots and subject") from None
+        except Exception as error:
+            raise UsageError(f"--prompt {self.file}: {_said(error)}, in the prompt of {example.id!r}") from None
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
 
 
 def subject(example: Example) -> str:

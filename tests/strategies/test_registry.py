@@ -65,7 +65,7 @@ def test_unknown_names_are_answered_with_the_closest() -> None:
         create("scott", {"alhpa": "0.5"})
     with pytest.raises(UsageError, match="none, input, both"):
         create("scott", {"tags": "all"})
-    with pytest.raises(UsageError, match="takes a float"):
+    with pytest.raises(UsageError, match="takes a number"):
         create("scott", {"alpha": "half"})
     with pytest.raises(UsageError, match="shares must be"):
         create("scott", {"alpha": "1.5"})

@@ -1,0 +1,25 @@
+"""Where a model runs: `--device` as torch understands it, held against what this machine has."""
+
+from __future__ import annotations
+
+from cotdistill.errors import Unavailable
+
+
+def device_of(name: str) -> str:
+    """The device of that name; `auto`: a CUDA device where there is one. Raises `Unavailable` (exit 6)."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.ones(1, device=name).cpu()  # `meta` holds no numbers, other backends are not in this build of torch
+    except Exception as error:  # torch raises RuntimeError, AssertionError, NotImplementedError, ImportError
+        raise Unavailable(f"--device {name}: not available here; there is {', '.join(_here())}") from error
+    return name
+
+
+def _here() -> list[str]:
+    import torch
+
+    gpus = [f"cuda:{at}" for at in range(torch.cuda.device_count())]
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]

@@ -1,0 +1,188 @@
+"""Bad input of every kind gets one clear error line and its exit code, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cotdistill.strategies import registry
+from tests.cli import Done, call
+from tests.models import items, student
+
+DEEP = "[" * 100_000
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student, elicited rows and question rows."""
+    folder = tmp_path_factory.mktemp("inputs")
+    student("gpt2", width=16, layers=1).save(folder / "model")
+    rows = items(4)
+    (folder / "rows.jsonl").write_text("".join(row.line() + "\n" for row in rows))
+    (folder / "asked.jsonl").write_text("".join(row.example().line() + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _here(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("model", "rows.jsonl", "asked.jsonl"):
+        (tmp_path / name).symlink_to(base / name)
+    monkeypatch.setattr(registry, "_entries", {entry.name: entry for entry in registry.entries()})
+
+
+def refused(done: Done, code: int, *said: str) -> None:
+    """One error line that says it, nothing on stdout, and the exit code."""
+    assert done.code == code, done.stderr
+    assert len(done.errors) == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == done.errors[0]
+    assert "(a bug of cotdistill" not in done.stderr
+    assert done.stdout == ""
+    for one in said:
+        assert one in done.errors[0]
+
+
+STRATEGY = """
+from cotdistill.strategies.forms import Form, Strategy, learn
+from cotdistill.strategies.registry import strategy
+
+def made(fill=None, name="odd", **more):
+    form = Form("f", "{question}", (learn(" {rationale}"), learn(" {answer}")))
+    return Strategy(name, "p", (form,), ("f",), **({} if fill is None else {"fill": fill}), **more)
+
+@strategy("odd")
+"""
+PLUGINS = {
+    "not a strategy": (STRATEGY + "def odd(): return {'x': 1}", "gives a dict, not a Strategy"),
+    "None": (STRATEGY + "def odd(): pass", "gives a NoneType, not a Strategy"),
+    "a class": (STRATEGY + "class Odd: pass", "TypeError"),
+    "raises": (STRATEGY + "def odd(): return {}['x']", "KeyError: 'x'"),
+    "exits": (STRATEGY + "def odd(): raise SystemExit(0)", "SystemExit: 0"),
+    "bad form": (STRATEGY + "def odd(): return Strategy('odd', 'p', 'abc', ('f',))", "AttributeError"),
+    "nan share": (STRATEGY + "def odd():\n    f = Form('f', '{question}', (learn(' {answer}'),), share=float('nan'))\n"
+                  "    return Strategy('odd', 'p', (f,), ('f',))", "sum to 1, not nan"),
+    "nan weight": (STRATEGY + "def odd():\n    f = Form('f', '{question}', (learn(' {answer}', float('nan')),))\n"
+                   "    return Strategy('odd', 'p', (f,), ('f',))", "is nan, not finite"),
+    "hints": (STRATEGY + "def odd(x: 'Nowhere' = 1): return made()", "name 'Nowhere' is not defined"),
+    "no default": (STRATEGY + "def odd(x: int): return made()", "needs a value for x"),
+    "fill raises": (STRATEGY + "def odd(): return made(lambda draft, context: 1 / 0)", "ZeroDivisionError"),
+    "fill exits": (STRATEGY + "def odd(): return made(lambda draft, context: exit(0))", "SystemExit"),
+    "fill None": (STRATEGY + "def odd(): return made(lambda draft, context: None)", "its fill gives None"),
+    "fill of numbers": (STRATEGY + "def odd(): return made(lambda d, c: {'rationale': 1, 'answer': 2})",
+                        "its fill gives"),
+    "fill of another slot": (STRATEGY + "def odd(): return made(lambda d, c: {'reason': 'x'})", "its fill gives"),
+    "fill lacks a slot": (STRATEGY + "def odd(): return made(lambda d, c: {'answer': 'x'})", "its fill gives"),
+    "reweight raises": (STRATEGY + "def odd(): return made(reweight=lambda coef, nll: coef['x'])", "TypeError"),
+    "import raises": ("import nowhere", "ModuleNotFoundError"),
+    "import exits": ("raise SystemExit(0)", "SystemExit: 0"),
+    "syntax": ("def (", "SyntaxError"),
+    "binary": ("\x00\x01", "null bytes"),
+    "empty": ("", "registers no strategy"),
+}
+
+
+@pytest.mark.parametrize("kind", PLUGINS)
+def test_a_plugin_that_fails_is_named(kind: str, tmp_path: Path) -> None:
+    text, said = PLUGINS[kind]
+    (tmp_path / "plug.py").write_text(text)
+    done = call("distill", "rows.jsonl", "--plugin", "plug.py", "--strategy", "odd", "--student", "model", "--steps",
+                "2", "--device", "cpu", "-o", "run")
+    refused(done, 2, "odd" if kind == "no default" else "plug.py", said)
+
+
+def test_a_plugin_that_prints_leaves_stdout_to_data(tmp_path: Path) -> None:
+    (tmp_path / "plug.py").write_text(f"print('hello')\n{STRATEGY}def odd():\n    print('there')\n    return made()\n")
+    done = call("strategies", "--json", "--plugin", "plug.py")
+    assert done.code == 0, done.stderr
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()][-1] == "odd"
+    assert "hello" in done.stderr
+
+
+PARAMS = [("cascod", "alpha=nan"), ("cascod", "alpha=inf"), ("cascod", "alpha=-inf"), ("cascod", "alpha=1e300"),
+          ("cascod", "alpha=" + "9" * 5000), ("post-cot-key", "k=" + "9" * 5000), ("post-cot-key", "k=1e3"),
+          ("post-cot-masked", "ratio=nan"), ("post-cot-masked", "ratio=2"), ("post-cot-masked", "ratio=-1"),
+          ("post-cot-random-k", "k=-3"), ("weighted-cot", "alpha=nan"), ("edit-krsl", "threshold=nan"),
+          ("scott", "tags=nan"), ("post-cot-key", "exclude_label=nan")]
+
+
+@pytest.mark.parametrize(("strategy", "param"), PARAMS)
+def test_a_parameter_that_is_no_number_is_named(strategy: str, param: str) -> None:
+    done = call("distill", "rows.jsonl", "--strategy", strategy, "--param", param, "--student", "model", "--steps", "2",
+                "-o", "run")
+    refused(done, 2, strategy, param.partition("=")[0])
+    assert len(done.errors[0]) < 300
+    assert not Path("run").exists()
+
+
+TEMPLATES = {
+    "range": ("{% for i in range(10**9) %}x{% endfor %}", "OverflowError"),
+    "include": ("{% include 'x' %}", "TypeError"),
+    "type": ("{{ question + 1 }}", "TypeError"),
+    "recursion": ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),
+    "format": ("{{ '%d' % question }}", "TypeError"),
+    "deep": ("{{ " + "(" * 20_000 + " }}", ""),
+    "unclosed": ("{% if %}", ""),
+    "division": ("{{ 1 / 0 }}", "ZeroDivisionError"),
+    "attribute": ("{{ question.__class__.__mro__ }}", "unsafe"),
+    "missing": ("{{ nothing }}", "'nothing' is undefined"),
+    "missing attribute": ("{{ question.nothing.x }}", "no attribute 'nothing'"),
+    "key": ("{{ {}['x'] + 1 }}", "no attribute 'x'"),
+    "half a pair": ("{{ '\\ud83d' }}", "UnicodeEncodeError"),
+    "filter": ("{{ question | nosuch }}", "nosuch"),
+    "index": ("{{ (choices | list)[99] ~ '' }}", "no element 99"),
+}
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_prompt_template_that_fails_is_named(kind: str, tmp_path: Path) -> None:
+    text, said = TEMPLATES[kind]
+    (tmp_path / "ask.j2").write_text(text)
+    done = call("elicit", "--data", "asked.jsonl", "--teacher", "model", "--prompt", "ask.j2", "--shots", "0",
+                "--device", "cpu", "--max-new-tokens", "2", "-o", "out.jsonl")
+    refused(done, 2, "ask.j2", said)
+    assert not Path("out.jsonl").exists()
+
+
+SCORES = {
+    "empty": "", "nothing of ours": "{}\n", "by another": '{"by": "x"}\n', "no scores": '{"rationale": "x"}\n',
+    "no rationale": '{"scores": [1]}\n', "null": '{"rationale": "x", "scores": null}\n',
+    "number": '{"rationale": "x", "scores": 1}\n', "words": '{"rationale": "x", "scores": ["a"]}\n',
+    "nan": '{"rationale": "x", "scores": [NaN]}\n', "inf": '{"rationale": "x", "scores": [1e999]}\n',
+    "truth": '{"rationale": "x", "scores": [true]}\n', "nested": '{"rationale": "x", "scores": [[1]]}\n',
+    "deep": DEEP + "\n", "list": "[]\n", "broken": "{\n", 
+    "long": '{"rationale": "x", "scores": [' + "9" * 5000 + "]}\n",
+    "of other rows": '{"rationale": "x", "scores": [1]}\n',
+}
+
+
+@pytest.mark.parametrize("kind", SCORES)
+def test_a_score_file_that_is_none_is_named(kind: str, tmp_path: Path) -> None:
+    header = "" if kind in ("empty", "nothing of ours", "by another") else '{"by": "gradient-input"}\n'
+    (tmp_path / "s.jsonl").write_text(header + SCORES[kind])
+    done = call("distill", "rows.jsonl", "--strategy", "post-cot-key", "--param", "by=gradient-input", "--scores",
+                "s.jsonl", "--student", "model", "--steps", "2", "--device", "cpu", "-o", "run")
+    refused(done, 3, "s.jsonl" if kind == "of other rows" else f"s.jsonl:{2 if header else 1}: ")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("name", ["nowhere.jsonl", ".", "x" * 5000])
+def test_a_score_file_that_cannot_be_read_is_named(name: str) -> None:
+    refused(call("distill", "rows.jsonl", "--strategy", "post-cot-key", "--param", "by=gradient-input", "--scores",
+                 name, "--student", "model", "-o", "run"), 3, name)
+
+
+@pytest.mark.parametrize("device", ["tpu9", "cuda:99", "cuda", "meta", "cpu0", "gpu", "", "cuda:-1", "xla",
+                                    "mps", "mars:0"])
+@pytest.mark.parametrize("command", ["elicit", "distill", "evaluate"])
+def test_a_device_that_is_not_there_is_named(device: str, command: str) -> None:
+    args = {"elicit": ["--data", "asked.jsonl", "--teacher", "model", "-o", "out"],
+            "distill": ["rows.jsonl", "--student", "model", "-o", "out"],
+            "evaluate": ["model", "--strategy", "cot", "--data", "asked.jsonl"]}[command]
+    import torch
+
+    if device.split(":")[0] in ("cuda", "mps") and (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        pytest.skip("it is there")
+    refused(call(command, *args, "--device", device), 6, f"--device {device}: not available here; there is cpu")
+    assert not Path("out").exists()

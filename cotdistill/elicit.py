@@ -255,7 +255,7 @@ def fitted(config: ElicitConfig, examples: Sequence[Example], teacher: Teacher, 
 def item_of(example: Example, rationales: Sequence[Rationale], keep: str) -> Item:
     """The elicited row, its rationales labelled."""
     return Item(id=example.id, task=example.task, split=example.split, question=example.question,
-                choices=example.choices, answer=example.answer,
+                choices=example.choices, answer=example.answer, extra=example.extra,
                 rationales=tuple(relabel(example, rationales, keep_all=keep == "all")))
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from cotdistill.config import DEMO, EvaluateConfig
 from cotdistill.data.files import json_digest, write_text
+from cotdistill.data.json_rows import json_lines
 from cotdistill.data.records import Example, Item, digest
-from cotdistill.data.rows import json_lines, read_items
+from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard
 from cotdistill.data.tasks import load_examples
 from cotdistill.errors import DataError, UsageError, did_you_mean

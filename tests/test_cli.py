@@ -97,7 +97,7 @@ QUESTION = {"id": "a", "question": "Where is it?", "choices": ["shed", "barn"], 
     ([json.dumps({**QUESTION, "answer": None})], "rows.jsonl:1: field 'answer'"),
     ([json.dumps({k: v for k, v in QUESTION.items() if k != "answer"})], "rows.jsonl:1: the field 'answer' is missing"),
     ([json.dumps({**QUESTION, "anwser": "barn"})], "rows.jsonl:1: unknown field 'anwser' (did you mean \"answer\"?)"),
-    ([json.dumps(QUESTION), json.dumps(QUESTION)], "rows.jsonl:2: id 'a' stands already in line 1"),
+    ([json.dumps(QUESTION), json.dumps(QUESTION)], "rows.jsonl:2: duplicate id 'a', first on line 1"),
     ([json.dumps({**QUESTION, "answer": "attic"})], "rows.jsonl:1: the gold answer 'attic' is not among the choices"),
     ([], "rows.jsonl: holds no rows"),
 ])

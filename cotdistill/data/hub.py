@@ -1,7 +1,7 @@
-"""Data sets of the Hugging Face hub, CSV and Parquet files, through the `datasets` library.
+"""Data sets of the Hugging Face hub, through the `datasets` library.
 
-`hf:NAME` knows the data sets of the table below; any other, and any file, is read with `--map`. NAME may be
-the path of a local copy: its last part then says which data set it is.
+`hf:NAME` knows the data sets of the table below; any other is read with `--map`. NAME may be the path of a local
+copy: its last part then says which data set it is.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.console import console
-from cotdistill.data.columns import OWN, Columns, example_of
+from cotdistill.data.columns import Columns, named
+from cotdistill.data.questions import STOP, BadRows, Draft, made_of, mapped, own
 from cotdistill.data.records import Example
-from cotdistill.errors import DataError, Unavailable, UsageError, did_you_mean
+from cotdistill.errors import Unavailable, UsageError, did_you_mean
 
 Row = Mapping[str, Any]
 PREFIX = "hf:"
-BUILDERS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _LETTERED = re.compile(r"\(([A-Z])\)\s*")
 _CALCULATOR = re.compile(r"<<.*?>>")
 
@@ -70,30 +70,39 @@ class Adapter:
     prepare: Callable[[Row], Row] | None = None
 
 
-LISTED = Columns("question", "answerKey", "choices.text", "choices.label", "id")
+def columns_of(question: str, answer: str, choices: str = "", labels: str = "", id: str = "",
+               rationale: str = "") -> Columns:
+    """Columns by their plain names; "Body+Question" joins two."""
+    parts: dict[str, str] = {"question": question, "answer": answer, "choices": choices, "labels": labels, "id": id,
+             "rationale": rationale}
+    given: dict[str, Any] = {part: named(*names.split("+")) for part, names in parts.items() if names}
+    return Columns(**given)
+
+
+LISTED = columns_of("question", "answerKey", "choices.text", "choices.label", "id")
 ADAPTERS: dict[str, Adapter] = {
     "commonsense_qa": Adapter("tau/commonsense_qa", LISTED),
-    "openbookqa": Adapter("allenai/openbookqa", Columns("question_stem", "answerKey", "choices.text",
-                                                        "choices.label", "id"), "main"),
+    "openbookqa": Adapter("allenai/openbookqa", columns_of("question_stem", "answerKey", "choices.text",
+                                                           "choices.label", "id"), "main"),
     "ai2_arc": Adapter("allenai/ai2_arc", LISTED, "ARC-Challenge"),
-    "qasc": Adapter("allenai/qasc", Columns("question", "answerKey", "choices.text", "choices.label", "id",
-                                            "combinedfact")),
-    "strategy_qa": Adapter("ChilleD/StrategyQA", Columns("question", "answer", id="qid", rationale="facts")),
-    "creak": Adapter("amydeng2000/CREAK", Columns("sentence", "label", id="ex_id", rationale="explanation")),
-    "gsm8k": Adapter("openai/gsm8k", Columns("question", "answer", rationale="solution"), "main", _gsm8k),
-    "svamp": Adapter("ChilleD/SVAMP", Columns("Body+Question", "Answer", id="ID", rationale="Equation")),
-    "aqua_rat": Adapter("deepmind/aqua_rat", Columns("question", "correct", "options", rationale="rationale"),
+    "qasc": Adapter("allenai/qasc", columns_of("question", "answerKey", "choices.text", "choices.label", "id",
+                                               "combinedfact")),
+    "strategy_qa": Adapter("ChilleD/StrategyQA", columns_of("question", "answer", id="qid", rationale="facts")),
+    "creak": Adapter("amydeng2000/CREAK", columns_of("sentence", "label", id="ex_id", rationale="explanation")),
+    "gsm8k": Adapter("openai/gsm8k", columns_of("question", "answer", rationale="solution"), "main", _gsm8k),
+    "svamp": Adapter("ChilleD/SVAMP", columns_of("Body+Question", "Answer", id="ID", rationale="Equation")),
+    "aqua_rat": Adapter("deepmind/aqua_rat", columns_of("question", "correct", "options", rationale="rationale"),
                         "raw", _aqua),
-    "quarel": Adapter("community-datasets/quarel", Columns("question", "answer_index", "choices", id="id"),
+    "quarel": Adapter("community-datasets/quarel", columns_of("question", "answer_index", "choices", id="id"),
                       prepare=_quarel),
-    "bbh": Adapter("lukaemon/bbh", Columns("question", "answer", "choices"), None, _bbh),
+    "bbh": Adapter("lukaemon/bbh", columns_of("question", "answer", "choices"), None, _bbh),
 }
 ALIASES = {"commonsenseqa": "commonsense_qa", "strategyqa": "strategy_qa", "arc": "ai2_arc",
            "aqua": "aqua_rat",
            "big_bench_hard": "bbh", "bigbench_hard": "bbh"}
 
 
-def load_hub(name: str, split: str | None, columns: Columns | None) -> list[Example]:
+def load_hub(name: str, split: str | None, columns: Columns | None, bad: BadRows = STOP) -> list[Example]:
     """The rows of `hf:NAME` or `hf:NAME:CONFIG`, in the data set's own order.
 
     Raises `UsageError` for a data set that is not in the table and has no --map, `Unavailable` where it
@@ -112,44 +121,27 @@ def load_hub(name: str, split: str | None, columns: Columns | None) -> list[Exam
     split = split or ("test" if task == "bbh" else "train")
     rows = _load(repo, name, split, config or None)
     prepare = adapter.prepare if adapter is not None and columns is None else None
-    chosen = columns or (adapter.columns if adapter else OWN)
+    chosen = columns or (adapter.columns if adapter is not None else None)
     task = config if task == "bbh" and config else task
-    return [example_of(prepare(row) if prepare else row, chosen, task, split, name, number)
-            for number, row in enumerate(rows)]
+    convert = mapped(chosen, task, split) if chosen is not None else own(task, name)
+
+    def prepared(row: Row, number: int) -> Draft:
+        try:
+            return convert(prepare(row) if prepare else row, number)
+        except KeyError as error:
+            raise ValueError(f"there is no column {error}") from None
+
+    return made_of(enumerate(rows), prepared, name, 0 if columns is None else columns.first, bad)
 
 
-def load_table(file: Path, split: str | None, columns: Columns | None) -> list[Example]:
-    """The rows of a CSV or Parquet file; without --map its columns have our own names."""
-    options: dict[str, Any] = {"sep": "\t"} if file.suffix == ".tsv" else {}
-    if not file.is_file():
-        raise DataError.at(str(file), None, "no such file", "check the path")
-    rows = list(_load(BUILDERS[file.suffix], str(file), "train", None, data_files=str(file), **options))
-    chosen = columns or OWN
-    if columns is None and rows:
-        optional = [name for name in ("id", "choices", "rationale") if name not in rows[0]]
-        chosen = Columns(OWN.question, OWN.answer, **{name: None if name in optional else name
-                                                      for name in ("id", "choices", "rationale")})
-    # The first line of a CSV file names its columns.
-    first = 0 if file.suffix == ".parquet" else 2
-    return [example_of(row, chosen, file.name.split(".")[0], split, str(file), number)
-            for number, row in enumerate(rows, start=first)]
-
-
-def is_table(name: str) -> bool:
-    """Whether a file is read through `datasets` (JSON lines are not: our reader's errors name the line)."""
-    return Path(name).suffix in BUILDERS
-
-
-def _load(repo: str, name: str, split: str, config: str | None, **options: Any) -> Iterator[Row]:
+def _load(repo: str, name: str, split: str, config: str | None) -> Iterator[Row]:
     import datasets
 
     if not console.is_terminal:
         datasets.disable_progress_bars()
     try:
-        loaded = datasets.load_dataset(repo, config, split=split, **options)
+        loaded = datasets.load_dataset(repo, config, split=split)
     except Exception as error:  # datasets raises whatever its readers and the network raise
         said = " ".join(str(error).split())[:300] or type(error).__name__
-        if "data_files" in options:
-            raise DataError.at(name, None, f"cannot be read: {said}", "correct the file") from None
         raise Unavailable(f"cannot load {name} (split {split}): {said}") from None
     yield from loaded

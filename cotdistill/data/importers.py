@@ -14,7 +14,6 @@ never. What a reader does not understand it refuses, with file and line.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cotdistill.data.records import Example
-from cotdistill.data.rows import json_lines
+from cotdistill.data.rows import foreign_rows
 from cotdistill.errors import DataError
 
 By = Literal["id", "question", "place"]
@@ -203,43 +202,8 @@ FORMATS: tuple[Format, ...] = (
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Any]]:
-    """(line, value) of JSON lines, or of the elements of one JSON array."""
-    if not file.is_file():
-        yield from json_lines(file)  # says so
-    with file.open("rb") as stream:
-        if stream.read(64).lstrip()[:1] != b"[":
-            yield from json_lines(file)
-            return
-    yield from _array(file)
-
-
-def _array(file: Path) -> Iterator[tuple[int, Any]]:
-    """The elements of a JSON array with the line each begins in."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise DataError.at(str(file), None, "is not UTF-8", "convert it, e.g. with iconv -t UTF-8") from None
-    decoder, at, line, counted = json.JSONDecoder(), text.index("[") + 1, 1, 0
-    while True:
-        at = _skip(text, at, " \t\r\n")
-        if text[at : at + 1] == "]":
-            return
-        line, counted = line + text.count("\n", counted, at), at
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            raise DataError.at(str(file), error.lineno,
-                               f"malformed JSON: {error.msg} at column {error.colno}",
-                               "give a JSON array, or one object a line") from None
-        yield line, value
-        at = _skip(text, at, " \t\r\n")
-        if text[at : at + 1] not in (",", "]"):
-            raise DataError.at(str(file), line, "the array does not go on after this element",
-                               "give whole JSON")
-        at += text[at] == ","
-
-
-def _skip(text: str, at: int, blanks: str) -> int:
-    while at < len(text) and text[at] in blanks:
-        at += 1
-    return at
+    """(line, value) of JSON lines, a JSON array or a table."""
+    for line, row in foreign_rows(file):
+        if isinstance(row, DataError):
+            raise row
+        yield line, row

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cotdistill.evaluation.answers import AnswerKind, answer_kind, letter
 
+MOST_CHOICES = 26  # each has a letter
 Kind = Literal["factual", "counterfactual"]
 Label = Literal["keep", "wrong", "unparsed", "leaked", "repeated", "truncated"]
 
@@ -29,7 +30,10 @@ class Record(BaseModel):
 
 
 class Example(Record):
-    """A question row. `answer` is text; where there are choices it is one of them."""
+    """A question row. `answer` is text; where there are choices it is one of them.
+
+    `extra` holds what else the row said, under its own names; nothing here reads it, and no digest covers it.
+    """
 
     id: str = Field(min_length=1)
     question: str = Field(min_length=1)
@@ -41,17 +45,14 @@ class Example(Record):
     rationale: str | None = None
     source: str | None = None
     license: str | None = None
+    extra: dict[str, Any] | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
-    def _answer_is_a_choice(self) -> Example:
-        if self.choices is None:
-            return self
-        if len(self.choices) < 2:
-            raise ValueError("a row with choices needs at least two of them; use null for a free answer")
-        if self.answer not in self.choices:
-            raise ValueError(f"the gold answer {self.answer!r} is not among the choices {list(self.choices)}")
+    def _answer_is_a_choice(self) -> Self:
+        _check_choices(self.choices, self.answer)
         at = self.answer_index
-        if at is not None and (not 0 <= at < len(self.choices) or self.choices[at] != self.answer):
+        if self.choices is not None and at is not None and (
+                not 0 <= at < len(self.choices) or self.choices[at] != self.answer):
             raise ValueError(f"answer_index {at} does not point at the answer {self.answer!r}")
         return self
 
@@ -96,11 +97,17 @@ class Item(Record):
     choices: tuple[str, ...] | None
     answer: str = Field(min_length=1)
     rationales: tuple[Rationale, ...]
+    extra: dict[str, Any] | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @model_validator(mode="after")
+    def _answer_is_a_choice(self) -> Self:
+        _check_choices(self.choices, self.answer)
+        return self
 
     def example(self) -> Example:
         """The question this item is about."""
         return Example(id=self.id, question=self.question, choices=self.choices, answer=self.answer,
-                       task=self.task, split=self.split)
+                       task=self.task, split=self.split, extra=self.extra)
 
     def kept(self, kind: Kind) -> list[Rationale]:
         """The rationales of one kind that `distill` may learn from, in file order."""
@@ -108,9 +115,22 @@ class Item(Record):
 
 
 def digest(records: Iterable[Record]) -> str:
-    """sha256 over the canonical JSON of records in their order."""
+    """sha256 over the canonical JSON of records in their order, without what rows hold beside their own fields."""
     total = hashlib.sha256()
     for record in records:
-        total.update(json.dumps(record.model_dump(mode="json"), ensure_ascii=False, sort_keys=True).encode())
+        fields = record.model_dump(mode="json", exclude={"extra"})
+        total.update(json.dumps(fields, ensure_ascii=False, sort_keys=True).encode())
         total.update(b"\n")
     return total.hexdigest()
+
+
+def _check_choices(choices: Sequence[str] | None, answer: str) -> None:
+    """Raises `ValueError` where an answer is not among the choices, or these cannot be lettered."""
+    if choices is None:
+        return
+    if len(choices) < 2:
+        raise ValueError("a row with choices needs at least two of them; use null for a free answer")
+    if len(choices) > MOST_CHOICES:
+        raise ValueError(f"{len(choices)} choices, more than the {MOST_CHOICES} that have a letter")
+    if answer not in choices:
+        raise ValueError(f"the gold answer {answer!r} is not among the choices {list(choices)}")

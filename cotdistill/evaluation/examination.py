@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.config import EvaluateConfig
 from cotdistill.console import warn_once
+from cotdistill.data.json_rows import json_lines
 from cotdistill.data.records import Example, digest
-from cotdistill.data.rows import json_lines, read_items
+from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard
 from cotdistill.errors import DataError
 from cotdistill.evaluation.faithfulness import ANSWER_FIRST, Explained, ProbeAnswer, consistency, faithfulness

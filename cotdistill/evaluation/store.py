@@ -39,7 +39,7 @@ class Store(Generic[R]):
             return []
         text = self.path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
-        lines = whole.splitlines()
+        lines = whole.split("\n")[:-1]  # not splitlines: U+2028 in a text ends no line
         if self._header(lines).get("settings") != self.settings:
             return []
         if whole != text:

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cotdistill.config import EvaluateConfig
 from cotdistill.data.files import json_digest
+from cotdistill.data.json_rows import json_lines
 from cotdistill.data.records import Example
-from cotdistill.data.rows import json_lines
 from cotdistill.data.runcard import RunCard, package_versions, read_card
 from cotdistill.errors import DataError, UsageError
 from cotdistill.evaluation.answers import extract

@@ -85,4 +85,4 @@ def write_lines(path: Path, records: Iterable[Record]) -> None:
 
 def read_lines(path: Path) -> list[Record]:
     """JSON lines as they were written."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -27,7 +27,7 @@ def set_figures(path: Path, ids: Sequence[str] | None = None) -> dict[str, Any]:
 def read_predictions(path: Path, ids: Sequence[str] | None = None) -> list[Prediction]:
     """The predictions of one run on one set."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()[1:]  # the first says under which settings
+        lines = path.read_text(encoding="utf-8").split("\n")[1:-1]  # the first says under which settings
         found = {p.id: p for p in map(Prediction.model_validate_json, lines)}
         return list(found.values()) if ids is None else [found[name] for name in ids]
     except OSError as error:
@@ -43,7 +43,7 @@ def read_probes(path: Path) -> dict[str, dict[str, ProbeAnswer | None]]:
     """{question: {probe: its answer}} of one probes file; a later line adds probes of a later call."""
     found: dict[str, dict[str, ProbeAnswer | None]] = {}
     try:
-        for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        for line in path.read_text(encoding="utf-8").split("\n")[1:-1]:
             probed = Probed.model_validate_json(line)
             found.setdefault(probed.id, {}).update(probed.probes)
     except (OSError, ValidationError, UnicodeDecodeError) as error:

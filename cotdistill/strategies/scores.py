@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cotdistill.data.json_rows import json_lines
 from cotdistill.data.records import Item
-from cotdistill.data.rows import json_lines
 from cotdistill.errors import DataError, UsageError
 from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.rewrites import bare

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cotdistill.console import warn_once
+from cotdistill.data.questions import read_examples
 from cotdistill.data.records import Example
-from cotdistill.data.rows import read_examples
 from cotdistill.demo.world import FAMILIES
 from cotdistill.evaluation.answers import extract
 from cotdistill.seeds import rng

@@ -93,7 +93,7 @@ def test_a_split_and_a_limit(tmp_path: Path) -> None:
 
 def test_a_hidden_answer_is_refused_with_its_row(tmp_path: Path) -> None:
     place = copy_of("commonsense_qa", tmp_path, rows=[{**COPIES["commonsense_qa"][0], "answerKey": ""}])
-    with pytest.raises(DataError, match=r":0: .*gold answer|:0: String should have at least 1"):
+    with pytest.raises(DataError, match=":0: field 'answer' is empty"):
         load_examples(f"hf:{place}")
 
 
@@ -149,7 +149,7 @@ def test_a_wrong_map_is_a_usage_error(columns: str, said: str, tmp_path: Path) -
     ({"stem": "q", "key": "a"}, "no column 'options'"),
     ({"stem": "q", "options": ["a", "b"], "key": 2}, "index 2 points at none of 2"),
     ({"stem": "q", "options": ["a", "b"], "key": "z"}, "gold answer 'z' is not among"),
-    ({"stem": "q", "options": "[a", "key": "a"}, "no JSON list"),
+    ({"stem": "q", "options": "[a", "key": "a"}, "not a JSON list"),
 ])
 def test_a_row_that_does_not_fit_names_its_line(row: dict[str, Any], said: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cotdistill.config import ElicitConfig
+from cotdistill.data.questions import read_examples
 from cotdistill.data.records import Example
-from cotdistill.data.rows import read_examples
 from cotdistill.data.tasks import load_examples
 from cotdistill.demo.corpora import HINTED, UNHINTED, lettered
 from cotdistill.elicit import elicit

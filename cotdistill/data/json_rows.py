@@ -1,0 +1,114 @@
+"""JSON lines, or one JSON array, as (line, value); every complaint names file, line, what is wrong and the remedy."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cotdistill.data.cells import WrittenFloat
+from cotdistill.data.inputs import check_utf8, opened, shown, text_of
+from cotdistill.errors import DataError
+
+BLANKS = " \t\r\n"
+ONE_OBJECT = "write one JSON object a line"
+DECODER = json.JSONDecoder(parse_float=WrittenFloat)
+Attempt = tuple[int, Any]  # (line, value), or the `DataError` of a line that is none
+
+
+def json_lines(source: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) for every non-blank line; malformed lines raise `DataError`."""
+    for number, value in json_values(source):
+        yield number, mapping(value, shown(source), number)
+
+
+def json_values(source: str | Path) -> Iterator[tuple[int, Any]]:
+    """(line number, value) of JSON lines or of the elements of one JSON array."""
+    with opened(source) as stream:
+        for number, value in attempts(stream, shown(source)):
+            if isinstance(value, DataError):
+                raise value
+            yield number, value
+
+
+def mapping(value: Any, name: str, number: int) -> dict[str, Any]:
+    """The value, which must be a JSON object."""
+    if not isinstance(value, dict):
+        raise DataError.at(name, number, f"a JSON {type(value).__name__}, not an object", ONE_OBJECT)
+    return value
+
+
+def attempts(stream: io.BufferedReader, name: str) -> Iterator[Attempt]:
+    """(line, value) or (line, the `DataError` of that line); what ends a whole array is raised."""
+    text = text_of(stream, name)
+    try:
+        if text_begins(stream) == "[":
+            yield from _array(text.read(), name)
+            return
+        for number, line in enumerate(text, start=1):
+            if line.strip():
+                try:
+                    check_utf8(line, name, number)
+                    yield number, _value(line, name, number)
+                except DataError as error:
+                    yield number, error
+    finally:
+        text.detach()
+
+
+def text_begins(stream: io.BufferedReader) -> str:
+    """The first character of a stream that is not blank."""
+    return stream.peek().removeprefix(b"\xef\xbb\xbf").lstrip()[:1].decode("latin-1")
+
+
+def _value(line: str, name: str, number: int) -> Any:
+    try:
+        value = DECODER.decode(line)
+        if "\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except (ValueError, RecursionError) as error:
+        raise DataError.at(name, number, _why(error), ONE_OBJECT) from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"malformed JSON: {error.msg} at column {error.colno}"
+    if isinstance(error, UnicodeEncodeError):
+        return "half of a surrogate pair (an emoji cut in two)"
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number of thousands of digits"
+
+
+def _array(text: str, name: str) -> Iterator[Attempt]:
+    """The elements of a JSON array with the line each begins in."""
+    for number, line in enumerate(io.StringIO(text), start=1):
+        check_utf8(line, name, number)
+    at, line_number, counted = text.index("[") + 1, 1, 0
+    while True:
+        at = _skip(text, at)
+        if text[at : at + 1] == "]":
+            if text[at + 1 :].strip():
+                raise DataError.at(name, line_number, "something follows the array",
+                                   "give one JSON array, or one object a line")
+            return
+        line_number, counted = line_number + text.count("\n", counted, at), at
+        try:
+            value, end = DECODER.raw_decode(text, at)
+            if "\\u" in text[at:end]:
+                json.dumps(value, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            line_number = getattr(error, "lineno", line_number)
+            raise DataError.at(name, line_number, _why(error), "give a JSON array, or one object a line") from None
+        yield line_number, value
+        at = _skip(text, end)
+        if text[at : at + 1] not in (",", "]") or at >= len(text):
+            raise DataError.at(name, line_number, "the array does not go on after this element", "give whole JSON")
+        at += text[at] == ","
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in BLANKS:
+        at += 1
+    return at

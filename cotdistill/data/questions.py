@@ -223,7 +223,7 @@ def _text(fields: Mapping[str, Any], key: str) -> str | None:
     try:
         return text_of_cell(fields.get(key))
     except ValueError as error:
-        raise ValueError(f"field {key!r}: {error}") from None
+        raise ValueError(f"field {key!r} {error}") from None
 
 
 def _needed(fields: Mapping[str, Any], key: str) -> str:

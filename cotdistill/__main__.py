@@ -11,6 +11,9 @@ def main() -> None:
     # stderr is ours: no bars or notices from libraries.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from cotdistill.streams import prepare_streams
+
+    prepare_streams()
     from cotdistill.cli import run
 
     run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from cotdistill.redaction import redacted
 
 C = TypeVar("C", bound=Config)
 CommandLineError: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever Typer keeps click
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # what only a write can meet
 _debug = False
 
 
@@ -51,9 +53,12 @@ def run(app: Callable[..., Any]) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            _fail(f"cannot write: {error.strerror}", Exit.OUTPUT, error)
-        _fail(f"{type(error).__name__}: {error}", Exit.BUG, error)
+        if error.errno in FULL:
+            _fail(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}", Exit.OUTPUT, error)
+        if error.filename is not None:  # every output is written inside `files.writing`: this is an input
+            _fail(f"{error.filename}: cannot be read ({error.strerror}); check the path and its permissions",
+                  Exit.BAD_DATA, error)
+        _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)
     except Exception as error:  # the boundary: whatever is left is a bug of ours
         _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)
     sys.exit(code)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -15,8 +15,10 @@ from rich.segment import Segment
 from rich.text import Text
 from rich.theme import Theme
 
+from cotdistill.errors import OutputError
 from cotdistill.escaping import json_text, one_line, visible
 from cotdistill.redaction import redacted
+from cotdistill.streams import drop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,11 +54,34 @@ def is_main_process() -> bool:
 
 
 def emit(record: Mapping[str, Any]) -> None:
-    """Write one JSON line to stdout and flush it, so that the next command in the pipe can start."""
-    if is_main_process():
-        write = json_text if sys.stdout.isatty() else partial(json.dumps, ensure_ascii=False)
-        sys.stdout.write(write(record) + "\n")
+    """Write one JSON line to stdout and flush it, so that the next command in the pipe can start.
+
+    Raises `OutputError` where stdout is full; a closed pipe stays a `BrokenPipeError`.
+    """
+    if not is_main_process():
+        return
+    try:
+        sys.stdout.write(_json_line(record))
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop(sys.stdout)
+        raise OutputError(f"cannot write stdout: {error.strerror or error}") from error
+
+
+def _json_line(record: Mapping[str, Any]) -> str:
+    """Plain text where stdout is UTF-8; JSON escapes for a terminal, and for what the encoding cannot hold."""
+    if sys.stdout.isatty():
+        return json_text(record) + "\n"
+    line = json.dumps(record, ensure_ascii=False)
+    try:
+        if codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8":
+            line.encode()
+            return line + "\n"
+    except UnicodeEncodeError:
+        pass
+    return json.dumps(record) + "\n"
 
 
 def say(text: str, style: str = "note") -> None:

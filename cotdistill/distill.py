@@ -10,7 +10,7 @@ import yaml
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import is_main_process, say, warn
-from cotdistill.data.files import json_digest, write_text
+from cotdistill.data.files import json_digest, new_folder, write_text
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, read_card
@@ -78,7 +78,8 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
         lora.merge(student)
     card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained, dev)
     if is_main_process():
-        student.save(run / "student")
+        with new_folder(run / "student") as aside:
+            student.save(aside)
         write_text(run / "README.md", model_card(card))
         card.write(run)
     return _summary(run, card)

@@ -111,7 +111,7 @@ def changed_run(out: Path, record: dict[str, Any], rows: Rows, data_seed: int, c
 
 def changed_report(out: Path, records: list[dict[str, Any]], counts: dict[str, int]) -> Iterator[str]:
     """Pages that these cells do not give."""
-    made = (out / "report.md").read_text(encoding="utf-8").splitlines()[-1]
+    made = (out / "report.md").read_text(encoding="utf-8").rstrip("\n").split("\n")[-1]
     with tempfile.TemporaryDirectory() as again:
         write_report(out, Path(again), read_description(out), records, made)
         for name in (*PRINTED, *sorted(str(path.relative_to(again)) for path in Path(again).glob("figures/*.svg"))):

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
+import shutil
+import stat
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from cotdistill.errors import OutputError
 
+LINKS = 40  # symbolic links followed before a path counts as a loop, as in Linux
+
 
 def write_text(path: Path, text: str) -> None:
-    """Write aside, flush to the disk, rename: a reader sees the old file or the new one, never half of one."""
+    """`write_bytes` in UTF-8; half a surrogate pair, which UTF-8 cannot hold, becomes its JSON escape."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write aside, flush to the disk, rename: a reader sees the old file or the new one, never half of one.
+
+    A symbolic link is followed. A pipe, a device and /dev/stdout are written through: they must stay what they
+    are. Raises `OutputError` (exit 8) where that is not possible, and leaves no temporary file.
+    """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
+        target = regular_file(path)
+        if target is None:
+            _write_through(path, content)
+        else:
+            _replace(target, content)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -30,13 +44,74 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def regular_file(path: Path) -> Path | None:
+    """The file that an output path stands for, links followed; None: a pipe, a device or an open descriptor.
+
+    Raises `IsADirectoryError` for a directory, `PermissionError` for a file that may not be written.
+    """
+    if _descriptor(path) is not None:
+        return None
+    target = Path(os.path.realpath(path))
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return target
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", str(path))
+    if not os.access(path, os.W_OK):  # a rename would replace even a write-protected file
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return target if stat.S_ISREG(mode) else None
+
+
+def check_file(path: Path) -> None:
+    """Complain now about an output file that could not be written when the work is done."""
+    with writing(path):
+        target = regular_file(path)
+        if target is not None:
+            _check_writable(target.parent)
+
+
+def check_folder(path: Path) -> None:
+    """Complain now about an output directory that cannot be one."""
+    with writing(path):
+        _check_writable(Path(os.path.realpath(path)))
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which appears under its name, in place of the old one, only when the block ends well."""
+    with writing(path):
+        final = Path(os.path.realpath(path))
+        aside = final.with_name(f".{final.name}.tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            yield aside
+            for file in aside.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as written:
+                        os.fsync(written.fileno())  # a rename must not survive a power cut that its content does not
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(aside, final)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what the system says of a failed write into one line and exit code 8."""
+    """Turns what the system says of a failed write into one line and exit code 8; a closed pipe stays one."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    except Exception as error:  # safetensors and tokenizers (Rust) put what the system says into a text
+        said = re.search(r"([^:]+) \(os error \d+\)", str(error))
+        if said is None:
+            raise
+        raise OutputError(f"cannot write {path}: {said[1].strip()}") from error
 
 
 def file_digest(path: Path) -> str:
@@ -47,4 +122,56 @@ def file_digest(path: Path) -> str:
 
 def json_digest(value: Any) -> str:
     """sha256 of the canonical JSON of a value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _replace(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.tmp")
+    try:
+        with aside.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        if target.exists():
+            shutil.copymode(target, aside)
+        os.replace(aside, target)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    number = _descriptor(path)
+    if number in (1, 2):
+        (sys.stdout if number == 1 else sys.stderr).flush()
+    with open(path if number is None else number, "wb", closefd=number is None) as out:
+        out.write(content)
+
+
+def _descriptor(path: Path) -> int | None:
+    """N where a path stands for this process's open file N, as /dev/stdout and /dev/fd/N do.
+
+    Its own offset counts (`>> log`), and under /proc it looks like a link to the file behind it.
+    """
+    here = {f"/proc/{os.getpid()}/fd", "/dev/fd"}
+    current = os.path.abspath(path)
+    for _ in range(LINKS):
+        folder, name = os.path.split(current)
+        if name.isdigit() and os.path.realpath(folder) in here:
+            return int(name)
+        if not os.path.islink(current):
+            return None
+        current = os.path.normpath(os.path.join(folder, os.readlink(current)))
+    return None
+
+
+def _check_writable(folder: Path) -> None:
+    """The nearest folder that exists must be one, and must be ours to write in."""
+    near = next(one for one in (folder, *folder.parents) if one.exists() or one.is_symlink())
+    if not near.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{near} is not a directory")
+    if not os.access(near, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(near))

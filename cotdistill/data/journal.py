@@ -1,27 +1,25 @@
 """The journal of `elicit`: every finished call at once on the disk, so that nothing paid for is lost.
 
 Lines of FILE.partial: {"key", "id", "rationale", "tokens"} or {"key", "id", "failed"}. A line is flushed and
-synced before the next call counts as done; a half-written last line, all that a kill can leave, is cut off.
+synced before the next call counts as done; what a kill or a bad disk leaves of it is read by `data.logs`.
 The key names row, kind, prompt, teacher and decoding, so that re-running the same command finds what is done,
 and another command finds nothing.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
-
-from pydantic import ValidationError
+from typing import Any, BinaryIO
 
 from cotdistill.data.files import writing
+from cotdistill.data.logs import DAMAGE, cut_torn_line, end_last_line, parse_object, read_lines
 from cotdistill.data.records import Item, Rationale
-from cotdistill.data.rows import read_items
-from cotdistill.errors import DataError
 
 SERVED = "served"  # in `decoding`: what the server made of what was asked; not part of a call's identity
 
@@ -40,30 +38,34 @@ def call_key(row: str, kind: str, prompt: str | None, teacher: str, decoding: Ma
     """Digest of what defines a rationale (which of several samples it is stands in `decoding`)."""
     asked = {name: value for name, value in decoding.items() if name != SERVED}
     parts = json.dumps([row, kind, prompt, teacher, asked], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+    return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
 class Journal:
     """What is done of the rows that will stand in `out`; without `out` it is kept in memory only.
 
-    Processes of one job append to files of their own; the first one reads them all.
+    Processes of one job append to files of their own; the first one reads them all. `repair`: damaged lines are
+    set aside and their calls made again. `fresh`: what `out` holds now is not taken over.
     """
 
-    def __init__(self, out: Path | None, rank: int = 0) -> None:
+    def __init__(self, out: Path | None, rank: int = 0, repair: bool = False, fresh: bool = False) -> None:
         self.out, self.rank = out, rank
         self.entries: dict[str, Entry] = {}
-        self._stream: TextIO | None = None
+        self._stream: BinaryIO | None = None
         if out is not None and rank == 0:
-            self._read_rows(out)
+            # A finished file is a journal, too: its rationales name what they answer.
+            for item in [] if fresh else finished_rows(out, repair):
+                for rationale in item.rationales:
+                    self.entries[rationale_key(item, rationale)] = Entry(item.id, rationale)
             for file in self.files():
-                self._read_journal(file)
+                self.entries.update(read_lines(file, _entry, repair))
 
     def files(self) -> list[Path]:
         """The journal files there are."""
         if self.out is None:
             return []
         main = self.out.with_name(self.out.name + ".partial")
-        others = sorted(main.parent.glob(f"{main.name}-*")) if main.parent.is_dir() else []
+        others = sorted(main.parent.glob(f"{glob.escape(main.name)}-*")) if main.parent.is_dir() else []
         return [file for file in (main, *others) if file.is_file()]
 
     def add(self, key: str, entry: Entry) -> None:
@@ -94,66 +96,64 @@ class Journal:
         for file in self.files():
             file.unlink()
 
-    def _open(self, out: Path) -> TextIO:
+    def _open(self, out: Path) -> BinaryIO:
         suffix = f"-{self.rank}" if self.rank else ""
         file = out.with_name(f"{out.name}.partial{suffix}")
         file.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(file)
-        return file.open("a", encoding="utf-8")
-
-    def _read_rows(self, out: Path) -> None:
-        """A finished file is a journal, too: its rationales name what they answer."""
-        if not out.is_file() or out.stat().st_size == 0:
-            return
-        for item in read_items(out):
-            for rationale in item.rationales:
-                self.entries[_key_of(item, rationale)] = Entry(item.id, rationale)
-
-    def _read_journal(self, file: Path) -> None:
-        for number, fields in _whole_lines(file):
-            try:
-                rationale = fields.get("rationale")
-                entry = Entry(fields["id"],
-                              rationale and Rationale.model_validate_json(json.dumps(rationale)),
-                              fields.get("failed"), tuple(fields.get("tokens", (0, 0))))
-                self.entries[fields["key"]] = entry
-            except (KeyError, ValidationError) as error:
-                raise DataError.at(str(file), number, f"is no journal entry ({str(error).splitlines()[0]})",
-                                   "remove that line; its call is made again") from None
+        cut_torn_line(file)
+        return file.open("ab", buffering=0)
 
 
-def _key_of(item: Item, rationale: Rationale) -> str:
+def finished_rows(out: Path, repair: bool = False) -> list[Item]:
+    """The rows of a finished file, none where there is no such file; `DataError` names a line that is damaged."""
+    if not out.is_file():
+        return []
+    if out.read_bytes()[-1:] not in (b"", b"\n"):
+        end_last_line(out, _row)
+    return [item for item in read_lines(out, _row, repair) if item is not None]
+
+
+def holds_rows(out: Path) -> bool:
+    """Whether a file holds elicited rows, be they damaged in part; an empty one holds nothing to lose."""
+    lines = [line for line in out.read_bytes().split(b"\n") if line.strip()]
+    return not lines or any(map(_is_row, lines))
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return _row(line) is not None
+    except DAMAGE:
+        return False
+
+
+def _row(line: bytes) -> Item | None:
+    """An elicited row; None for a blank line and for the end line of a stream that was kept as a file."""
+    if not line.strip() or line.startswith(b'{"end":'):
+        return None
+    return Item.model_validate_json(line)
+
+
+def rationale_key(item: Item, rationale: Rationale) -> str:
+    """The key of the call that a rationale answered."""
     return call_key(item.id, rationale.kind, rationale.prompt, rationale.teacher, rationale.decoding)
 
 
-def _line(key: str, entry: Entry) -> str:
+def _line(key: str, entry: Entry) -> bytes:
     if entry.rationale is None:
         fields: dict[str, Any] = {"key": key, "id": entry.id, "failed": entry.failed}
     else:
         fields = {"key": key, "id": entry.id, "rationale": entry.rationale.model_dump(mode="json"),
                   "tokens": list(entry.tokens)}
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    return (json.dumps(fields, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _whole_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The complete lines: the last one may have been torn by a kill."""
-    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
-        try:
-            yield number, json.loads(line)
-        except ValueError:
-            raise DataError.at(str(file), number, "malformed JSON",
-                               "remove that line; its call is made again") from None
-
-
-def _is_torn(file: Path) -> bool:
-    if not file.is_file() or file.stat().st_size == 0:
-        return False
-    with file.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) != b"\n"
-
-
-def _cut_torn_line(file: Path) -> None:
-    if _is_torn(file):
-        content = file.read_bytes()
-        os.truncate(file, content.rfind(b"\n") + 1)
+def _entry(line: bytes) -> tuple[str, Entry]:
+    """(key, entry) of one line; raises where it holds none."""
+    fields = parse_object(line)
+    rationale = fields.get("rationale")
+    if rationale is None and not isinstance(fields["failed"], str):
+        raise ValueError("neither a rationale nor why there is none")
+    prompt, completion = fields.get("tokens", (0, 0))
+    return str(fields["key"]), Entry(
+        str(fields["id"]), rationale and Rationale.model_validate_json(json.dumps(rationale)),
+        fields.get("failed"), (int(prompt), int(completion)))

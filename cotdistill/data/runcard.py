@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from cotdistill.data.files import json_digest, write_json
 from cotdistill.errors import DataError
@@ -41,8 +41,11 @@ def read_card(run: Path) -> RunCard:
         raise DataError.at(str(run), None, "is not a finished run (no run.json)", "give a directory made by distill")
     try:
         return RunCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValidationError, json.JSONDecodeError) as error:
-        raise DataError.at(str(path), None, f"damaged: {str(error).splitlines()[0]}", "distill it again") from None
+    except OSError as error:
+        raise DataError.at(str(path), None, str(error.strerror), "check its permissions") from None
+    except (ValueError, RecursionError) as error:
+        what = str(error).splitlines()[0]
+        raise DataError.at(str(path), None, f"damaged: {what}", "remove it and distill again") from None
 
 
 def package_versions() -> dict[str, str]:

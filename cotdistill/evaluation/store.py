@@ -6,16 +6,16 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
-
 from cotdistill.console import progress, warn
-from cotdistill.data.files import write_text, writing
+from cotdistill.data.files import writing
+from cotdistill.data.logs import DAMAGE, append, damage_at, parse_object, read_lines, whole_lines
 from cotdistill.data.records import Example, Record
-from cotdistill.errors import DataError
+from cotdistill.errors import DataError, OutputError
 
 R = TypeVar("R", bound=Record)
 
@@ -24,82 +24,75 @@ R = TypeVar("R", bound=Record)
 class Store(Generic[R]):
     """A file of records under a first line that says under which settings they were made.
 
-    A file made under other settings is set aside (NAME.before), never mixed with and never lost. What a kill
-    may leave, a torn last line, is cut off: its question is asked again. Measured seconds go to NAME's twin
-    `.timings.jsonl`, outside of every digest, so that the same answers are the same bytes.
+    A file made under other settings is set aside (NAME.before), never mixed with and never lost. What a kill or a
+    bad disk leaves is read by `data.logs`; `repair`: damaged lines are set aside, their questions asked again.
+    Measured seconds go to NAME's twin `.timings.jsonl`, outside of every digest, so that the same answers are the
+    same bytes; they never stop anything.
     """
 
     path: Path
     record: type[R]
     settings: str
+    repair: bool = False
 
     def read(self) -> list[R]:
         """The records there are, in the order in which they were made."""
         if not self.path.exists():
             return []
-        text = self.path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        lines = whole.split("\n")[:-1]  # not splitlines: U+2028 in a text ends no line
-        if self._header(lines).get("settings") != self.settings:
-            return []
-        if whole != text:
-            write_text(self.path, whole)
         try:
-            return [self.record.model_validate_json(line) for line in lines[1:]]
-        except ValidationError as error:
-            raise DataError.at(
-                str(self.path),
-                None,
-                f"damaged: {str(error).splitlines()[0]}",
-                "remove it; its questions are asked again",
-            ) from None
+            if self.header().get("settings") != self.settings:
+                return []
+        except DataError:
+            if not self.repair:
+                raise
+            self._set_aside("damaged", "its first line is damaged")
+            return []
+        return read_lines(self.path, self.record.model_validate_json, self.repair, first=2)
 
     def header(self) -> Mapping[str, Any]:
-        """The first line: the settings and what else was noted when the file was begun."""
-        with self.path.open(encoding="utf-8") as lines:
-            return self._header([lines.readline()])
+        """The first line: the settings and what else was noted when the file was begun; empty in an empty file."""
+        lines = whole_lines(self.path)
+        try:
+            return parse_object(lines[0]) if lines else {}
+        except DAMAGE as error:
+            raise damage_at(self.path, 1, str(error)) from None
 
     def append(self, records: Sequence[R], notes: Mapping[str, Any], seconds: float) -> None:
         """Add records; they are on the disk when this returns. `notes` go into the first line of a new
         file."""
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists() and self.header().get("settings") != self.settings:
-                self._set_aside()
-            fresh = not self.path.exists()
-            with self.path.open("a", encoding="utf-8") as out:
-                if fresh:
-                    out.write(json.dumps({"settings": self.settings, **notes}) + "\n")
-                out.write("".join(record.model_dump_json() + "\n" for record in records))
-                out.flush()
-                os.fsync(out.fileno())
-            with self._timings.open("a", encoding="utf-8") as out:
-                out.write(json.dumps({"questions": len(records), "seconds": round(seconds, 6)}) + "\n")
+        fresh = not self.path.exists() or not whole_lines(self.path)
+        if not fresh and self.header().get("settings") != self.settings:
+            self._set_aside("before", "was made under other settings")
+            fresh = True
+        header = [json.dumps({"settings": self.settings, **notes}).encode()] if fresh else []
+        append(self.path, [*header, *(record.model_dump_json().encode() for record in records)])
+        with suppress(OSError, OutputError):
+            times = {"questions": len(records), "seconds": round(seconds, 6)}
+            append(self._timings, [json.dumps(times).encode()], sync=False)
 
     def seconds_per_question(self) -> float | None:
-        """Measured while they were made; None where nothing was measured."""
-        if not self._timings.exists():
-            return None
-        lines = [json.loads(line) for line in self._timings.read_text(encoding="utf-8").splitlines()]
-        questions = sum(line["questions"] for line in lines)
-        return sum(line["seconds"] for line in lines) / questions if questions else None
+        """Measured while they were made; None where nothing was measured. Lines that cannot be read are left out."""
+        measured: list[tuple[int, float]] = []
+        with suppress(OSError):
+            for line in whole_lines(self._timings):
+                with suppress(*DAMAGE):
+                    times = parse_object(line)
+                    measured.append((int(times["questions"]), float(times["seconds"])))
+        questions = sum(count for count, _ in measured)
+        return sum(seconds for _, seconds in measured) / questions if questions > 0 else None
 
     @property
     def _timings(self) -> Path:
         return self.path.with_suffix(".timings.jsonl")
 
-    def _header(self, lines: Sequence[str]) -> dict[str, Any]:
-        try:
-            found = json.loads(lines[0]) if lines else {}
-        except json.JSONDecodeError:
-            found = {}
-        return found if isinstance(found, dict) else {}
-
-    def _set_aside(self) -> None:
-        before = self.path.with_name(self.path.name + ".before")
-        warn(f"{self.path} was made under other settings; it is now {before.name}")
-        os.replace(self.path, before)
-        self._timings.unlink(missing_ok=True)
+    def _set_aside(self, suffix: str, why: str) -> None:
+        names = (f"{self.path.name}{number}.{suffix}" for number in ("", *(f".{n}" for n in range(2, 1000))))
+        other = next(path for name in names if not (path := self.path.with_name(name)).exists())
+        warn(f"{self.path}: {why}; it is now {other.name}")
+        with writing(self.path):
+            os.replace(self.path, other)
+        with suppress(OSError):
+            self._timings.unlink()
 
 
 def complete(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill import __version__
+from cotdistill.data import logs
 from cotdistill.data.files import write_json, write_text
 from cotdistill.report.comparison import Record, Results, against_baseline, judge_claims
 from cotdistill.report.drawings import draw
@@ -85,4 +86,4 @@ def write_lines(path: Path, records: Iterable[Record]) -> None:
 
 def read_lines(path: Path) -> list[Record]:
     """JSON lines as they were written."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    return logs.read_lines(path, logs.parse_object)

@@ -19,7 +19,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from cotdistill.data.files import write_text, writing
+from cotdistill.data.files import write_bytes, write_text
 from cotdistill.escaping import one_line
 
 INK = "#010203"  # becomes the page's own text colour, light or dark
@@ -159,8 +159,7 @@ def save(drawing: Drawing, folder: Path, name: str) -> str:
         drawing.savefig(image, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     svg = _svg(drawing)
     write_text(folder / f"{name}.svg", svg)
-    with writing(folder / f"{name}.png"):
-        (folder / f"{name}.png").write_bytes(image.getvalue())
+    write_bytes(folder / f"{name}.png", image.getvalue())
     return svg.replace(INK, "currentColor")
 
 

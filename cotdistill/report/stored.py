@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
+from cotdistill.data.logs import read_lines
+from cotdistill.data.records import Record
 from cotdistill.errors import DataError
 from cotdistill.evaluation.faithfulness import ProbeAnswer, Probed
 from cotdistill.evaluation.metrics import Prediction, figures, judged_again
 
+R = TypeVar("R", bound=Record)
 # No measured time and nothing from a forward pass: the same predictions give the same figures, byte for byte.
 RECOMPUTED = ("n", "accuracy", "interval", "right", "wrong", "unparsed", "unfinished", "generated_per_question",
               "forwarded_per_question", "by_task", "conflict", "follows_cue", "n_conflict", "steps_true")
@@ -25,16 +25,10 @@ def set_figures(path: Path, ids: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def read_predictions(path: Path, ids: Sequence[str] | None = None) -> list[Prediction]:
-    """The predictions of one run on one set."""
+    """The predictions of one run on one set; `DataError` names the file and the line where they are damaged."""
+    found = {p.id: p for p in _records(path, Prediction)}
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")[1:-1]  # the first says under which settings
-        found = {p.id: p for p in map(Prediction.model_validate_json, lines)}
         return list(found.values()) if ids is None else [found[name] for name in ids]
-    except OSError as error:
-        raise DataError.at(str(path), None, str(error.strerror), "evaluate the run again") from None
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        what = f"damaged: {str(error).splitlines()[0]}"
-        raise DataError.at(str(path), None, what, "evaluate the run again") from None
     except KeyError as error:
         raise DataError.at(str(path), None, f"has no prediction for {error.args[0]!r}", "evaluate it again") from None
 
@@ -42,11 +36,14 @@ def read_predictions(path: Path, ids: Sequence[str] | None = None) -> list[Predi
 def read_probes(path: Path) -> dict[str, dict[str, ProbeAnswer | None]]:
     """{question: {probe: its answer}} of one probes file; a later line adds probes of a later call."""
     found: dict[str, dict[str, ProbeAnswer | None]] = {}
-    try:
-        for line in path.read_text(encoding="utf-8").split("\n")[1:-1]:
-            probed = Probed.model_validate_json(line)
-            found.setdefault(probed.id, {}).update(probed.probes)
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise DataError.at(str(path), None, f"damaged: {str(error).splitlines()[0]}",
-                           "remove it; the probes are asked again") from None
+    for probed in _records(path, Probed):
+        found.setdefault(probed.id, {}).update(probed.probes)
     return found
+
+
+def _records(path: Path, record: type[R]) -> list[R]:
+    """The records behind the first line, which says under which settings they were made."""
+    try:
+        return read_lines(path, record.model_validate_json, first=2)
+    except OSError as error:
+        raise DataError.at(str(path), None, str(error.strerror), "evaluate the run again") from None

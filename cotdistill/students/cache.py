@@ -1,11 +1,15 @@
-"""Tokenised rows kept on disk under the digest of everything they depend on; a second run reads them back."""
+"""Tokenised rows kept on disk under the digest of everything they depend on; a second run reads them back.
+
+A cache is done without: where it cannot be read or written, a warning says so and the rows are tokenised.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -16,12 +20,16 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from cotdistill import __version__
+from cotdistill.console import warn_once
+from cotdistill.data.files import writing
+from cotdistill.data.seal import seal
+from cotdistill.errors import OutputError
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.forms import Draft, FillContext, Strategy
 from cotdistill.strategies.join import Sample
 from cotdistill.students.encode import Encoded, EncodedSet, Encoder
 
-LAYOUT = 1  # raise it where the meaning of what is stored changes
+LAYOUT = 2  # raise it where the meaning of what is stored changes
 PER_TARGET = ("positions", "tokens", "forms", "weights")
 
 
@@ -44,14 +52,29 @@ def encode_cached(
     ours = strategy.code is None and getattr(strategy.fill, "__module__", "").startswith("cotdistill.")
     if strategy.needs_scores is not None or not ours:
         return encoder.encode(samples, strategy, context)
-    folder = folder or default_folder()
+    try:
+        folder = folder or default_folder()
+    except RuntimeError:  # no HOME and no such user
+        return encoder.encode(samples, strategy, context)
     stored = folder / f"{cache_key(encoder, samples, strategy, context)}.safetensors"
-    if stored.exists():
-        return load(stored, strategy)
+    found = _stored(stored, strategy)
+    if found is not None:
+        return found
     data = encoder.encode(samples, strategy, context)
-    folder.mkdir(parents=True, exist_ok=True)
-    save(stored, data)
+    try:
+        save(stored, data)
+    except OutputError as error:
+        warn_once(f"{error}; the rows are tokenised again next time")
     return data
+
+
+def _stored(path: Path, strategy: Strategy) -> EncodedSet | None:
+    """What is stored, None where there is nothing or where it is damaged."""
+    try:
+        return load(path, strategy) if path.exists() else None
+    except Exception as error:  # whatever a damaged file makes of its readers
+        warn_once(f"{path} is damaged ({type(error).__name__}); the rows are tokenised again")
+        return None
 
 
 def cache_key(encoder: Encoder, samples: Sequence[Sample], strategy: Strategy, context: FillContext) -> str:
@@ -92,16 +115,26 @@ def save(path: Path, data: EncodedSet) -> None:
         [-1 if tree.source is None else len(tree.source) for tree in trees], np.int64
     )
     arrays["trees"] = np.array([len(sample) for sample in data.samples], np.int64)
+    about = {"ids": json.dumps(data.ids), "dropped": json.dumps(data.dropped)}
     aside = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(arrays, aside, {"ids": json.dumps(data.ids), "dropped": json.dumps(data.dropped)})
-    os.replace(aside, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(arrays, aside, {**about, "seal": _seal(arrays, about)})
+            os.replace(aside, path)
+        except BaseException:
+            with suppress(OSError):
+                aside.unlink()
+            raise
 
 
 def load(path: Path, strategy: Strategy) -> EncodedSet:
-    """What `save` wrote."""
+    """What `save` wrote; `ValueError` where it is not that any more."""
     with safe_open(path, framework="numpy") as stored:
         arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # not a mapping
         about = stored.metadata()
+    if about.pop("seal") != _seal(arrays, about):
+        raise ValueError(f"{path} is not what was written")
     nodes, targets = _bounds(arrays["nodes"]), _bounds(arrays["targets"])
     sources = _bounds(arrays["sources"].clip(min=0))
     trees = []
@@ -124,6 +157,10 @@ def load(path: Path, strategy: Strategy) -> EncodedSet:
     return EncodedSet(
         json.loads(about["ids"]), samples, strategy.learned_forms(), Counter(json.loads(about["dropped"]))
     )
+
+
+def _seal(arrays: Mapping[str, Any], about: Mapping[str, str]) -> str:
+    return seal(((name, str(one.dtype), one.shape, one.reshape(-1)) for name, one in arrays.items()), **about)
 
 
 def _fields(draft: Draft) -> list[Any]:

@@ -1,27 +1,33 @@
 """Checkpoints of a training run: weights, optimizer state and progress, written aside and renamed.
 
 Random draws are functions of (seed, step), so no generator state is kept. Weights and optimizer tensors are
-safetensors, the rest is JSON: nothing is unpickled.
+safetensors, the rest is JSON: nothing is unpickled. Every file is sealed by a digest of its content: one that is
+damaged is told from a good one, and the run goes on from the newest checkpoint that is whole.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from cotdistill.console import say
-from cotdistill.errors import UsageError
+from cotdistill.console import say, warn
+from cotdistill.data.files import json_digest, new_folder
+from cotdistill.data.seal import seal
+from cotdistill.errors import DataError, UsageError
 
 WEIGHTS, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
 BEST = "best"
+SEAL = "seal"
 
 
 @dataclass
@@ -39,67 +45,152 @@ class Progress:
     key: str = ""
 
 
+@dataclass(frozen=True)
+class _Checkpoint:
+    """What one whole checkpoint holds."""
+
+    progress: Progress
+    weights: dict[str, Tensor]
+    optimizer: dict[int, dict[str, Any]]
+
+
 def save(folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Progress, keep: int) -> None:
-    """Write `step-N/` atomically and drop all but the last `keep`."""
+    """Write `step-N/` atomically and drop all but the last `keep`; `OutputError` where it cannot be written."""
     tensors, scalars = _split(optimizer.state_dict()["state"])
-    with _Aside(folder, f"step-{progress.step}") as aside:
-        save_file(trained_weights(model), aside / WEIGHTS)
-        save_file(tensors, aside / OPTIMIZER)
-        (aside / PROGRESS).write_text(json.dumps({**asdict(progress), "optimizer": scalars}, sort_keys=True))
-    for old in _steps(folder)[:-keep]:
-        shutil.rmtree(folder / f"step-{old}")
+    with new_folder(folder / f"step-{progress.step}") as aside:
+        _write(aside / WEIGHTS, trained_weights(model), progress.step)
+        _write(aside / OPTIMIZER, tensors, progress.step)
+        _write_progress(aside, {**asdict(progress), "optimizer": scalars})
+    steps = _steps(folder)
+    earlier = [step for step in steps if step <= progress.step]
+    # Checkpoints of later steps are damaged, or this run would have gone on from them.
+    for old in {*steps} - {*earlier[-keep:]}:
+        shutil.rmtree(folder / f"step-{old}", ignore_errors=True)
 
 
 def restore(folder: Path, model: Any, optimizer: torch.optim.Optimizer, key: str = "") -> Progress:
-    """Load the newest checkpoint into model and optimizer; a fresh `Progress` where there is none.
+    """Load the newest whole checkpoint into model and optimizer; a fresh `Progress` where there is none.
 
-    Raises `UsageError` where the checkpoints are not those of the run `key`.
+    Damaged ones are named and passed over. Raises `UsageError` where they are not those of the run `key`.
     """
     refuse_other(folder, key)
-    steps = _steps(folder)
-    if not steps:
-        return Progress(key=key)
-    newest = folder / f"step-{steps[-1]}"
-    progress = json.loads((newest / PROGRESS).read_text())
-    load_weights(model, newest)
-    state = _joined(load_file(newest / OPTIMIZER), progress.pop("optimizer"))
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    say(f"resuming after step {steps[-1]}")
-    return Progress(**progress)
+    for step in reversed(_steps(folder)):
+        try:
+            found = _read_checkpoint(folder, step, model)
+        except Exception as error:  # whatever damage makes of its readers
+            warn(f"{folder / f'step-{step}'} cannot be used ({_line(error)}); going back to what was before it")
+            continue
+        _copy(found.weights, model)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": found.optimizer, "param_groups": groups})
+        say(f"resuming after step {step}")
+        return found.progress
+    return Progress(key=key)
 
 
 def refuse_other(folder: Path, key: str) -> None:
     """Complain about checkpoints of another run: its weights must not go on under this run's key.
 
-    A checkpoint that cannot be read says nothing here; `restore` deals with it.
+    A checkpoint that is damaged says nothing here; `restore` passes it over.
     """
     for path in sorted(folder.glob(f"*/{PROGRESS}")):
         try:
-            held = str(json.loads(path.read_text()).get("key", ""))
-        except (OSError, ValueError, AttributeError):
+            held = _read_progress(path.parent)["key"]
+        except Exception:  # whatever damage makes of its readers
             continue
         if held != key:
-            whose = f"key {held[:8]}" if held else "made before checkpoints named their run"
             raise UsageError(
-                f"{folder.parent} holds checkpoints of another run ({whose}, not {key[:8]}): its rows, student or "
-                f"settings differ; give another --out, or remove {folder}"
+                f"{folder.parent} holds checkpoints of another run (key {held[:8]}, not {key[:8]}): its rows, student "
+                f"or settings differ; give another --out, or remove {folder}"
             )
+
+
+def clean(folder: Path) -> None:
+    """Remove what a kill left of a checkpoint that was being written."""
+    for aside in folder.glob(".*.tmp"):
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def save_best(folder: Path, model: Any, progress: Progress) -> None:
     """Keep the weights of the best evaluation beside the checkpoints."""
-    with _Aside(folder, BEST) as aside:
-        save_file(trained_weights(model), aside / WEIGHTS)
-        (aside / PROGRESS).write_text(json.dumps(asdict(progress), sort_keys=True))
+    with new_folder(folder / BEST) as aside:
+        _write(aside / WEIGHTS, trained_weights(model), progress.step)
+        _write_progress(aside, asdict(progress))
 
 
-def load_weights(model: Any, folder: Path) -> None:
-    """Copy the weights of a checkpoint into the parameters of the same name."""
-    weights, own = load_file(folder / WEIGHTS), _trained(model)
-    if set(weights) != set(own):
-        raise ValueError(f"{folder} holds the weights of another model")
+def load_best(folder: Path, model: Any, step: int) -> None:
+    """Copy the weights of the best evaluation, made after `step`, into the model."""
+    try:
+        _copy(_read_weights(folder / BEST / WEIGHTS, model, step), model)
+    except Exception as error:  # whatever damage makes of its readers
+        raise DataError.at(str(folder / BEST), None, f"cannot be used ({_line(error)})",
+                           "run the same command again; it trains on from before the damage") from error
+
+
+def _read_checkpoint(folder: Path, step: int, model: Any) -> _Checkpoint:
+    """Everything is read and held against the model before anything is loaded into it."""
+    here = folder / f"step-{step}"
+    fields = _read_progress(here)
+    if fields["step"] != step:
+        raise ValueError(f"{PROGRESS} is of step {fields['step']}")
+    weights = _read_weights(here / WEIGHTS, model, step)
+    tensors, written = _read(here / OPTIMIZER)
+    if written != step:
+        raise ValueError(f"{OPTIMIZER} is of step {written}")
+    state = _joined(tensors, fields.pop("optimizer"))
+    progress = Progress(**fields)
+    if progress.best_step:
+        _, best = _read(folder / BEST / WEIGHTS)
+        if best != progress.best_step and best <= step:  # a later best will be found again
+            raise ValueError(f"{BEST}/{WEIGHTS} is of step {best}, not {progress.best_step}")
+    return _Checkpoint(progress, weights, state)
+
+
+def _read_weights(path: Path, model: Any, step: int) -> dict[str, Tensor]:
+    """The weights made after `step`, one for every parameter of the model."""
+    weights, written = _read(path)
+    if written != step:
+        raise ValueError(f"{WEIGHTS} is of step {written}")
+    shapes = {name: parameter.shape for name, parameter in _trained(model).items()}
+    if {name: weight.shape for name, weight in weights.items()} != shapes:
+        raise ValueError(f"{WEIGHTS} holds the weights of another model")
+    return weights
+
+
+def _write_progress(folder: Path, fields: Mapping[str, Any]) -> None:
+    (folder / PROGRESS).write_text(json.dumps({**fields, SEAL: json_digest(fields)}, sort_keys=True))
+
+
+def _read_progress(folder: Path) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    if fields.pop(SEAL, None) != json_digest(fields):
+        raise ValueError(f"{PROGRESS} is not what was written")
+    return fields
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], step: int) -> None:
+    # One entry: safetensors writes several in no fixed order, and the same run must give the same bytes.
+    save_file(dict(tensors), path, {SEAL: json.dumps({"step": step, "sha256": _seal(tensors, step)})})
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], int]:
+    """Tensors and the step after which they were written; raises where they are not what was written."""
+    with safe_open(path, framework="pt") as stored:
+        about = json.loads(stored.metadata()[SEAL])
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # not a mapping
+    if about["sha256"] != _seal(tensors, about["step"]):
+        raise ValueError(f"{path.name} is not what was written")
+    return tensors, int(about["step"])
+
+
+def _seal(tensors: Mapping[str, Tensor], step: int) -> str:
+    return seal(((name, str(one.dtype), tuple(one.shape), one.reshape(-1).view(torch.uint8).numpy())
+                 for name, one in tensors.items()), step=step)
+
+
+def _copy(weights: Mapping[str, Tensor], model: Any) -> None:
     with torch.no_grad():
-        for name, parameter in own.items():
+        for name, parameter in _trained(model).items():
             parameter.copy_(weights[name])
 
 
@@ -118,29 +209,13 @@ def _trained(model: Any) -> dict[str, Tensor]:
     return trained | {name: buffer for name, buffer in model.named_buffers() if name in persistent}
 
 
-class _Aside:
-    """A folder that appears under its name only when the block ends well."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.final, self.aside = folder / name, folder / f".{name}.tmp"
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.aside, ignore_errors=True)
-        self.aside.mkdir(parents=True)
-        return self.aside
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            return
-        for path in self.aside.iterdir():
-            with path.open("rb") as written:
-                os.fsync(written.fileno())  # a rename must not survive a power cut that its content does not
-        shutil.rmtree(self.final, ignore_errors=True)
-        os.replace(self.aside, self.final)
-
-
 def _steps(folder: Path) -> list[int]:
-    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
+    names = [re.fullmatch(r"step-(\d+)", path.name) for path in folder.glob("step-*")]
+    return sorted(int(name[1]) for name in names if name)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _split(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -5,9 +5,9 @@ note.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from cotdistill.errors import DataError
+from cotdistill.data.files import write_bytes, writing
+from cotdistill.data.logs import DAMAGE, append, read_lines, whole_lines
+from cotdistill.errors import DataError, OutputError
 from cotdistill.strategies.forms import Form
 
 
@@ -42,6 +44,7 @@ class Curves:
         accelerator: Accelerator,
         start: int,
         advance: Callable[[int, str], None],
+        repair: bool = False,
     ) -> None:
         self.forms, self.accelerator, self.advance = forms, accelerator, advance
         self.began, self.inputs, self.learned = time.perf_counter(), 0, 0
@@ -49,9 +52,9 @@ class Curves:
         self.pending: Finished | None = None
         self.metrics, self.timings = folder / "metrics.jsonl", folder / "timings.jsonl"
         if accelerator.is_main_process:
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in (self.metrics, self.timings):
-                _cut(path, start)
+            _cut(self.metrics, start, repair)
+            with suppress(OSError, OutputError):  # measured times never stop anything
+                _cut_timings(self.timings, start)
 
     @property
     def seconds(self) -> float:
@@ -72,12 +75,14 @@ class Curves:
         """Write what is pending: before a checkpoint, an evaluation and at the end."""
         before, self.pending = self.pending, None
         self._write(before)
+        if self.accelerator.is_main_process:
+            append(self.metrics, [])  # on the disk: no checkpoint may outlive the lines before it
 
     def dev(self, step: int, accuracy: float) -> None:
         """One evaluation on the dev rows."""
         self.flush()
         if self.accelerator.is_main_process:
-            _append(self.metrics, {"step": step, "dev_accuracy": accuracy})
+            append(self.metrics, [_line({"step": step, "dev_accuracy": accuracy})], sync=False)
         self.accelerator.log({"dev_accuracy": accuracy}, step=step)
 
     def _write(self, done: Finished | None) -> None:
@@ -96,16 +101,16 @@ class Curves:
         self.learned += done.learned
         rate = self.learned / max(self.seconds, 1e-9)
         if self.accelerator.is_main_process:
-            _append(self.metrics, {"step": done.step, "loss": self.loss, "losses": losses, "lr": done.lr})
-            _append(
-                self.timings,
-                {
-                    "step": done.step,
-                    "seconds": round(self.seconds, 3),
-                    "input_tokens": self.inputs,
-                    "learned_tokens": self.learned,
-                },
-            )
+            metrics = {"step": done.step, "loss": self.loss, "losses": losses, "lr": done.lr}
+            times = {
+                "step": done.step,
+                "seconds": round(self.seconds, 3),
+                "input_tokens": self.inputs,
+                "learned_tokens": self.learned,
+            }
+            append(self.metrics, [_line(metrics)], sync=False)
+            with suppress(OSError, OutputError):
+                append(self.timings, [_line(times)], sync=False)
         self.accelerator.log(
             {
                 "loss": self.loss,
@@ -119,23 +124,36 @@ class Curves:
         self.advance(1, f"loss {self.loss:.3f} ({each}), {rate:,.0f} tokens learned/s")
 
 
-def _cut(path: Path, step: int) -> None:
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record).encode()
+
+
+def _cut(path: Path, step: int, repair: bool) -> None:
     """Cut a log back to what a checkpoint holds, so that a resumed log equals an uninterrupted one."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        try:
-            if json.loads(line)["step"] > step:
-                break
-        except json.JSONDecodeError:  # the line that was being written when the run died
-            break
-        kept.append(line)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept))
-    os.replace(temporary, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        steps = read_lines(path, _step, repair)
+        _keep(path, sum(one <= step for one in steps))
 
 
-def _append(path: Path, record: dict[str, Any]) -> None:
-    with path.open("a") as out:
-        out.write(json.dumps(record) + "\n")
+def _cut_timings(path: Path, step: int) -> None:
+    """The same for measured times, without those lines that cannot be read."""
+    if path.exists():
+        kept = [line for line in whole_lines(path) if _is_up_to(line, step)]
+        write_bytes(path, b"".join(line + b"\n" for line in kept))
+
+
+def _keep(path: Path, count: int) -> None:
+    write_bytes(path, b"".join(line + b"\n" for line in whole_lines(path)[:count]))
+
+
+def _is_up_to(line: bytes, step: int) -> bool:
+    try:
+        return _step(line) <= step
+    except DAMAGE:
+        return False
+
+
+def _step(line: bytes) -> int:
+    return int(json.loads(line)["step"])

@@ -112,6 +112,8 @@ class Loop:
         self.accelerator = _accelerator(student, config, folder)
         optimizer = optimizer_for(student.model, config)
         self.progress = checkpoints.restore(self.checkpoints, student.model, optimizer, key)
+        if self.accelerator.is_main_process:
+            checkpoints.clean(self.checkpoints)
         limit = None if config.max_memory is None else int(config.max_memory * GIB)
         device = self.accelerator.device
         tokens = self.progress.token_budget or config.token_budget or default_budget(device, student.model)
@@ -298,7 +300,7 @@ class Loop:
         if self.dev_accuracy is None:
             return None, None
         self.accelerator.wait_for_everyone()
-        checkpoints.load_weights(self.student.model, self.checkpoints / checkpoints.BEST)
+        checkpoints.load_best(self.checkpoints, self.student.model, self.progress.best_step)
         return self.progress.best_step, self.progress.best
 
 

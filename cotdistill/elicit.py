@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cotdistill.config import ElicitConfig
 from cotdistill.console import emit, progress, say, warn_once
-from cotdistill.data.files import write_text
+from cotdistill.data.files import check_file, write_text
 from cotdistill.data.importers import read_recordings
 from cotdistill.data.journal import SERVED, Entry, Journal
 from cotdistill.data.records import Example, Item, Rationale
@@ -41,6 +41,8 @@ def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
     journal.
     """
     config = settled(config)
+    if config.out is not None:
+        check_file(config.out)
     processes = Processes()
     pool = processes.share(load_pool(config) if processes.rank == 0 else None)
     examples = shard_of(pool[: config.limit], config.shard)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.config import DEMO, EvaluateConfig
-from cotdistill.data.files import json_digest, write_text
+from cotdistill.data.files import check_file, check_folder, json_digest, write_text
 from cotdistill.data.json_rows import json_lines
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
@@ -37,7 +37,8 @@ CHUNK = 8  # batches a chunk: predictions are written after each
 
 def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Every subject on every set; the objects that `evaluate` prints, a subject's as soon as it is done."""
-    chosen(config.probe)  # complains before anything is loaded
+    chosen(config.probe)  # complains before anything is loaded, as do the outputs
+    _check_outputs(config)
     items = read_items(config.rationales, allow_partial=True) if config.rationales else []
     examined: list[Examined] = []
     for name in named:
@@ -50,6 +51,14 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str,
         examined += mine
         yield from (one.record for one in mine)
     _write_reports(config, examined)
+
+
+def _check_outputs(config: EvaluateConfig) -> None:
+    if config.html is not None:
+        check_file(config.html)
+    for folder in (config.export[1] if config.export else None, config.out):
+        if folder is not None:
+            check_folder(folder)
 
 
 def runs_on_stdin() -> list[str]:

@@ -1,4 +1,4 @@
-"""Streams that cannot hold a text, are closed or full: what cannot be written is replaced, and nothing ends in exit 1."""
+"""Streams that cannot hold a text, are closed or full: what cannot be written is replaced, never exit 1."""
 
 from __future__ import annotations
 

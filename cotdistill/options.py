@@ -32,7 +32,7 @@ def takes(config: type[Config], only: Iterable[str] | None = None) -> Callable[[
     def given(command: Callable[..., None]) -> Callable[..., None]:
         own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "options"]
         dry_run = [one for one in own if one.name == "dry_run"]
-        made = [_parameter(name, *parameter(fields[name])) for name in chosen]
+        made = [_parameter(name.replace(".", "__"), *parameter(fields[name])) for name in chosen]
         made += [_parameter(name, kind, default) for name, (kind, default) in RUN_OPTIONS.items()]
         parameters = [*(one for one in own if one not in dry_run), *made, *dry_run]
 
@@ -50,12 +50,15 @@ def takes(config: type[Config], only: Iterable[str] | None = None) -> Callable[[
 
 
 def in_order(config: type[Config]) -> list[str]:
-    """Field names panel by panel, the general one last; in each what only this command has comes first."""
-    fields = options_of(config)
-    panels = list(dict.fromkeys(one.panel for name, one in fields.items() if name not in Config.model_fields))
-    inherited = {name for base in config.__bases__ for name in getattr(base, "model_fields", ())}
-    rank = {panel: at for at, panel in enumerate([*panels, GENERAL])}
-    return sorted(fields, key=lambda name: (rank[fields[name].panel], name in inherited))
+    """Paths of options panel by panel: the panels of this command alone first, the general one last; in each panel
+    what only this command has comes first."""
+    fields = {name: one for name, one in options_of(config).items() if name not in Config.model_fields}
+    inherited = {name for name in fields if "." in name or any(
+        name in getattr(base, "model_fields", ()) for base in config.__bases__)}
+    shared = {fields[name].panel for name in inherited}
+    panels = list(dict.fromkeys(one.panel for one in fields.values()))
+    rank = {panel: at for at, panel in enumerate(sorted(panels, key=shared.__contains__))}
+    return [*sorted(fields, key=lambda name: (rank[fields[name].panel], name in inherited)), *Config.model_fields]
 
 
 def parameter(option: Option) -> tuple[Any, None]:

@@ -84,7 +84,7 @@ def changed_files(out: Path, counts: dict[str, int]) -> Iterator[str]:
 def changed_figures(out: Path, record: dict[str, Any], counts: dict[str, int]) -> Iterator[str]:
     """Figures of a cell that its predictions do not give."""
     for name, stored in record.get("sets", {}).items():
-        found = set_figures(out / stored["predictions"])
+        found = set_figures(out / stored["predictions"], extractor=stored.get("extractor", "answers"))
         for figure, value in found.items():
             counts["numbers"] += 1
             if stored.get(figure) != value:

@@ -13,6 +13,7 @@ import pytest
 
 from cotdistill.console import console
 from cotdistill.errors import UsageError
+from cotdistill.escaping import markdown
 from cotdistill.strategies import registry
 from cotdistill.strategies.registry import load_plugin
 from cotdistill.verify import verify
@@ -43,7 +44,7 @@ def test_teacher_untrained_student_and_controls_stand_in_every_table(grid: Path)
                     ("post-cot", "strategy"), ("answer-only", "control"), ("cot [swapped rationales]", "control"),
                     ("cot [random words]", "control"), ("cot [shuffled labels]", "control")]
     page = (grid / "grid" / "report.md").read_text()
-    assert all(f"| {arm} |" in page for arm, _ in arms)
+    assert all(f"| {markdown(str(arm))} |" in page for arm, _ in arms)
 
 
 def test_without_controls_the_report_says_so(grid: Path) -> None:

@@ -5,10 +5,10 @@ run.json (`config.reading`); options given on the command line win.
 """
 
 from cotdistill.config.asking import AskingOptions, ElicitConfig
-from cotdistill.config.common import DEMO, Config, Dtype
+from cotdistill.config.common import DEMO, Config, Dtype, Options
 from cotdistill.config.grid import AblateConfig
 from cotdistill.config.training import DistillConfig, TrainingOptions
 from cotdistill.config.walking import EvaluateConfig, WalkingOptions
 
 __all__ = ["DEMO", "AblateConfig", "AskingOptions", "Config", "DistillConfig", "Dtype", "ElicitConfig",
-           "EvaluateConfig", "TrainingOptions", "WalkingOptions"]
+           "EvaluateConfig", "Options", "TrainingOptions", "WalkingOptions"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cotdistill.config.option import Most, option, options_of
-from cotdistill.config.reading import coerced, explain, read_config
+from cotdistill.config.reading import by_path, coerced, explain, read_config
 from cotdistill.errors import UsageError
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -25,6 +26,8 @@ class Options(BaseModel):
 class Config(Options):
     """Options that every command has."""
 
+    own_sections: ClassVar[tuple[str, ...]] = ()  # names under which YAML may group options of the config itself
+
     seed: int = option(0, "Seed of training and of every draw", GENERAL, ge=0, le=Most)
     data_seed: int = option(0, "Seed of what is drawn from data", GENERAL, ge=0, le=Most)
     limit: int | None = option(None, "Read at most this many rows", GENERAL, gt=0, le=Most)
@@ -38,16 +41,39 @@ class Config(Options):
     def build(cls, file: Path | None = None, **given: Any) -> Self:
         """The configuration from `--config FILE` and the options that were given (None: not given)."""
         options = options_of(cls)
-        values = read_config(file, options) if file else {}
-        values |= {name: value for name, value in given.items() if value is not None}
-        values = {name: coerced(options[name], value) if name in options else value
-                  for name, value in values.items()}
+        values = read_config(file, options, cls.own_sections) if file else {}
+        values |= by_path({name: value for name, value in given.items() if value is not None}, options,
+                          cls.own_sections, "")
         try:
-            return cls(**values)
+            return cls(**cls._nested({path: coerced(options[path], value) for path, value in values.items()}))
         except ValidationError as error:
             raise UsageError(explain(error, options)) from None
 
+    @classmethod
+    def _nested(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Values by path as fields; a section keeps what its default sets."""
+        made = {path: value for path, value in values.items() if "." not in path}
+        for path, value in values.items():
+            section, dot, name = path.partition(".")
+            if dot:
+                default = cls.model_fields[section].default
+                held = made.setdefault(section, {one: getattr(default, one) for one in default.model_fields_set})
+                held[name] = value
+        return made
+
+    def with_defaults(self, values: Mapping[str, Any]) -> Self:
+        """The configuration with these values where nothing was given."""
+        options = options_of(type(self))
+        found, update = self, {}
+        for path, value in by_path(values, options, self.own_sections, "").items():
+            section, dot, name = path.rpartition(".")
+            held = getattr(found, section) if dot else found
+            if name in held.model_fields_set:
+                continue
+            update[section or name] = held.model_copy(update={name: value}) if dot else value
+            found = found.model_copy(update=update)
+        return found
+
     def defining(self) -> dict[str, Any]:
         """The options that are part of what defines a result, as plain data."""
-        kept = {name for name, one in options_of(type(self)).items() if one.key}
-        return self.model_dump(mode="json", include=kept)
+        return self.model_dump(mode="json", include={name for name, one in options_of(type(self)).items() if one.key})

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from cotdistill.config.asking import AskingOptions
 from cotdistill.config.common import DEMO, Config
-from cotdistill.config.option import Most, option
+from cotdistill.config.option import Most, option, section
+from cotdistill.config.training import TrainingOptions
+from cotdistill.config.walking import WalkingOptions
 
 COMPARED, REWRITES, ROWS = "What is compared", "Rewritten rationales", "Rows and questions"
-FAIRNESS, RUNNING = "Training and fairness", "Running"
+FAIRNESS, RUNNING = "Fairness", "Running"
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=Most)]
 
 
-class AblateConfig(Config):
-    """`cotdistill ablate`: a grid of strategies, parameters, rows, students and seeds, compared."""
+class AblateConfig(TrainingOptions, Config):
+    """`cotdistill ablate`: a grid of strategies, parameters, rows, students and seeds, compared.
+
+    It takes the whole of the other three commands: every training option as its own (YAML: also under `distill:`), how
+    cells are evaluated under `evaluate:`, and how rows are elicited under `elicit:`.
+    """
+
+    own_sections: ClassVar[tuple[str, ...]] = ("distill",)
 
     study: str | None = option(None, "A paper's questions: scott, mysteries or cascod", COMPARED)
     strategies: tuple[str, ...] = option((), "Comma-separated names (see cotdistill strategies)", COMPARED)
@@ -50,15 +59,13 @@ class AblateConfig(Config):
     train_size: tuple[Share, ...] = option((1.0,), "Shares of the training rows, e.g. 0.1,0.5,1", ROWS, min_length=1)
     data: tuple[str, ...] = option((), "Question rows to evaluate on (repeatable; in-domain first)", ROWS, key=False,
                                    repeated=True, files=True)
-    dev: str | None = option(None, "Question rows on which --sweep chooses", ROWS, shown="held-out rows", files=True)
-    probe: tuple[str, ...] = option((), "Faithfulness probes, as in evaluate", ROWS)
+    dev: str | None = option(None, "Question rows on which --sweep and each cell's checkpoint are chosen", ROWS,
+                             shown="held-out rows, for --sweep alone", files=True)
     budget: Literal["examples", "steps", "learned-tokens", "flops"] = option(
         "examples", "What is equal for all arms", FAIRNESS)
     sweep: dict[str, tuple[float, ...]] = option({}, "lr=V1,V2: the same small sweep for every arm", FAIRNESS)
-    steps: int | None = option(None, "Optimizer steps", FAIRNESS, gt=0, le=Most)
-    epochs: float | None = option(None, "Passes over the rows", FAIRNESS, shown="10", gt=0, le=Most)
-    batch_size: int = option(16, "Examples per optimizer step", FAIRNESS, gt=0, le=Most)
-    lr: float = option(2e-3, "Peak learning rate", FAIRNESS, gt=0, le=Most)
+    evaluate: WalkingOptions = section(WalkingOptions(calibrate=False), "Evaluation", "eval-")
+    elicit: AskingOptions = section(AskingOptions(hint="gold"), "Teacher", "teacher-")
     jobs: int | None = option(None, "Worker processes", RUNNING, shown="one per GPU, or per core", gt=0, le=10_000)
     ray: str | None = option(None, "Run the cells on a Ray cluster: its address, or auto", RUNNING)
     gpus_per_cell: float = option(1.0, "GPUs of a Ray cluster per cell", RUNNING, gt=0, le=Most)

@@ -7,6 +7,7 @@ tables of the documentation are made from it.
 from __future__ import annotations
 
 import types
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -33,12 +34,30 @@ def option(default: Any, help: str, panel: str, *, key: bool = True, shown: str 
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
+def section(default: BaseModel, title: str, prefix: str) -> Any:
+    """A field that holds the options of another command, in YAML a mapping of its own.
+
+    On the command line they keep their names; one that would meet another option's takes `prefix` before it. `title`
+    stands before their panels. What `default` sets is the default here.
+    """
+    return Field(default, description=title, json_schema_extra={"prefix": prefix})
+
+
 @dataclass(frozen=True)
 class Option:
-    """What a field says of its option."""
+    """What a field says of its option; `section`: the field of the config that it lies in, empty for its own."""
 
     field: str
     info: FieldInfo
+    section: str = ""
+    title: str = ""
+    prefix: str = ""
+    default: Any = None
+
+    @property
+    def path(self) -> str:
+        """`lr`, or `elicit.batch_size`."""
+        return f"{self.section}.{self.field}" if self.section else self.field
 
     def _extra(self, name: str) -> Any:
         extra = self.info.json_schema_extra
@@ -52,7 +71,7 @@ class Option:
     @property
     def names(self) -> tuple[str, ...]:
         """Its flags, the long one first."""
-        return tuple(self._extra("names") or ["--" + spelled(self.field)])
+        return tuple(self._extra("names") or [f"--{self.prefix}{spelled(self.field)}"])
 
     @property
     def help(self) -> str:
@@ -62,7 +81,7 @@ class Option:
     @property
     def panel(self) -> str:
         """The group it stands in."""
-        return str(self._extra("panel"))
+        return self.title + str(self._extra("panel"))
 
     @property
     def key(self) -> bool:
@@ -102,9 +121,9 @@ class Option:
     @property
     def shown(self) -> str | None:
         """The default as --help shows it."""
-        if (said := self._extra("shown")) is not None:
+        default = self.default
+        if (said := self._extra("shown")) is not None and default == self.info.default:
             return str(said)
-        default = self.info.get_default(call_default_factory=True, validated_data={})
         if default is None or default is False or default in ((), {}):
             return None
         if default is True:
@@ -115,8 +134,19 @@ class Option:
 
 
 def options_of(model: type[BaseModel]) -> dict[str, Option]:
-    """The options of a config by field name."""
-    return {name: Option(name, info) for name, info in model.model_fields.items()}
+    """The options of a config by path, those of its sections included."""
+    fields = model.model_fields
+    sections = {name: info.default for name, info in fields.items() if isinstance(info.default, BaseModel)}
+    met = Counter([*fields, *(one for default in sections.values() for one in type(default).model_fields)])
+    found = {name: Option(name, info, default=info.default) for name, info in fields.items() if name not in sections}
+    for name, default in sections.items():
+        extra = fields[name].json_schema_extra
+        assert isinstance(extra, dict)
+        for one, info in type(default).model_fields.items():
+            prefix = str(extra["prefix"]) if met[one] > 1 else ""
+            made = Option(one, info, name, f"{fields[name].description}: ", prefix, getattr(default, one))
+            found[made.path] = made
+    return found
 
 
 def spelled(field: str) -> str:

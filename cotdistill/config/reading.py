@@ -7,7 +7,7 @@ NAME=VALUE or as YAML's own, `~` for the home directory.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +23,45 @@ NEVER_FROM_A_CARD = ("plugin", "trust_remote_code", "base_url")
 _HOME = re.compile(r"(^|[=:,])~(?=/|$)")  # `~/x`, `NAME=~/x`, `recorded:~/x`
 
 
-def read_config(file: Path, options: Mapping[str, Option]) -> dict[str, Any]:
-    """The values of a YAML file, by field; a run.json works as one. Unknown names are refused."""
-    values = _parse(file)
+def read_config(file: Path, options: Mapping[str, Option], own_sections: Collection[str] = ()) -> dict[str, Any]:
+    """The values of a YAML file, by path; a run.json works as one. Unknown names are refused."""
+    values, where = _parse(file), f"--config {file}: "
     if isinstance(values.get("config"), dict):
-        return _from_card(file, values["config"], options)
-    found = {}
-    for name, value in values.items():
-        field = _field(str(name), options)
-        if field is None:
-            raise UsageError(f"--config {file}: unknown key {name!r}{did_you_mean(str(name), options)}")
-        if field in found:
-            raise UsageError(f"--config {file}: {name!r} is set twice")
-        found[field] = value
-    told = [options[name].name for name in NEVER_FROM_A_CARD if found.get(name)]
+        return _from_card(file, by_path(values["config"], options, own_sections, where), options)
+    found = by_path(values, options, own_sections, where)
+    told = [options[path].name for path in found if options[path].field in NEVER_FROM_A_CARD and found[path]]
     if told:
         warn(f"--config {file} sets {' and '.join(told)}")
+    return found
+
+
+def by_path(values: Mapping[Any, Any], options: Mapping[str, Option], own_sections: Collection[str],
+            where: str) -> dict[str, Any]:
+    """Values by the paths of their options, however they are grouped and written. Unknown names are refused.
+
+    An option is named by its field, by its flag, or inside the mapping of its section; `own_sections` are mappings of
+    options of the config itself.
+    """
+    sections = {option.section for option in options.values()} - {""}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = str(name)
+        if key in sections or key in own_sections:
+            if not isinstance(value, Mapping):
+                raise UsageError(f"{where}{key}: holds no mapping of option names to values")
+            section = key if key in sections else ""
+            inner = {option.field: option for option in options.values() if option.section == section}
+            made = {inner[one].path: held for one, held in by_path(value, inner, (), f"{where}{key}: ").items()}
+        else:
+            path = _path(key, options)
+            if path is None:
+                raise UsageError(f"{where}unknown key {name!r}{did_you_mean(key, _names(options))}" if where else
+                                 f"unknown option {key!r}{did_you_mean(key, _names(options))}")
+            made = {path: value}
+        for path in made:
+            if path in found:
+                raise UsageError(f"{where}{options[path].name.removeprefix('--')!r} is set twice")
+        found |= made
     return found
 
 
@@ -75,7 +98,8 @@ def split_list(text: str) -> list[str]:
 def explain(error: ValidationError, options: Mapping[str, Option]) -> str:
     """The first complaint of a config's check as one line that names the option."""
     first = error.errors()[0]
-    where = str(first["loc"][0]) if first["loc"] else "configuration"
+    path = [str(part) for part in first["loc"][:2]]
+    where = next((one for one in (".".join(path), *path[:1]) if one in options), path[0] if path else "configuration")
     name = options[where].name if where in options else f"--{where}"
     if first["type"] == "extra_forbidden":
         return f"unknown option {name}{did_you_mean(where, options)}"
@@ -98,20 +122,26 @@ def _parse(file: Path) -> dict[str, Any]:
 
 
 def _from_card(file: Path, values: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
-    """A run card's configuration, without what this command has no option for and what a card must not decide."""
-    left_out = [options[name].name for name in NEVER_FROM_A_CARD if name in options and values.get(name)]
+    """A run card's configuration without what a card must not decide."""
+    never = [path for path in values if options[path].field in NEVER_FROM_A_CARD]
+    left_out = [options[path].name for path in never if values[path]]
     if left_out:
         warn(f"{file} is a run card: its {' and '.join(left_out)} are not taken over; give them on the command line")
-    for name in values:
-        if name not in options:
-            raise UsageError(f"--config {file}: unknown key {name!r}{did_you_mean(str(name), options)}")
-    return {name: value for name, value in values.items() if name not in NEVER_FROM_A_CARD and value is not None}
+    return {path: value for path, value in values.items() if path not in never and value is not None}
 
 
-def _field(name: str, options: Mapping[str, Option]) -> str | None:
-    """`max-new-tokens` and `lambda` as the fields they mean."""
-    plain = name.replace("-", "_")
-    return next((one for one in (plain, plain + "_") if one in options), None)
+def _path(name: str, options: Mapping[str, Option]) -> str | None:
+    """The path that `max-new-tokens`, `lambda`, `eval-batch-size`, `batch_size` or `elicit.batch_size` means."""
+    plain = name.replace("__", ".").replace("-", "_")
+    direct = next((one for one in (name, plain, plain + "_") if one in options), None)
+    flag = "--" + name.replace("_", "-")
+    return direct or next((path for path, one in options.items() if flag in one.names), None)
+
+
+def _names(options: Mapping[str, Option]) -> list[str]:
+    """Every name an option goes by in YAML."""
+    return [*(option.field for option in options.values() if not option.prefix),
+            *(option.name.removeprefix("--") for option in options.values())]
 
 
 def _mapping(option: Option, value: Any) -> Any:

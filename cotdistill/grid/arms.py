@@ -106,5 +106,4 @@ def settled(config: AblateConfig) -> tuple[AblateConfig, Study | None]:
     if config.study is None:
         return config, None
     found = study(config.study)
-    missing = {name: value for name, value in found.options.items() if name not in config.model_fields_set}
-    return config.model_copy(update=missing), found
+    return config.with_defaults(found.options), found

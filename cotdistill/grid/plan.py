@@ -8,19 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import DEMO, AblateConfig, DistillConfig, ElicitConfig
+from cotdistill.config import DEMO, AblateConfig, AskingOptions, Config, DistillConfig, ElicitConfig, WalkingOptions
+from cotdistill.config.option import options_of
+from cotdistill.data.files import file_digest
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world, load_examples
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import GREEDY, Arm
 from cotdistill.grid.sets import QuestionSet, question_sets
-from cotdistill.grid.workshop import distill_settings, evaluation_settings
+from cotdistill.grid.workshop import distill_settings, evaluation_settings, given_options
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.studies import Study
 from cotdistill.students.families import demo_model
-
-EVALUATED = {"score", "connectors", "max_new_tokens", "probe", "ratios"}  # what decides an answer, or a figure
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,12 @@ class Plan:
         return distill_settings(self.config, self.out, arm, seed, lr, steps)
 
     def elicited(self, decoding: str, path: Path) -> ElicitConfig:
-        """How the rows of one decoding are elicited: the teacher explains the gold answer."""
+        """How the rows of one decoding are elicited: unless told otherwise, the teacher explains the gold answer."""
         kinds = {kind for arm in self.arms for kind, _ in arm.variant.made.needs()}
-        return ElicitConfig.build(
-            teacher=self.teacher, data=self.train, hint="gold", decode=decoding,
-            counterfactual="counterfactual" in kinds, limit=self.config.limit, out=path, device=self.config.device,
-            dtype=self.config.dtype, data_seed=self.config.data_seed,
-            trust_remote_code=self.config.trust_remote_code)
+        given = {**given_options(self.config, Config), **given_options(self.config.elicit, AskingOptions)}
+        return ElicitConfig.build(**{
+            **given, "teacher": self.teacher, "data": self.train, "decode": decoding, "out": path,
+            "counterfactual": "counterfactual" in kinds, "seed": None})
 
     def answering(self, chosen: QuestionSet, folder: Path) -> ElicitConfig:
         """How the teacher answers one set: greedily, without a hint."""
@@ -81,8 +80,11 @@ class Plan:
 
     def evaluation(self, sets: Sequence[QuestionSet]) -> dict[str, Any]:
         """What defines an evaluation."""
+        forced = self.config.evaluate.rationales
         return {"sets": {chosen.name: digest(chosen.examples()) for chosen in sets},
-                "settings": evaluation_settings(self.config).model_dump(mode="json", include=EVALUATED)}
+                "rationales": file_digest(Path(forced)) if forced else None,
+                "settings": evaluation_settings(self.config).model_dump(
+                    mode="json", include={name for name, one in options_of(WalkingOptions).items() if one.key})}
 
 
 def plan_of(config: AblateConfig, study: Study | None, made: list[Arm], base: Arm, rows: str | None) -> Plan:

@@ -45,12 +45,12 @@ def teacher_predictions(config: ElicitConfig, examples: list[Example]) -> list[P
     return [_prediction(example, items[example.id], *counts.get(example.id, (0, 0))) for example in examples]
 
 
-def untrained_card(student: Student, strategy: Strategy, name: str) -> RunCard:
+def untrained_card(student: Student, strategy: Strategy, config: DistillConfig) -> RunCard:
     """A run card without a run: the base model, walked as a strategy's students are."""
-    config = DistillConfig(strategy=strategy.name, student=name)
-    digest = student_digest(name)
+    name, digest = config.student, student_digest(config.student)
     return RunCard(
-        key=run_key(strategy=describe(strategy), student=digest, untrained=True), strategy=describe(strategy),
+        key=run_key(strategy=describe(strategy), student=digest, untrained=True, answers=config.answers,
+                    chat=config.chat), strategy=describe(strategy),
         student={"name": name, "family": student.model.config.model_type,
                  "parameters": student.model.num_parameters(), "digest": digest},
         data={"source": None, "rows": 0, "world": None}, config=config.model_dump(mode="json"),

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import copy
 import time
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig, EvaluateConfig
+from cotdistill.config import (
+    AblateConfig,
+    Config,
+    DistillConfig,
+    ElicitConfig,
+    EvaluateConfig,
+    Options,
+    TrainingOptions,
+    WalkingOptions,
+)
 from cotdistill.data.files import file_digest, json_digest
 from cotdistill.data.records import Item
+from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
-from cotdistill.distill import distill_items, encoded
+from cotdistill.distill import distill_items, encoded, fresh_student
 from cotdistill.elicit import elicit
 from cotdistill.evaluate import evaluate_set
 from cotdistill.grid.arms import Arm
@@ -30,8 +40,7 @@ from cotdistill.run_key import student_digest
 from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import load_plugin
-from cotdistill.students.devices import device_of
-from cotdistill.students.families import Student, load_student
+from cotdistill.students.families import Student
 
 FLOPS_TRAINED = 6  # a token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
 Seconds = dict[str, float]
@@ -61,9 +70,29 @@ class Workshop:
         """What an arm trains on."""
         return self.training_rows(arm.decoding, arm.control, arm.size)
 
+    @cached_property
+    def asked(self) -> EvaluateConfig:
+        """How every cell is evaluated."""
+        return evaluation_settings(self.config)
+
+    @cached_property
+    def rationales(self) -> list[Item]:
+        """A teacher's rationales for the questions, which some probes force on the student."""
+        return read_items(self.asked.rationales, allow_partial=True) if self.asked.rationales else []
+
+    def figures(self, run: Path, sets: tuple[QuestionSet, ...]) -> dict[str, Any]:
+        """Figures of each set, recomputed from its stored predictions, with the file they stand in and its digest."""
+        found = {}
+        for chosen in sets:
+            path = run / "predictions" / f"{chosen.name}.jsonl"
+            computed = set_figures(path, [e.id for e in chosen.examples()], self.asked.extractor)
+            found[chosen.name] = {**computed, "extractor": self.asked.extractor,
+                                  "predictions": str(path.relative_to(self.out)), "digest": file_digest(path)}
+        return found
+
     def _base(self, name: str) -> Student:
-        student = load_student(name, device=device_of(self.config.device),
-                               trust_remote_code=self.config.trust_remote_code)
+        student = fresh_student(DistillConfig(student=name, **given_options(self.config, TrainingOptions),
+                                              **given_options(self.config, Config)))
         assert student.can_pack is not None
         assert student.head_is_linear is not None  # both are tried here once, for all copies
         return student
@@ -80,10 +109,16 @@ def distill_settings(config: AblateConfig, out: Path, arm: Arm, seed: int, lr: f
     """The configuration by which a cell is distilled, the same that `distill` would take."""
     needs = arm.variant.made.needs_scores
     scores = None if needs in (None, "tfidf") else scores_file(out, needs, arm.decoding, arm.student)
+    given = {**given_options(config, TrainingOptions), **given_options(config, Config), "steps": steps, "lr": lr,
+             "seed": seed, "limit": None, "epochs": None}
     return DistillConfig(
         strategy=arm.variant.strategy, param={k: str(v) for k, v in arm.variant.params.items()}, scores=scores,
-        student=arm.student, steps=steps, batch_size=config.batch_size, lr=lr, seed=seed, data_seed=config.data_seed,
-        device=config.device, dtype=config.dtype, plugin=config.plugin, trust_remote_code=config.trust_remote_code)
+        student=arm.student, dev=config.dev, **given)
+
+
+def given_options(held: Options, kind: type[Options]) -> dict[str, Any]:
+    """What was given of one group of options: what was not is left to the defaults of the config it goes into."""
+    return {name: getattr(held, name) for name in kind.model_fields if name in held.model_fields_set}
 
 
 def scores_file(out: Path, by: str, decoding: str, student: str) -> Path:
@@ -113,15 +148,14 @@ def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     assert made is not None
     run, trained = Path(made["run"]), time.perf_counter()
     card = read_card(run)
-    asked = evaluation_settings(workshop.config)
     for chosen in sets:
-        evaluate_set(asked, run, card, chosen.name, chosen.examples(), student)
+        evaluate_set(workshop.asked, run, card, chosen.name, chosen.examples(), student, workshop.rationales)
     seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}
     record = {"cell": cell.name, "arm": arm.label, "role": "control" if arm.is_control else "strategy",
               "strategy": arm.variant.strategy, "params": dict(arm.variant.made.params), "student": arm.student,
               "decoding": arm.decoding, "control": arm.control, "train_size": arm.size, "seed": cell.seed,
               "lr": cell.lr, "key": cell.key, **costs(card, mean_words(items)),
-              "sets": read_sets(workshop.out, run, sets)}
+              "sets": workshop.figures(run, sets)}
     return record, seconds
 
 
@@ -133,7 +167,7 @@ def answer_as_teacher(workshop: Workshop, folder: Path, configs: tuple[ElicitCon
         predictions = teacher_predictions(config, list(chosen.examples()))
         write_predictions(folder / "predictions" / f"{chosen.name}.jsonl", configs[0].teacher, predictions)
     record = {"cell": "teacher", "arm": "teacher", "role": "teacher", "teacher": configs[0].teacher,
-              "sets": read_sets(workshop.out, folder, sets)}
+              "sets": workshop.figures(folder, sets)}
     return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
 
 
@@ -141,13 +175,14 @@ def answer_untrained(workshop: Workshop, name: str, arm: str, sets: tuple[Questi
     """The untrained student's row of the table: the base model, asked for a rationale and then for the answer."""
     began = time.perf_counter()
     student = workshop.student(name)
-    card = untrained_card(student, UNTRAINED.made, name)
+    card = untrained_card(student, UNTRAINED.made, distill_settings(workshop.config, workshop.out, Arm(UNTRAINED, name),
+                                                                    0, 1.0, 1))
     folder = workshop.out / "references" / f"untrained-{card.key[:8]}"
     card.write(folder)
     for chosen in sets:
-        evaluate_set(evaluation_settings(workshop.config), folder, card, chosen.name, chosen.examples(), student)
+        evaluate_set(workshop.asked, folder, card, chosen.name, chosen.examples(), student, workshop.rationales)
     record = {"cell": arm, "arm": arm, "role": "untrained", "strategy": UNTRAINED.strategy, "student": name,
-              "parameters": card.student["parameters"], "sets": read_sets(workshop.out, folder, sets)}
+              "parameters": card.student["parameters"], "sets": workshop.figures(folder, sets)}
     return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
 
 
@@ -163,7 +198,8 @@ def measure(workshop: Workshop, arm: Arm, lr: float) -> Load:
 
 def evaluation_settings(config: AblateConfig) -> EvaluateConfig:
     """How every cell is evaluated."""
-    return EvaluateConfig(device=config.device, data_seed=config.data_seed, probe=config.probe, calibrate=False)
+    given = {**given_options(config, Config), **given_options(config.evaluate, WalkingOptions)}
+    return EvaluateConfig(**{**given, "limit": None}, answers=config.answers)
 
 
 def costs(card: RunCard, words: float) -> dict[str, Any]:
@@ -175,13 +211,3 @@ def costs(card: RunCard, words: float) -> dict[str, Any]:
             "learned_tokens": round(passes * sum(card.counts["learned_tokens"].values())), "input_tokens": inputs,
             "train_flops": FLOPS_TRAINED * card.student["parameters"] * inputs, "rationale_words": words,
             "parameters": card.student["parameters"], "run_key": card.key}
-
-
-def read_sets(out: Path, run: Path, sets: tuple[QuestionSet, ...]) -> dict[str, Any]:
-    """Figures of each set, recomputed from its stored predictions, with the file they stand in and its digest."""
-    found = {}
-    for chosen in sets:
-        path = run / "predictions" / f"{chosen.name}.jsonl"
-        found[chosen.name] = {**set_figures(path, [e.id for e in chosen.examples()]),
-                              "predictions": str(path.relative_to(out)), "digest": file_digest(path)}
-    return found

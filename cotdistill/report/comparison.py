@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cotdistill.evaluation.effect import average
 from cotdistill.evaluation.faithfulness import Pair, ProbeAnswer
 from cotdistill.evaluation.intervals import Interval
-from cotdistill.evaluation.metrics import Prediction
+from cotdistill.evaluation.metrics import Prediction, judged_again
 from cotdistill.evaluation.probes import REPLAY, WITHOUT
 from cotdistill.evaluation.statistics import Comparison, adjust, compare, sentence
 from cotdistill.report.stored import read_predictions, read_probes
@@ -62,7 +62,8 @@ class Results:
         """What one cell said on one set."""
         file = record["sets"][name]["predictions"]
         if file not in self._predictions:
-            self._predictions[file] = read_predictions(self.out / file)
+            judged = judged_again(read_predictions(self.out / file), record["sets"][name].get("extractor", "answers"))
+            self._predictions[file] = judged
         return self._predictions[file]
 
     def outcomes(self, arm: str, sets: Sequence[str], measure: str = "accuracy") -> Outcomes | None:

@@ -10,6 +10,7 @@ from cotdistill.data.logs import read_lines
 from cotdistill.data.records import Record
 from cotdistill.errors import DataError
 from cotdistill.evaluation.faithfulness import ProbeAnswer, Probed
+from cotdistill.evaluation.judging import ExtractorName
 from cotdistill.evaluation.metrics import Prediction, figures, judged_again
 
 R = TypeVar("R", bound=Record)
@@ -18,9 +19,9 @@ RECOMPUTED = ("n", "accuracy", "interval", "right", "wrong", "unparsed", "unfini
               "forwarded_per_question", "by_task", "conflict", "follows_cue", "n_conflict", "steps_true")
 
 
-def set_figures(path: Path, ids: Sequence[str] | None = None) -> dict[str, Any]:
+def set_figures(path: Path, ids: Sequence[str] | None = None, extractor: ExtractorName = "answers") -> dict[str, Any]:
     """The figures of one predictions file; `ids`: the questions that must be there, in their order."""
-    found = figures(judged_again(read_predictions(path, ids), "answers"))
+    found = figures(judged_again(read_predictions(path, ids), extractor), extractor)
     return {name: found[name] for name in RECOMPUTED if name in found}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from cotdistill.errors import UsageError
 
 COMMANDS: dict[str, type[Config]] = {
     "elicit": ElicitConfig, "distill": DistillConfig, "evaluate": EvaluateConfig, "ablate": AblateConfig}
-FIELDS = [(command, name) for command, config in COMMANDS.items() for name in config.model_fields]
+FIELDS = [(command, path) for command, config in COMMANDS.items() for path in options_of(config)]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_help_ends_with_examples_and_says_no_option_twice(command: str, helps: d
 def written(command: str, field: str) -> tuple[list[str], Any, Any]:
     """An option's value: as arguments of the command line, as YAML, and what the config then holds."""
     option = options_of(COMMANDS[command])[field]
-    default = option.info.get_default(call_default_factory=True)
+    default = option.default
     if option.kind == "flag":
         return [f"--no-{option.name[2:]}" if default else option.name], not default, not default
     if option.kind == "mapping":
@@ -83,7 +85,7 @@ def test_the_command_line_and_yaml_give_the_same_config(
     file = tmp_path / "options.yaml"
     file.write_text(yaml.safe_dump({options_of(config)[field].name.removeprefix("--"): value}))
     from_yaml = config.build(file)
-    assert getattr(from_yaml, field) == wanted
+    assert attrgetter(field)(from_yaml) == wanted
     built = []
 
     def start(cls: type[Config], options: dict[str, Any]) -> Config:
@@ -103,7 +105,7 @@ def test_the_command_line_and_yaml_give_the_same_config(
     ("strategies: cot", "strategies", ("cot",)),
     ("seeds: 3", "seeds", (3,)),
     ("seeds: 0..2", "seeds", (0, 1, 2)),
-    ("probe: all", "probe", ("all",)),
+    ("probe: all", "evaluate.probe", ("all",)),
     ("param: {alpha: 0.3}", "param", {"alpha": ("0.3",)}),
     ("param: [alpha=0.1]", "param", {"alpha": ("0.1",)}),
     ("param: {alpha: [0.1, 0.3]}", "param", {"alpha": ("0.1", "0.3")}),
@@ -115,7 +117,7 @@ def test_the_command_line_and_yaml_give_the_same_config(
 def test_yaml_takes_what_the_command_line_takes(text: str, field: str, wanted: object, tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(text)
-    assert getattr(AblateConfig.build(file), field) == wanted
+    assert attrgetter(field)(AblateConfig.build(file)) == wanted
 
 
 @pytest.mark.parametrize(("text", "field", "wanted"), [
@@ -185,3 +187,30 @@ def test_a_key_leaves_out_how_a_run_is_made() -> None:
     plain, other = DistillConfig(), DistillConfig(out=Path("x"), device="cpu", checkpoint_every=3)
     assert plain.defining() == other.defining()
     assert "lr" in plain.defining()
+
+
+def test_yaml_has_a_section_for_each_of_the_other_commands(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("strategies: cot\nlr: 0.5\ndistill: {lora: r=8, batch-size: 4}\n"
+                    "evaluate: {batch-size: 5, probe: all}\nelicit: {shots: 2, batch_size: 6}\n"
+                    "eval-max-new-tokens: 9\n")
+    made = AblateConfig.build(file)
+    assert (made.lr, made.lora, made.batch_size) == (0.5, "r=8", 4)
+    assert (made.evaluate.batch_size, made.evaluate.probe, made.evaluate.max_new_tokens) == (5, ("all",), 9)
+    assert (made.elicit.shots, made.elicit.batch_size, made.elicit.hint) == (2, 6, "gold")
+    assert not made.evaluate.calibrate  # what a section does not name stays as it was
+    for text, said in (("distill: {strategy: cot}", "distill: unknown key 'strategy'"),
+                       ("evaluate: {connectorz: free}", "did you mean \"connectors\""),
+                       ("elicit: [3]", "elicit: holds no mapping"),
+                       ("distill: {lr: 1}\nlr: 2", "'lr' is set twice"),
+                       ("evaluate: {batch_size: 1}\neval_batch_size: 2", "'eval-batch-size' is set twice"),
+                       ("evaluate: {batch_size: 0}", "--eval-batch-size: input should be greater than 0")):
+        file.write_text(text)
+        with pytest.raises(UsageError, match=re.escape(said)):
+            AblateConfig.build(file)
+
+
+def test_a_study_sets_only_what_was_not_given() -> None:
+    given = AblateConfig.build(None, probe=["oracle"], seeds="5")
+    made = given.with_defaults({"probe": ("all",), "tags": ("none",), "seeds": (1,), "eval_batch_size": 3})
+    assert (made.evaluate.probe, made.tags, made.seeds, made.evaluate.batch_size) == (("oracle",), ("none",), (5,), 3)

@@ -10,12 +10,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, unquote
 
 MASK = "***"
-SHORTEST = 4  # characters; what is shorter protects nothing and would mask ordinary words
+SHORTEST = 5  # characters; what is shorter protects nothing and would mask ordinary words
 USERINFO = re.compile(r"(?<=://)[^/\s?#'\"]+@")
 BEARER = re.compile(r"(?i)\bbearer\s+(?=\S*\d)[^\s'\"\\]{8,}")
+SECRET_NAME = re.compile(r"(?i)key$|secret|passw|authorization|credential|bearer|(^|[_-])(token|auth|sig|signature)$")
 UNMISTAKABLE = 8  # characters; shorter secrets are masked only as words of their own
 
 _hidden: set[str] = set()
@@ -28,6 +31,26 @@ def hide(secret: str) -> None:
                    quote(text, safe="", errors="replace"),
                    base64.b64encode(text.encode("utf-8", "replace")).decode()}
         _hidden.update(spelling for spelling in spelled if len(spelling) >= SHORTEST)
+
+
+def masked(value: Any) -> Any:
+    """JSON with `MASK` in place of strings under names such as `api_key`, which are registered; else as it is."""
+    if isinstance(value, Mapping):
+        return {name: _masked_whole(one) if SECRET_NAME.search(name) else masked(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [masked(one) for one in value]
+    return redacted(value) if isinstance(value, str) else value
+
+
+def _masked_whole(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _masked_whole(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_masked_whole(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    hide(value)
+    return MASK
 
 
 def redacted(text: str) -> str:

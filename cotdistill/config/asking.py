@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from cotdistill.config.common import DEMO, Config, Options
+from cotdistill.config.extra_body import JsonObject
 from cotdistill.config.option import Most, option
 
 QUESTIONS, PROMPT, DECODING = "Teacher and questions", "Prompt", "Decoding"
@@ -36,6 +37,8 @@ class AskingOptions(Options):
     batch_size: int = option(16, "Questions decoded at once", DECODING, gt=0, le=Most)
     base_url: str | None = option(None, "URL of the server; the key is read from OPENAI_API_KEY only", SERVER)
     endpoint: Literal["chat", "completion"] = option("chat", "Which endpoint is asked", SERVER)
+    extra_body: JsonObject | None = option(
+        None, """JSON object of further parameters for every request, e.g. '{"top_k": 20}'""", SERVER)
     concurrency: int = option(8, "Requests in flight", SERVER, key=False, gt=0, le=10_000)
     retries: int = option(6, "Times a failed request is repeated", SERVER, key=False, ge=0, le=1000)
     timeout: float = option(120.0, "Seconds a request may take", SERVER, key=False, gt=0, le=Most)

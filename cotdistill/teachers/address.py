@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from cotdistill.errors import UsageError
-from cotdistill.redaction import hide, redacted
+from cotdistill.redaction import hide, masked, redacted
 
 VARIABLE = "OPENAI_BASE_URL"
 ENDPOINT = re.compile(r"/(chat(/completions)?|completions|responses|embeddings|models)$")
 VERSION = re.compile(r"/v\d[\w.]*$")
-SECRET_NAME = re.compile(r"(?i)key|token|secret|sig|password|code")
 AZURE = "/openai/deployments/"  # asks for the key in a header of its own
 
 
@@ -51,9 +50,7 @@ def address(given: str | None) -> Address | None:
     path = ENDPOINT.sub("", path)
     root = f"{url.scheme}://{_userinfo(url)}{_place(url)}"
     query = dict(parse_qsl(url.query, keep_blank_values=True))
-    for name, value in query.items():
-        if SECRET_NAME.search(name):
-            hide(value)
+    masked(query)
     if whole or VERSION.search(path):
         paths = [path]
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import socket
 import ssl
@@ -33,7 +34,7 @@ CODES = {"rate_limit_exceeded": 429, "rate_limit_error": 429, "insufficient_quot
          "notfounderror": 404, "request_too_large": 413}  # in a body's code or type
 NO_PATH = {404, 405}
 ABOUT_MODEL = re.compile(r"(?i)\bmodel|deployment|endpoints found")
-UNKNOWN_MODEL = re.compile(r"(?i)\b(unknown|invalid|no such|unsupported) model|model\b.{0,80}"
+UNKNOWN_MODEL = re.compile(r"(?i)\b(unknown|invalid|no such|unsupported|not a \w+) model|model\b.{0,80}"
                            r"(not exist|not found|not a valid|not available|unknown|not supported)")
 POOR = re.compile(r"(?i)insufficient[\s_](quota|balance|credit|funds)|exceeded your current quota")
 MODERATED = re.compile(r"(?i)moderat|flagged|content[\s_](policy|filter|management)|safety")
@@ -113,8 +114,8 @@ def of_connection(error: BaseException, place: str) -> Fault:
             return Fault(said, hopeless=said)
         if isinstance(cause, socket.gaierror):
             return Fault(f"{place}: {clean(cause.strerror or str(cause))}", again=cause.errno == socket.EAI_AGAIN)
-    system = next((cause for cause in chain if isinstance(cause, OSError) and cause.strerror), None)
-    said = (system.strerror if system else None) or next((str(cause) for cause in chain[1:] if str(cause)), "")
+    number = next((cause.errno for cause in chain if isinstance(cause, OSError) and cause.errno), None)
+    said = os.strerror(number) if number else next((str(cause) for cause in chain[1:] if str(cause)), "")
     named = {type(cause).__name__ for cause in chain}
     if "ProxyError" in named:
         said = f"the proxy refuses: {said}"

@@ -10,6 +10,7 @@ promised to be repeatable: the rows are the record.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from cotdistill.config import ElicitConfig
 from cotdistill.console import warn_once
 from cotdistill.errors import CotdistillError, Unavailable, UsageError, missing_extra
+from cotdistill.redaction import masked
 from cotdistill.seeds import derive, rng
 from cotdistill.teachers.address import address
 from cotdistill.teachers.api_key import KEY, read_key
@@ -60,7 +62,9 @@ class OpenAITeacher:
         self.name = config.teacher
         self.style: str = config.endpoint
         self.context: int | None = None
-        self.settings: Mapping[str, Any] = {"endpoint": config.endpoint}
+        self.extra: dict[str, Any] = json.loads(config.extra_body or "{}")
+        self.settings: Mapping[str, Any] = {"endpoint": config.endpoint, **(
+            {"extra_body": masked(self.extra)} if self.extra else {})}
         self.answered = 0
         self.dialect = Dialect()
         self.over: Callable[[], bool] = lambda: False  # whether no further request is to be made
@@ -151,7 +155,7 @@ class OpenAITeacher:
     def _request(self, call: Call, sample: int) -> dict[str, Any]:
         """What is asked, in the words of a server that understands everything."""
         limit = self.config.max_new_tokens
-        asked: dict[str, Any] = {"model": self.model}
+        asked: dict[str, Any] = {"model": self.model, "extra_body": self.extra or None}
         if self.style == "completion":
             asked |= {"prompt": call.prompt, OLD_LIMIT: limit, "stop": ["\n\n"]}
         else:
@@ -210,8 +214,8 @@ class OpenAITeacher:
             return [await self._log_probability(client, prompt, text) for text in continuations]
 
     async def _log_probability(self, client: Client, prompt: str, text: str) -> float:
-        asked = {"model": self.model, "prompt": prompt + text, OLD_LIMIT: 1, "temperature": GREEDY,
-                 "echo": True, "logprobs": 1}
+        asked = {"model": self.model, "extra_body": self.extra or None, "prompt": prompt + text, OLD_LIMIT: 1,
+                 "temperature": GREEDY, "echo": True, "logprobs": 1}
         value, _ = await self._asked(client, "completion", asked,
                                      lambda body: log_probability(body, len(prompt), len(prompt + text)))
         return value

@@ -65,6 +65,8 @@ def written(command: str, field: str) -> tuple[list[str], Any, Any]:
     if option.kind == "pair":
         return ([option.name, "0.5", "0.75"], [0.5, 0.75], (0.5, 0.75)) if field == "betas" else (
             [option.name, "lm-eval", "there"], ["lm-eval", "there"], ("lm-eval", Path("there")))
+    if field == "extra_body":
+        return [option.name, '{"top_k": 20}'], {"top_k": 20}, '{"top_k": 20}'
     if option.values:
         usual = default if isinstance(default, tuple) else (default,)
         value = next(one for one in option.values if one not in usual)

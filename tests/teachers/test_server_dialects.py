@@ -1,4 +1,4 @@
-"""The servers users have: their addresses, the parameters they know, the forms of their answers and errors."""
+"""The servers users have: where they listen, and which parameters they know."""
 
 from __future__ import annotations
 
@@ -8,39 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.in_process import Done, run
+from tests.teachers.asking import elicit
 from tests.teachers.servers import Canned, Server, serving
 
-KEY = "sk-test-0123456789-secret"
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cotdistill.teachers.openai_server.FIRST_WAIT", 0.01)
-    monkeypatch.setattr("cotdistill.teachers.openai_server.LONGEST_BACKOFF", 0.05)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    for name in ("OPENAI_BASE_URL", "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
-def elicit(folder: Path, url: str | None, *options: str, rows: int = 1) -> Done:
-    data = folder / "questions.jsonl"
-    data.write_text("".join(json.dumps({"id": f"q{at}", "question": f"Is {at} a number?",
-                                        "choices": ["yes", "no"], "answer": "yes"}) + "\n" for at in range(rows)))
-    where = [] if url is None else ["--base-url", url]
-    return run("elicit", "--teacher", "openai:m", "--data", str(data), "--shots", "0", "--timeout", "5", *where,
-               "-o", str(folder / "rows.jsonl"), *options)
-
-
-def rationale(folder: Path) -> dict[str, Any]:
-    [row] = map(json.loads, (folder / "rows.jsonl").read_text().splitlines())
-    return row["rationales"][0]
-
-
-def failure(folder: Path) -> str:
-    [entry] = map(json.loads, (folder / "rows.jsonl.partial").read_text().splitlines())
-    return entry["failed"]
+pytestmark = pytest.mark.usefixtures("server_environment")
 
 
 class At(Server):

@@ -56,8 +56,9 @@ def run(app: Callable[..., Any]) -> NoReturn:
         if error.errno in FULL:
             _fail(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}", Exit.OUTPUT, error)
         if error.filename is not None:  # every output is written inside `files.writing`: this is an input
-            _fail(f"{error.filename}: cannot be read ({error.strerror}); check the path and its permissions",
-                  Exit.BAD_DATA, error)
+            name = str(error.filename)
+            _fail(f"{name if len(name) <= 200 else name[:197] + '...'}: cannot be read ({error.strerror}); "
+                  "check the path and its permissions", Exit.BAD_DATA, error)
         _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)
     except Exception as error:  # the boundary: whatever is left is a bug of ours
         _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)

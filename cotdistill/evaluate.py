@@ -23,6 +23,7 @@ from cotdistill.evaluation.judging import judge_by
 from cotdistill.evaluation.metrics import Prediction, counts_by_task, judged_again
 from cotdistill.evaluation.probes import chosen, donors, probes, read_sources, sources
 from cotdistill.evaluation.samples import Sampled
+from cotdistill.evaluation.set_names import check_names, named_set, set_name
 from cotdistill.evaluation.store import Store, complete
 from cotdistill.evaluation.subject import Subject, read_elsewhere, subject_of
 from cotdistill.evaluation.walker import Walker
@@ -65,9 +66,9 @@ def runs_on_stdin() -> list[str]:
     """Run directories from the JSON lines that `distill` printed."""
     runs = []
     for number, line in json_lines("-"):
-        if "run" not in line:
+        if not isinstance(line.get("run"), str):
             raise DataError.at("stdin", number, "no field 'run'", "pipe the output of distill into evaluate")
-        runs.append(str(line["run"]))
+        runs.append(line["run"])
     if not runs:
         raise DataError.at(
             "stdin", None, "names no run", "the command before this one failed, or give run directories"
@@ -78,26 +79,17 @@ def runs_on_stdin() -> list[str]:
 def load_sets(config: EvaluateConfig, card: RunCard) -> list[tuple[str, list[Example]]]:
     """The question sets asked for; for a run of the embedded world its own sets by default."""
     if config.data:
-        wanted = [(*_named(spec), config.split) for spec in config.data]
+        wanted = [(*named_set(spec), config.split) for spec in config.data]
     elif card.student["name"] == DEMO and card.data["world"]:
         wanted = [(None, DEMO, split) for split in ([config.split] if config.split else DEMO_SETS)]
     else:
         raise UsageError("evaluate needs question rows: --data FILE (repeatable)")
     names = [name or set_name(spec, split) for name, spec, split in wanted]
-    for twice in {name for name in names if names.count(name) > 1}:
-        raise UsageError(
-            f"--data: two sets are named {twice}; name them yourself, e.g. --data other={twice}.jsonl"
-        )
+    check_names(names)
     return [
         (name, load_examples(spec, split, config.limit, config.data_seed))
         for name, (_, spec, split) in zip(names, wanted, strict=True)
     ]
-
-
-def set_name(spec: str, split: str | None) -> str:
-    """A short name for tables and files: the file's stem or the data set, and the split."""
-    name = Path(spec).name.removesuffix(".jsonl").replace(":", "-") if spec != "-" else "stdin"
-    return f"{name}-{split}" if split else name
 
 
 def evaluate_set(
@@ -292,7 +284,7 @@ def _flip_rate(
 
 
 def _walker(config: EvaluateConfig, subject: Subject, student: Student | None) -> Walker:
-    strategy, answers = restore(subject.card.strategy), subject.card.config["answers"]
+    strategy, answers = restore(subject.card.strategy, subject.name), subject.card.config["answers"]
     chat = bool(subject.card.config.get("chat", False))
     return Walker(lambda: student or _load(config, str(subject.model), chat), strategy, answers, config)
 
@@ -361,9 +353,3 @@ def _write_reports(config: EvaluateConfig, examined: Sequence[Examined]) -> None
         for folder in dict.fromkeys(one.subject.folder for one in examined):
             records = [one.record for one in examined if one.subject.folder == folder]
             note_in_card(folder / "README.md", records)
-
-
-def _named(spec: str) -> tuple[str | None, str]:
-    """`NAME=FILE` in its two parts; a plain FILE has no name of its own."""
-    name, equals, file = spec.partition("=")
-    return (name, file) if equals and name and not Path(spec).exists() else (None, spec)

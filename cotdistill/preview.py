@@ -26,7 +26,7 @@ def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[s
     """Show row `at` on stderr and yield one record a form: tokens, which are learned, and the prompt's length."""
     strategy = create(config.strategy, config.param)
     items = read_items(rows, allow_partial=True) if rows is not None else demo_items()
-    if at >= len(items):
+    if not 0 <= at < len(items):
         raise UsageError(f"--row {at}: there are {len(items)} rows, counted from 0")
     student = load_student(config.student, trust_remote_code=config.trust_remote_code)
     encoder = student.encoder(config.answers, config.max_length, share="none")

@@ -27,11 +27,11 @@ class Done:
 
 def call(*args: str, stdin: str | bytes = "") -> Done:
     """`cotdistill ARGS`, with `stdin` piped into it."""
-    raw = stdin.encode() if isinstance(stdin, str) else stdin
+    raw = io.BufferedReader(io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin))
     out, err = io.StringIO(), io.StringIO()
     with ExitStack() as stack:
         stack.enter_context(patch.object(sys, "argv", ["cotdistill", *args]))
-        stack.enter_context(patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8")))
+        stack.enter_context(patch.object(sys, "stdin", io.TextIOWrapper(raw, encoding="utf-8")))
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
         try:

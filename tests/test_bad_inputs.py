@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,15 @@ def _here(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("model", "rows.jsonl", "asked.jsonl"):
         (tmp_path / name).symlink_to(base / name)
     monkeypatch.setattr(registry, "_entries", {entry.name: entry for entry in registry.entries()})
+
+
+@pytest.fixture(scope="module")
+def card(base: Path) -> dict[str, Any]:
+    """The card of a run in `base`."""
+    done = call("distill", str(base / "rows.jsonl"), "--student", str(base / "model"), "--steps", "1", "--device",
+                "cpu", "-o", str(base / "run"))
+    assert done.code == 0, done.stderr
+    return dict(json.loads((base / "run" / "run.json").read_text()))
 
 
 def refused(done: Done, code: int, *said: str) -> None:
@@ -170,7 +181,7 @@ def test_a_score_file_that_is_none_is_named(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere.jsonl", ".", "x" * 5000])
 def test_a_score_file_that_cannot_be_read_is_named(name: str) -> None:
     refused(call("distill", "rows.jsonl", "--strategy", "post-cot-key", "--param", "by=gradient-input", "--scores",
-                 name, "--student", "model", "-o", "run"), 3, name)
+                 name, "--student", "model", "-o", "run"), 3, name[:100])
 
 
 @pytest.mark.parametrize("device", ["tpu9", "cuda:99", "cuda", "meta", "cpu0", "gpu", "", "cuda:-1", "xla",
@@ -186,3 +197,116 @@ def test_a_device_that_is_not_there_is_named(device: str, command: str) -> None:
         pytest.skip("it is there")
     refused(call(command, *args, "--device", device), 6, f"--device {device}: not available here; there is cpu")
     assert not Path("out").exists()
+
+
+def put(value: object, *path: str | int) -> Callable[[dict[str, Any]], object]:
+    return lambda card: changed(card, path, value)
+
+
+GONE = object()
+
+
+def changed(card: dict[str, Any], path: tuple[str | int, ...], value: object) -> dict[str, Any]:
+    """`card` with another value at `path` (GONE: with none)."""
+    at: Any = card
+    for step in path[:-1]:
+        at = at[step]
+    if value is GONE:
+        del at[path[-1]]
+    else:
+        at[path[-1]] = value
+    return card
+
+
+CARDS: dict[str, Any] = {
+    "empty": b"", "binary": b"\xff\xfe\x00", "null": b"null", "list": b"[]", "text": b'"x"', "cut": b'{"key": "a',
+    "{}": b"{}",
+    "deep": DEEP.encode(), "long number": b'{"key": ' + b"9" * 5000 + b"}",
+    "no strategy": put(GONE, "strategy"), "strategy null": put(None, "strategy"),
+    "strategy text": put("cot", "strategy"), "strategy {}": put({}, "strategy"), "no forms": put(GONE, "strategy",
+    "forms"),
+    "forms text": put("cot", "strategy", "forms"), "forms []": put([], "strategy", "forms"),
+    "forms of text": put(["x"], "strategy", "forms"), "form {}": put({}, "strategy", "forms", 0),
+    "form extra": put(1, "strategy", "forms", 0, "zzz"), "form kind": put("x", "strategy", "forms", 0, "kind"),
+    "form source": put("{answer}", "strategy", "forms", 0, "source"),
+    "form slot": put("{nothing}", "strategy", "forms", 0, "source"),
+    "form share": put(0.5, "strategy", "forms", 0, "share"), "form share nan": put(float("nan"), "strategy", "forms", 0,
+                                                                               "share"),
+    "target text": put("x", "strategy", "forms", 0, "target"), "target []": put([], "strategy", "forms", 0, "target"),
+    "target part": put([["x"]], "strategy", "forms", 0, "target"),
+    "target weight": put([["x", None]], "strategy", "forms", 0, "target"),
+    "target without an answer": put([[" x", 1.0]], "strategy", "forms", 0, "target"),
+    "denominator": put("x", "strategy", "forms", 0, "denominator"), "plan": put(["x"], "strategy", "plan"),
+    "plan []": put([], "strategy", "plan"), "plan text": put("cot", "strategy", "plan"),
+    "explain": put(["x"], "strategy", "explain"), "name": put(1, "strategy", "name"),
+    "params": put([], "strategy", "params"), "config {}": put({}, "config"), "config text": put("x", "config"),
+    "answers": put("loud", "config", "answers"), "chat": put("yes", "config", "chat"),
+    "seed": put("x", "config", "seed"), "student {}": put({}, "student"), "student name": put(None, "student",
+    "name"), "data {}": put({}, "data"),
+    "data world": put("x", "data", "world"), "counts {}": put({}, "counts"), "trained {}": put({}, "trained"),
+    "key": put(1, "key"), "extra": put(1, "zzz"), "versions": put(None, "versions"),
+}
+
+
+@pytest.mark.parametrize("kind", CARDS)
+def test_a_run_card_that_is_damaged_is_named(kind: str, base: Path, card: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "student").symlink_to(base / "run" / "student")
+    make = CARDS[kind]
+    content = make if isinstance(make, bytes) else json.dumps(make(json.loads(json.dumps(card)))).encode()
+    (tmp_path / "run" / "run.json").write_bytes(content)
+    refused(call("evaluate", "run", "--data", "asked.jsonl", "--device", "cpu"), 3, "run/run.json: damaged: ",
+            "; remove it and distill again")
+
+
+STDIN = ['{"run": 5}', '{"run": null}', '{"run": "' + "x" * 5000 + '"}', '{"run": "a\\u0000b"}', '{"run": ""}',
+         '{"x": 1}', "[]", "x", "", DEEP, '{"run": ' + "9" * 5000 + "}", '{"run": "nowhere"}',
+         '{"run": "rows.jsonl/x"}']
+
+
+@pytest.mark.parametrize("line", STDIN)
+def test_a_run_on_stdin_that_is_none_is_refused(line: str) -> None:
+    done = call("evaluate", "--data", "asked.jsonl", stdin=line + "\n")
+    refused(done, done.code if done.code in (2, 3) else 3)
+    assert len(done.errors[0]) < 500
+
+
+PREDICTIONS = ['{"id": "row-0", "samples": 5}', '{"id": "row-0", "samples": "x"}', '{"id": "row-0", "samples": [5]}',
+               '{"id": "row-0", "samples": [{"text": 5}]}', '{"id": "row-0", "samples": [{}]}',
+               '{"id": "row-0", "text": 5}', '{"id": 5, "text": "x"}', '{"id": "row-0"}',
+               '{"id": "row-0", "answer": []}', '{"samples": ["x"]}', DEEP,
+               "5", '{"id": "row-0", "samples": {"text": "x"}}', '{"id": "row-0", "samples": [null]}',
+               '{"id": "row-0", "samples": true}', '{"id": "row-0", "samples": ' + "9" * 5000 + "}"]
+
+
+@pytest.mark.parametrize("line", PREDICTIONS)
+def test_predictions_that_are_none_are_named(line: str, tmp_path: Path) -> None:
+    (tmp_path / "said.jsonl").write_text(line + "\n")
+    refused(call("evaluate", "said.jsonl", "--data", "asked.jsonl"), 3, "said.jsonl:1: ")
+
+
+SET_NAMES = ["../../x", "/x", "a/b", "[/red]x", "a\\b", "..", ".", " ", "\n", "a\nb", "\x1b[31m", "\u202ex", "x" * 300,
+             "é" * 150]
+
+
+@pytest.mark.parametrize("name", SET_NAMES)
+def test_a_set_is_called_by_a_name_not_a_path(name: str, tmp_path: Path) -> None:
+    (tmp_path / "said.jsonl").write_text("".join(
+        json.dumps({"id": f"row-{at}", "answer": "x"}) + "\n" for at in range(4)))
+    refused(call("evaluate", "said.jsonl", "--data", f"{name}=asked.jsonl"), 2, "cannot name a set")
+
+
+def test_the_same_set_twice_is_refused(base: Path, card: dict[str, Any]) -> None:
+    refused(call("evaluate", str(base / "run"), "--data", "asked.jsonl", "--data", "asked.jsonl"), 2,
+            "two sets are named asked")
+    refused(call("ablate", "rows.jsonl", "--data", "asked.jsonl", "--data", "asked.jsonl", "--student", "model"), 2,
+            "two sets are named asked")
+
+
+def test_ablate_names_rows_that_are_not_there() -> None:
+    refused(call("ablate", "nowhere.jsonl"), 3, "nowhere.jsonl: no such file")
+
+
+@pytest.mark.parametrize("row", ["-1", "4", "-99999999999999999999", "99999999999999999999"])
+def test_preview_has_no_such_row(row: str) -> None:
+    refused(call("preview", "rows.jsonl", "--student", "model", "--row", row), 2, f"--row {row}: there are 4 rows")

@@ -7,8 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cotdistill.data.card_shape import CardShape
 from cotdistill.data.files import json_digest, write_json
 from cotdistill.errors import DataError
 
@@ -40,12 +41,17 @@ def read_card(run: Path) -> RunCard:
     if not path.is_file():
         raise DataError.at(str(run), None, "is not a finished run (no run.json)", "give a directory made by distill")
     try:
-        return RunCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        CardShape.model_validate_json(json.dumps(fields))
+        return RunCard.model_validate(fields)
     except OSError as error:
         raise DataError.at(str(path), None, str(error.strerror), "check its permissions") from None
-    except (ValueError, RecursionError) as error:
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = f"{'.'.join(map(str, first['loc'])) or 'card'}: {first['msg'].lower()}"
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, nested too deeply
         what = str(error).splitlines()[0]
-        raise DataError.at(str(path), None, f"damaged: {what}", "remove it and distill again") from None
+    raise DataError.at(str(path), None, f"damaged: {what}", "remove it and distill again")
 
 
 def package_versions() -> dict[str, str]:

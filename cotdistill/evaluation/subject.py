@@ -123,8 +123,10 @@ def read_elsewhere(path: str, examples: Sequence[Example]) -> tuple[list[Predict
 def _lines(path: str) -> list[Elsewhere]:
     found = []
     for number, fields in json_lines(path):
-        samples = fields.get("samples") or ()
-        fields["samples"] = [one.get("text") if isinstance(one, dict) else one for one in samples]
+        if isinstance(samples := fields.get("samples"), list):
+            fields["samples"] = [one.get("text") if isinstance(one, dict) else one for one in samples]
+        elif samples is None:
+            fields.pop("samples", None)
         try:
             line = Elsewhere.model_validate(fields)
         except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +12,11 @@ from typing import Any
 from cotdistill.config import DEMO, AblateConfig, AskingOptions, Config, DistillConfig, ElicitConfig, WalkingOptions
 from cotdistill.config.option import options_of
 from cotdistill.data.files import file_digest
+from cotdistill.data.inputs import STDIN
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world, load_examples
-from cotdistill.errors import UsageError
+from cotdistill.errors import DataError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm
 from cotdistill.grid.sets import QuestionSet, question_sets
 from cotdistill.grid.workshop import distill_settings, evaluation_settings, given_options
@@ -89,6 +91,8 @@ class Plan:
 
 def plan_of(config: AblateConfig, study: Study | None, made: list[Arm], base: Arm, rows: str | None) -> Plan:
     """The plan of a settled configuration; by default the embedded world and its teacher."""
+    if rows not in (None, STDIN) and not os.path.exists(str(rows)):
+        raise DataError.at(str(rows), None, "no such file", "check the path")
     train = config.train or (DEMO if rows is None else None)
     teacher = config.teacher or (DEMO if train and is_world(train) else None)
     if rows is None and teacher is None:

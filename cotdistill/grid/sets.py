@@ -13,7 +13,7 @@ from cotdistill.data.records import Example, Item
 from cotdistill.data.tasks import is_world, load_examples
 from cotdistill.demo import world
 from cotdistill.errors import UsageError
-from cotdistill.evaluate import set_name
+from cotdistill.evaluation.set_names import check_names, set_name
 
 LEARNED_FROM = ("train", "dev")  # splits of the embedded world that no result may stand on
 
@@ -46,7 +46,9 @@ def question_sets(data: Sequence[str], trained_on: str | None, data_seed: int = 
     specs = list(data) or ([trained_on] if trained_on and is_world(trained_on) else [])
     if not specs:
         raise UsageError("ablate needs question rows to evaluate on: --data FILE (repeatable, in-domain first)")
-    return [QuestionSet(spec, split, None, data_seed) for spec in specs for split in _splits(spec)]
+    sets = [QuestionSet(spec, split, None, data_seed) for spec in specs for split in _splits(spec)]
+    check_names([one.name for one in sets])
+    return sets
 
 
 def _splits(spec: str) -> list[str | None]:

@@ -42,7 +42,8 @@ def export_harness(folder: Path, config: EvaluateConfig, examined: Examined) -> 
         raise UsageError(
             f"--export lm-eval: {examined.subject.name} holds predictions, no model that could be asked"
         )
-    strategy, answers, predictions = restore(card.strategy), card.config["answers"], examined.predictions
+    strategy = restore(card.strategy, examined.subject.name)
+    answers, predictions = card.config["answers"], examined.predictions
     name, form = f"{examined.subject.folder.name}-{examined.name}", answering_form(strategy)
     tasks = []
     # An encoder-decoder of the harness has its prompt in the encoder: nothing can stand before the answer.

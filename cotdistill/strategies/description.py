@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cotdistill.errors import DataError
 from cotdistill.strategies.forms import Form, Part, Strategy
 
 
@@ -17,8 +18,18 @@ def describe(strategy: Strategy) -> dict[str, Any]:
             "forms": forms, **({} if strategy.code is None else {"code": strategy.code})}
 
 
-def restore(described: Mapping[str, Any]) -> Strategy:
-    """The strategy of a run card, for walking (its fill is not needed any more)."""
+def restore(described: Mapping[str, Any], run: str) -> Strategy:
+    """The strategy of the card of `run`, for walking (its fill is not needed any more).
+
+    Raises `DataError` where the card describes no strategy.
+    """
+    try:
+        return _strategy(described)
+    except ValueError as error:
+        raise DataError.at(f"{run}/run.json", None, f"damaged: {error}", "remove it and distill again") from None
+
+
+def _strategy(described: Mapping[str, Any]) -> Strategy:
     forms = tuple(Form(**{**form, "target": tuple(Part(text, weight) for text, weight in form["target"])})
                   for form in described["forms"])
     explain = described["explain"]

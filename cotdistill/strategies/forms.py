@@ -183,6 +183,9 @@ class Strategy:
         for name in (*self.plan, *(self.explain or ())):
             if name not in names:
                 raise ValueError(f"strategy {self.name!r}: plan names an unknown form {name!r}")
+        for walked, slot in ((self.plan, "answer"), (self.explain, "rationale")):
+            if walked is not None and not any(part.slot == slot for name in walked for part in self.form(name).target):
+                raise ValueError(f"strategy {self.name!r}: no form of its plan gives the {slot}")
 
     def form(self, name: str) -> Form:
         """The form of that name."""

@@ -1,0 +1,95 @@
+"""What a run card on disk must hold for the commands that read it; anything more is kept as it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cotdistill.data.records import Kind
+from cotdistill.evaluation.answers import AnswerStyle
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Shape(BaseModel):
+    """A mapping with at least these fields."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class FormShape(Shape):
+    """A form as `strategies.description.describe` writes it, and nothing else: it becomes a `Form` again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    source: str
+    target: list[tuple[str, float]] = Field(min_length=1)
+    share: float
+    kind: Kind
+    eos: bool
+    denominator: Literal["weights", "count"]
+
+
+class StrategyShape(Shape):
+    """A strategy with at least one form."""
+
+    name: str
+    paper: str
+    params: dict[str, Any]
+    plan: list[str] = Field(min_length=1)
+    explain: list[str] | None
+    forms: list[FormShape] = Field(min_length=1)
+
+
+class StudentShape(Shape):
+    """What the run started from."""
+
+    name: str
+    family: str | None
+    parameters: Count
+    digest: str
+
+
+class DataShape(Shape):
+    """The rows it was trained on."""
+
+    source: str
+    digest: str
+    rows: Count
+    trained_on: Count
+    world: dict[str, Any] | None
+
+
+class ConfigShape(Shape):
+    """The options that later commands read."""
+
+    seed: int
+    answers: AnswerStyle
+    chat: bool = False
+    batch_size: Annotated[int, Field(gt=0)]
+
+
+class CountsShape(Shape):
+    """Tokens of one pass over the rows."""
+
+    learned_tokens: dict[str, Count]
+    input_tokens: Count
+
+
+class TrainedShape(Shape):
+    """How far it was trained."""
+
+    steps: Count
+
+
+class CardShape(Shape):
+    """The whole card; see `data.runcard.RunCard`."""
+
+    strategy: StrategyShape
+    student: StudentShape
+    data: DataShape
+    config: ConfigShape
+    counts: CountsShape
+    trained: TrainedShape

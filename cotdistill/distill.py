@@ -40,7 +40,7 @@ def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str
     """Train one student on the elicited rows of a file (`-`: stdin); the object that `distill` prints."""
     config = apply_recipe(config)
     strategy = create(config.strategy, config.param)
-    items = read_items(rows, config.limit, config.allow_partial)
+    items = read_items(rows, config.limit, config.allow_partial, config)
     return distill_items(config, strategy, items, rows, dry_run)
 
 
@@ -95,7 +95,8 @@ def dev_examples(config: DistillConfig) -> list[Example] | None:
     """The rows of `--dev`."""
     if config.dev is None:
         return None
-    return load_examples(config.dev, "dev" if is_world(config.dev) else None, data_seed=config.data_seed)
+    return load_examples(config.dev, "dev" if is_world(config.dev) else None, data_seed=config.data_seed,
+                         bad=config)
 
 
 def dev_accuracy(config: DistillConfig, strategy: Strategy, examples: list[Example]) -> Callable[[Student], float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cotdistill.config import ElicitConfig
 from cotdistill.console import emit, progress, say, warn_once
+from cotdistill.data.columns import Columns
 from cotdistill.data.files import check_file, write_text
 from cotdistill.data.importers import read_recordings
 from cotdistill.data.journal import SERVED, Entry, Journal
@@ -55,7 +56,7 @@ def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
 
 def load_pool(config: ElicitConfig) -> list[Example]:
     """Every row of the data set: wrong answers to free questions are drawn from all of them."""
-    return load_examples(config.data, config.split, None, config.data_seed, config.map)
+    return load_examples(config.data, config.split, None, config.data_seed, config.map, config)
 
 
 def settled(config: ElicitConfig) -> ElicitConfig:
@@ -89,8 +90,9 @@ def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[Item]:
     if config.teacher == ROWS:
         return [item_of(example, from_row(example), config.keep) for example in examples]
     found: list[list[Rationale]] = [[] for _ in examples]
+    mapped = Columns.parse(config.map) if config.map is not None else None
     for name in config.teacher.removeprefix(RECORDED).split(","):
-        recordings = read_recordings(Path(name))
+        recordings = read_recordings(Path(name), mapped if mapped and mapped.of_recordings else None, config)
         new = from_recordings(examples, recordings, config.counterfactual)
         say(f"{sum(map(bool, new))} of {len(examples)} questions have a recording in {recordings.file.name}")
         found = [before + after for before, after in zip(found, new, strict=True)]

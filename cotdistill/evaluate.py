@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,16 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str,
     _check_outputs(config)
     items = read_items(config.rationales, allow_partial=True) if config.rationales else []
     examined: list[Examined] = []
+
+    @cache  # read once: a set may be a pipe
+    def load(spec: str, split: str | None) -> list[Example]:
+        return load_examples(spec, split, config.limit, config.data_seed, config.map, config)
+
     for name in named:
         subject = subject_of(name, config, student_digest)
         mine = [
             examine(config, subject, set_name, examples, items)
-            for set_name, examples in load_sets(config, subject.card)
+            for set_name, examples in load_sets(config, subject.card, load)
         ]
         _across_sets(config, mine)
         examined += mine
@@ -76,7 +81,9 @@ def runs_on_stdin() -> list[str]:
     return runs
 
 
-def load_sets(config: EvaluateConfig, card: RunCard) -> list[tuple[str, list[Example]]]:
+def load_sets(
+    config: EvaluateConfig, card: RunCard, load: Callable[[str, str | None], list[Example]]
+) -> list[tuple[str, list[Example]]]:
     """The question sets asked for; for a run of the embedded world its own sets by default."""
     if config.data:
         wanted = [(*named_set(spec), config.split) for spec in config.data]
@@ -87,7 +94,7 @@ def load_sets(config: EvaluateConfig, card: RunCard) -> list[tuple[str, list[Exa
     names = [name or set_name(spec, split) for name, spec, split in wanted]
     check_names(names)
     return [
-        (name, load_examples(spec, split, config.limit, config.data_seed))
+        (name, load(spec, split))
         for name, (_, spec, split) in zip(names, wanted, strict=True)
     ]
 

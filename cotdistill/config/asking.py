@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from cotdistill.config.common import DEMO, Config, Options
+from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows, Options
 from cotdistill.config.extra_body import JsonObject
 from cotdistill.config.option import Most, option
 
@@ -49,7 +49,7 @@ class AskingOptions(Options):
     keep: Literal["right", "all"] = option("right", "Which rationales are labelled for training", OUTPUT)
 
 
-class ElicitConfig(AskingOptions, Config):
+class ElicitConfig(AskingOptions, ForeignRows, BadRows, Config):
     """`cotdistill elicit`: question rows in, teacher rationales out."""
 
     teacher: str = option(DEMO, "demo, a local path or hub name, openai:MODEL, recorded:FILE, or rows", QUESTIONS,
@@ -57,7 +57,6 @@ class ElicitConfig(AskingOptions, Config):
     data: str = option(DEMO, "demo, a JSONL, CSV or Parquet file, - for stdin, or hf:NAME", QUESTIONS, key=False,
                        files=True)
     split: str | None = option(None, "Split of the data set", QUESTIONS, shown="train")
-    map: str | None = option(None, "Columns of foreign rows: question=COL,choices=COL,answer=COL", QUESTIONS)
     shard: str | None = option(None, "I/N: only part I of N consecutive parts of the rows", QUESTIONS)
     decode: Literal["greedy", "sample", "contrastive", "rerank"] = option(
         "greedy", "How rationales are decoded", DECODING)

@@ -15,12 +15,29 @@ from cotdistill.errors import UsageError
 Dtype = Literal["float32", "bfloat16", "float16"]
 DEMO = "demo"
 GENERAL = "General"
+ROWS = "Reading rows"
 
 
 class Options(BaseModel):
     """A frozen group of options. Unknown names, infinite numbers and NaN are refused, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ForeignRows(Options):
+    """How rows are read that other tools wrote."""
+
+    map: str | None = option(None, "Columns of foreign rows: question=COL,choices=A+B+C,answer=COL; of recordings: "
+                             "id=COL,text=COL", ROWS)
+
+
+class BadRows(Options):
+    """What is done with rows that cannot be read."""
+
+    bad_rows: Literal["stop", "skip"] = option(
+        "stop", "Rows that cannot be read: stop at the first, or skip, list and count them", ROWS, key=False)
+    max_bad_rows: float = option(0.2, "Fail where a larger share of a file would be skipped", ROWS, key=False, ge=0,
+                                 le=1)
 
 
 class Config(Options):

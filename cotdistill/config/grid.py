@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from cotdistill.config.asking import AskingOptions
-from cotdistill.config.common import DEMO, Config
+from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows
 from cotdistill.config.option import Most, option, section
 from cotdistill.config.training import TrainingOptions
 from cotdistill.config.walking import WalkingOptions
@@ -20,7 +20,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=Most)]
 
 
-class AblateConfig(TrainingOptions, Config):
+class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     """`cotdistill ablate`: a grid of strategies, parameters, rows, students and seeds, compared.
 
     It takes the whole of the other three commands: every training option as its own (YAML: also under `distill:`), how

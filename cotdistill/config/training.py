@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cotdistill.config.common import DEMO, Config, Options
+from cotdistill.config.common import DEMO, BadRows, Config, Options
 from cotdistill.config.option import Most, option
 from cotdistill.evaluation.answers import AnswerStyle
 
@@ -56,7 +56,7 @@ class TrainingOptions(Options):
     keep_checkpoints: int = option(2, "Newest checkpoints kept", PROGRESS, key=False, gt=0, le=Most)
 
 
-class DistillConfig(TrainingOptions, Config):
+class DistillConfig(TrainingOptions, BadRows, Config):
     """`cotdistill distill`: rationales in, a student out."""
 
     strategy: str = option("cot", "Name of a strategy (see cotdistill strategies)", STRATEGY)

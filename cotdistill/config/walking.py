@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cotdistill.config.common import Config, Options
+from cotdistill.config.common import BadRows, Config, ForeignRows, Options
 from cotdistill.config.option import Most, option
 from cotdistill.evaluation.answers import AnswerStyle
 
@@ -33,7 +33,7 @@ class WalkingOptions(Options):
     ratios: tuple[Ratio, ...] = option((0.5,), "Shares of corrupted tokens, e.g. 0.25,0.5", PROBES)
 
 
-class EvaluateConfig(WalkingOptions, Config):
+class EvaluateConfig(WalkingOptions, ForeignRows, BadRows, Config):
     """`cotdistill evaluate`: runs, models or predictions in, figures out."""
 
     # A grid has none of the next five: its tables stand on one greedy answer per question, which `verify` computes

@@ -74,11 +74,16 @@ class Columns:
 
     def checked(self) -> Columns:
         """Itself, where it names what a question row or a recording needs."""
-        if self.of_questions or (self.text and not self.answer):
+        if self.of_questions or self.of_recordings:
             return self
         missing = [name for name in ("question", "answer") if not getattr(self, name)]
         raise UsageError(f"--map needs a column for {' and '.join(missing)}"
                          + ("" if self.answer else " (of recordings: text, and id or question)"))
+
+    @property
+    def of_recordings(self) -> bool:
+        """Whether it says how recordings are read: a map that names text, or a rationale and no answer."""
+        return bool(self.text or (self.rationale and not self.answer)) and bool(self.id or self.question)
 
     @property
     def of_questions(self) -> bool:

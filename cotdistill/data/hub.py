@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cotdistill.config.common import BadRows
 from cotdistill.console import console
+from cotdistill.data.bad_rows import STOP
 from cotdistill.data.columns import Columns, named
-from cotdistill.data.questions import STOP, BadRows, Draft, made_of, mapped, own
+from cotdistill.data.questions import Draft, made_of, mapped, own
 from cotdistill.data.records import Example
 from cotdistill.errors import Unavailable, UsageError, did_you_mean
 

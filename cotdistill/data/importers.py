@@ -1,145 +1,105 @@
-"""Rationales made elsewhere: our own recordings and the files of other projects, told apart by their fields.
+"""Rationales made elsewhere, joined to questions: our own recordings and the files of other projects.
 
-| files | lines | joined to questions by |
-|---|---|---|
-| recordings | {id, teacher, samples: [{text}]} | id |
-| SCOTT's code (consistent-CoT-distillation) | {id, answer, question or statement, explanation} | id |
-| CasCoD's code | an array of {task_description, instruction, response, ...} | question |
-| EDIT's code | an array of {input, chosen, rejected} | question |
-| Distilling Step-by-Step's | SPLIT_CoT_N.json, an array of texts | place |
-
-Only texts are read, and in SCOTT's files the answer that the teacher was told to explain; stored verdicts
-never. What a reader does not understand it refuses, with file and line.
+The kinds of rows stand in `recording_formats`; one more is a file of bare texts, SPLIT_CoT_N.json of Distilling
+Step-by-Step, joined by place. Only texts are read, and the answer that a teacher was told to explain; stored
+verdicts never. What no reader understands is refused, with file and line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from cotdistill.config.common import BadRows
+from cotdistill.data.bad_rows import STOP, Refused
+from cotdistill.data.columns import Columns
+from cotdistill.data.inputs import title
+from cotdistill.data.json_rows import Attempt
+from cotdistill.data.recording_formats import FORMATS, Chain, Format, Said, mapped
 from cotdistill.data.records import Example
-from cotdistill.data.rows import foreign_rows
+from cotdistill.data.rows import foreign_rows, is_end, note_id
 from cotdistill.errors import DataError
 
-By = Literal["id", "question", "place"]
-_PROMPT = re.compile(r"Task Description:\n.*?\nQ:(?P<question>.*)\n\nA:", re.DOTALL)
 _BATCH = re.compile(r"(?P<split>.+)_CoT_(?P<number>\d+)$")
-
-
-@dataclass(frozen=True)
-class Chain:
-    """One text; `supports`: the answer the teacher was told to explain, None where it answered by itself."""
-
-    text: str
-    supports: str | None = None
+TEXTS = "a text (Distilling Step-by-Step)"
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a teacher said to one question, and the line it stands in."""
+    """What a teacher said to one question, the line it stands in, and in what words it was asked."""
 
     teacher: str
     chains: tuple[Chain, ...]
     line: int
+    prompts: tuple[str, ...] = ()
+
+    def joined(self, other: Recording) -> Recording:
+        """Both rows of one question."""
+        return Recording(self.teacher, (*self.chains, *other.chains), self.line, self.prompts)
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """The recordings of one file under their keys: an id, a question's words, or a place ("0", "1", ...)."""
+    """The recordings of one file by id, by the words of the question, or by place ("0", "1", ...)."""
 
     file: Path
-    by: By
-    found: dict[str, Recording]
+    by_id: dict[str, Recording] = field(default_factory=dict)
+    by_question: dict[str, Recording] = field(default_factory=dict)
+    by_place: dict[int, Recording] = field(default_factory=dict)
+
+    @property
+    def by(self) -> str:
+        """What they are joined to questions by."""
+        kinds = {"place": self.by_place, "question": self.by_question, "id": self.by_id}
+        return " and ".join(name for name, found in kinds.items() if found)
+
+    def first(self) -> str:
+        """A key, for messages."""
+        return str(next(iter(self.by_id or self.by_question or self.by_place)))
 
     def of(self, example: Example, place: int) -> Recording | None:
-        """The recording of a question that stands at `place` among its rows."""
-        if self.by == "id":
-            return self.found.get(example.id)
-        if self.by == "place":
-            return self.found.get(str(place))
-        return next((self.found[key] for key in question_keys(example) if key in self.found), None)
+        """The recording of a question that stands at `place` among its rows.
+
+        Rows that say in which words they asked are joined by an id only where these hold the question: numbers
+        from 0 on are ids in many files.
+        """
+        if place in self.by_place:
+            return self.by_place[place]
+        asked = next((self.by_question[key] for key in question_keys(example) if key in self.by_question), None)
+        if asked is not None:
+            return asked
+        found = self.by_id.get(example.id)
+        question = words(example.question)
+        if found is None or (found.prompts and not any(question in words(prompt) for prompt in found.prompts)):
+            return None
+        return found
 
 
-def read_recordings(file: Path) -> Recordings:
-    """The recordings in a file of any of the kinds above. Raises `DataError` for what is none of them."""
-    rows = list(_rows(file))
-    if not rows:
+def read_recordings(file: Path, columns: Columns | None = None, bad: BadRows = STOP) -> Recordings:
+    """The recordings in a file of any kind known here, or under a map. Raises `DataError` for none of them."""
+    rows = [(line, row) for line, row in foreign_rows(file) if not is_end(row)]
+    refused = Refused(str(file), bad)
+    first = next((row for _, row in rows if not isinstance(row, DataError)), None)
+    if isinstance(first, str) and columns is None:
+        return _by_place(file, [_sound(row) for row in rows])
+    known = mapped(columns) if columns is not None else next((one for one in FORMATS if one.recognises(first)), None)
+    if known is None and first is not None:
+        fields = ", ".join(map(str, list(first)[:20])) if isinstance(first, dict) else type(first).__name__
+        raise DataError.at(str(file), rows[0][0], f"is no recording of a kind known here (it holds {fields})",
+                           "name its columns with --map id=...,text=..., or give one of: "
+                           + "; ".join(one.shape for one in (*FORMATS, Format(TEXTS, (), lambda row: Said(())))))
+    found = Recordings(file)
+    seen: dict[str, int] = {}
+    good = sum(known is not None and refused.attempt(line, partial(_note, found, known, line, row, seen)) is not None
+               for line, row in rows)
+    refused.tell(good)
+    if not good:
         raise DataError.at(str(file), None, "holds no rows", "give a file with one JSON object a line")
-    line, first = rows[0]
-    for known in FORMATS:
-        if known.recognises(first):
-            return known.read(file, rows)
-    fields = ", ".join(first) if isinstance(first, dict) else type(first).__name__
-    raise DataError.at(str(file), line, f"is no recording of a kind known here (it holds {fields})",
-                       f"the kinds are: {'; '.join(known.shape for known in FORMATS)}")
-
-
-@dataclass(frozen=True)
-class Format:
-    """One kind of file: how its rows are recognised and read as (key, chains)."""
-
-    shape: str
-    by: By
-    fields: frozenset[str]
-    chains: Callable[[dict[str, Any]], tuple[str, list[Chain]]]
-
-    def recognises(self, row: Any) -> bool:
-        """Whether a row has the fields of this kind."""
-        return isinstance(row, dict) and self.fields <= set(row)
-
-    def read(self, file: Path, rows: list[tuple[int, Any]]) -> Recordings:
-        """All rows, each of this kind, no key twice."""
-        found: dict[str, Recording] = {}
-        for line, row in rows:
-            try:
-                if not self.recognises(row):
-                    raise ValueError("a row unlike the first of this file")
-                key, chains = self.chains(row)
-            except (KeyError, TypeError, ValueError) as error:
-                what = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
-                raise DataError.at(str(file), line, what, f"a row is {self.shape}") from None
-            if key in found and self.by == "id":
-                raise DataError.at(str(file), line, f"id {key!r} stands already in line {found[key].line}",
-                                   "put what belongs to one question into one row")
-            teacher = row.get("teacher")
-            before = found[key].chains if key in found else ()
-            name = teacher if isinstance(teacher, str) and teacher else file.stem
-            found[key] = Recording(name, (*before, *chains), line)
-        return Recordings(file, self.by, found)
-
-
-class Batches(Format):
-    """Distilling Step-by-Step's outputs: texts in the order of the data set, in files of equal length."""
-
-    def recognises(self, row: Any) -> bool:
-        """A row is a bare text."""
-        return isinstance(row, str)
-
-    def read(self, file: Path, rows: list[tuple[int, Any]]) -> Recordings:
-        """All texts under their places; the file's number says how many stand before it."""
-        found: dict[str, Recording] = {}
-        first = self._before(file, len(rows))
-        for at, (line, text) in enumerate(rows):
-            if not isinstance(text, str):
-                raise DataError.at(str(file), line, f"a {type(text).__name__} among texts",
-                                   f"a row is {self.shape}")
-            # The model went on with a question of its own: what follows is not part of its answer.
-            answered = re.split(r"\n\s*(?:Q:|Premise:)", text)[0]
-            found[str(first + at)] = Recording(file.parent.parent.name or file.stem,
-                                               (Chain(answered.strip()),), line)
-        return Recordings(file, self.by, found)
-
-    def _before(self, file: Path, length: int) -> int:
-        named = _BATCH.match(file.stem)
-        if named is None:
-            raise DataError.at(str(file), None, "texts without ids are joined by place, which only the name "
-                               "SPLIT_CoT_N.json tells", "name it so, or give recordings with ids")
-        number = int(named["number"])
-        full = file.with_name(f"{named['split']}_CoT_0.json")
-        return number * (len(list(_rows(full))) if number and full.is_file() else length)
+    return found
 
 
 def question_keys(example: Example) -> list[str]:
@@ -147,63 +107,63 @@ def question_keys(example: Example) -> list[str]:
     forms = [example.question, example.text()]
     if example.choices is not None:
         listed = "\n".join(f"({chr(ord('A') + at)}) {choice}" for at, choice in enumerate(example.choices))
-        forms += [f"{example.question}\nOptions:\n{listed}", f"{example.question}\n{listed}"]
-    return [_words(form) for form in forms]
+        forms += [f"{example.question}\nOptions:\n{listed}", f"{example.question}\n{listed}",
+                  f"{example.question}\nAnswer Choices:\n{listed}"]
+    return [words(form) for form in forms]
 
 
-def _words(text: str) -> str:
+def words(text: str) -> str:
+    """A text without case and spacing."""
     return " ".join(text.lower().split())
 
 
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"the field {name!r} holds no text")
-    return value
+def _sound(numbered: Attempt) -> tuple[int, Any]:
+    if isinstance(numbered[1], DataError):
+        raise numbered[1]
+    return numbered
 
 
-def _recorded(row: dict[str, Any]) -> tuple[str, list[Chain]]:
-    if not isinstance(row["samples"], list):
-        raise ValueError("the field 'samples' is no list")
-    texts = [sample.get("text") if isinstance(sample, dict) else None for sample in row["samples"]]
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a sample without a text")
-    return _text(row["id"], "id"), [Chain(str(text)) for text in texts]
+def _note(found: Recordings, known: Format, line: int, row: Any, seen: dict[str, int]) -> bool:
+    """Read one row and enter it under its keys."""
+    name = str(found.file)
+    if isinstance(row, DataError):
+        raise row
+    try:
+        if not known.recognises(row):
+            raise ValueError("a row unlike the first of this file")
+        said = known.read(row)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError.at(name, line, what, f"a row is {known.shape}") from None
+    if not said.ids and not said.prompts:
+        raise DataError.at(name, line, "says neither whose question it answers nor which", f"a row is {known.shape}")
+    if known.once:
+        note_id(seen, said.ids[0], name, line)
+    teacher = said.teacher or next((row[key] for key in ("teacher", "model") if isinstance(row.get(key), str)
+                                    and row[key]), title(found.file))
+    recording = Recording(teacher, said.chains, line, said.prompts)
+    for keys, entries in ((said.ids, found.by_id), (map(words, said.prompts), found.by_question)):
+        for key in dict.fromkeys(keys):
+            entries[key] = entries[key].joined(recording) if key in entries else recording
+    return True
 
 
-def _scott(row: dict[str, Any]) -> tuple[str, list[Chain]]:
-    if "question" not in row and "statement" not in row:
-        raise KeyError("question")
-    answer, told = _text(row["answer"], "answer"), row["explanation"]
-    return str(row["id"]), [Chain(_text(text, "explanation"), answer)
-                            for text in (told if isinstance(told, list) else [told])]
+def _by_place(file: Path, rows: Sequence[tuple[int, Any]]) -> Recordings:
+    """Distilling Step-by-Step's outputs: texts in the order of the data set, in files of equal length.
 
-
-def _cascod(row: dict[str, Any]) -> tuple[str, list[Chain]]:
-    return _words(_text(row["instruction"], "instruction")), [Chain(_text(row["response"], "response"))]
-
-
-def _edit(row: dict[str, Any]) -> tuple[str, list[Chain]]:
-    prompt = _PROMPT.fullmatch(_text(row["input"], "input"))
-    if prompt is None:
-        raise ValueError("the field 'input' is not 'Task Description: ... Q: ... A:'")
-    return _words(prompt["question"]), [Chain(_text(row[name], name)) for name in ("chosen", "rejected")]
-
-
-FORMATS: tuple[Format, ...] = (
-    Format('{"id", "teacher", "samples": [{"text"}]}', "id", frozenset({"id", "samples"}), _recorded),
-    Format('{"id", "answer", "question" or "statement", "explanation"} (SCOTT)', "id",
-           frozenset({"id", "answer", "explanation"}), _scott),
-    Format('{"instruction", "response"} (CasCoD)', "question", frozenset({"instruction", "response"}),
-           _cascod),
-    Format('{"input", "chosen", "rejected"} (EDIT)', "question", frozenset({"input", "chosen", "rejected"}),
-           _edit),
-    Batches("a text (Distilling Step-by-Step)", "place", frozenset(), lambda row: ("", [])),
-)
-
-
-def _rows(file: Path) -> Iterator[tuple[int, Any]]:
-    """(line, value) of JSON lines, a JSON array or a table."""
-    for line, row in foreign_rows(file):
-        if isinstance(row, DataError):
-            raise row
-        yield line, row
+    The file's number says how many texts stand before it.
+    """
+    named = _BATCH.match(file.name.split(".")[0])
+    if named is None:
+        raise DataError.at(str(file), None, "texts without ids are joined by place, which only the name "
+                           "SPLIT_CoT_N.json tells", "name it so, or give recordings with ids")
+    number, full = int(named["number"]), file.with_name(f"{named['split']}_CoT_0.json")
+    first = number * (len(list(foreign_rows(full))) if number and full.is_file() else len(rows))
+    found = Recordings(file)
+    for at, (line, text) in enumerate(rows):
+        if not isinstance(text, str):
+            raise DataError.at(str(file), line, f"a {type(text).__name__} among texts", f"a row is {TEXTS}")
+        # The model went on with a question of its own: what follows is not part of its answer.
+        answered = re.split(r"\n\s*(?:Q:|Premise:)", text)[0]
+        found.by_place[first + at] = Recording(file.parent.parent.name or title(file), (Chain(answered.strip()),), line)
+    return found

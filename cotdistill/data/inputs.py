@@ -46,6 +46,13 @@ def stem(source: str | Path) -> str:
     return Path(source).name.split(".")[0]
 
 
+def title(source: str | Path) -> str:
+    """A file's name without its suffix."""
+    name = Path(source).name
+    packed = Path(name).suffix.lower() in COMPRESSED_SUFFIXES
+    return "stdin" if stem(source) == "stdin" else Path(Path(name).stem if packed else name).stem
+
+
 def suffix(source: str | Path) -> str:
     """`.csv` of x.csv, X.CSV and x.csv.gz."""
     path = Path(str(source).lower())

@@ -26,11 +26,16 @@ def json_lines(source: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def json_values(source: str | Path) -> Iterator[tuple[int, Any]]:
     """(line number, value) of JSON lines or of the elements of one JSON array."""
+    for number, value in json_attempts(source):
+        if isinstance(value, DataError):
+            raise value
+        yield number, value
+
+
+def json_attempts(source: str | Path) -> Iterator[Attempt]:
+    """(line number, value), or the `DataError` of a line that is none."""
     with opened(source) as stream:
-        for number, value in attempts(stream, shown(source)):
-            if isinstance(value, DataError):
-                raise value
-            yield number, value
+        yield from attempts(stream, shown(source))
 
 
 def mapping(value: Any, name: str, number: int) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cotdistill.console import warn, warn_once
+from cotdistill.config.common import BadRows
+from cotdistill.console import warn_once
+from cotdistill.data.bad_rows import STOP, Refused
 from cotdistill.data.cells import plain, text_of_cell
 from cotdistill.data.choices import Answer, Choices, Index, answer_of, at_index, base_of, poles, read_choices
 from cotdistill.data.columns import Column, Columns
@@ -32,19 +34,7 @@ KNOWN_SET = frozenset(KNOWN)
 OPTIONAL = ("task", "split", "rationale", "source", "license")
 ELICITED = "rationales"  # the field that makes an elicited row
 CLOSE = 0.82  # how like a known field an unknown one must be to be a misspelling
-LISTED = 20  # skipped rows that are shown with their reasons
 REMEDY = "correct the row, or name its columns with --map"
-
-
-@dataclass(frozen=True)
-class BadRows:
-    """What is done with rows that cannot be read: the first one stops, or they are skipped up to a share."""
-
-    skip: bool = False
-    most: float = 0.2
-
-
-STOP = BadRows()
 
 
 @dataclass(frozen=True)
@@ -81,24 +71,14 @@ def made_of(rows: Iterable[Attempt], convert: Convert, name: str, first: int | N
     """The examples of numbered rows; ids are unique, and there is at least one row."""
     made: list[Example | Draft] = []
     seen: dict[str, int] = {}
-    refused: dict[int, DataError] = {}
-
-    def attempt(line: int, make: Callable[[], Any]) -> Any:
-        try:
-            return make()
-        except DataError as error:
-            if not bad.skip:
-                raise
-            refused[line] = error
-            return None
-
+    refused = Refused(name, bad)
     for line, row in rows:
-        if not is_end(row) and (one := attempt(line, partial(_read, row, convert, name, line, seen))):
+        if not is_end(row) and (one := refused.attempt(line, partial(_read, row, convert, name, line, seen))):
             made.append(one)
     base = base_of([one.answer for one in made if isinstance(one, Draft) and isinstance(one.answer, Index)], first)
     examples = [example for one in made if (example := one if isinstance(one, Example) else
-                                            attempt(one.line, partial(_example, one, name, base)))]
-    _tell_refused(refused, len(examples), name, bad)
+                                            refused.attempt(one.line, partial(_example, one, name, base)))]
+    refused.tell(len(examples))
     if not examples:
         raise DataError.at(name, None, "holds no rows", "give a file with one JSON object a line, or a table")
     return examples
@@ -294,17 +274,3 @@ def _example(draft: Draft, name: str, base: int = 0) -> Example:
     except ValueError as error:
         raise DataError.at(name, draft.line, str(error), REMEDY) from None
 
-
-def _tell_refused(refused: Mapping[int, DataError], good: int, name: str, bad: BadRows) -> None:
-    if not refused:
-        return
-    total = good + len(refused)
-    lines = [str(refused[line]) for line in sorted(refused)]
-    for line in lines[:LISTED]:
-        warn(f"skipped: {line}")
-    if len(lines) > LISTED:
-        warn(f"skipped, too: {name}, lines {', '.join(map(str, sorted(refused)[LISTED:]))}")
-    if len(refused) > bad.most * total:
-        raise DataError.at(name, sorted(refused)[0], f"{len(refused)} of {total} rows are bad, more than "
-                           f"{bad.most:.0%}; the first: {lines[0]}", "correct them, or raise --max-bad-rows")
-    warn(f"{name}: {len(refused)} of {total} rows were skipped")

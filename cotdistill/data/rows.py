@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from cotdistill.config.common import BadRows
+from cotdistill.data.bad_rows import STOP, Refused
 from cotdistill.data.inputs import STDIN, opened, shown, suffix
-from cotdistill.data.json_rows import Attempt, attempts, json_lines
+from cotdistill.data.json_rows import Attempt, attempts, json_attempts, mapping
 from cotdistill.data.records import Item, Record
 from cotdistill.data.tables import csv_rows, delimiter_of, is_parquet, parquet_rows
 from cotdistill.errors import DataError, did_you_mean
@@ -18,7 +21,8 @@ from cotdistill.errors import DataError, did_you_mean
 R = TypeVar("R", bound=Record)
 
 
-def read_items(source: str | Path, limit: int | None = None, allow_partial: bool = False) -> list[Item]:
+def read_items(source: str | Path, limit: int | None = None, allow_partial: bool = False,
+               bad: BadRows = STOP) -> list[Item]:
     """Elicited rows of a file, or of stdin for `-`.
 
     A stream must close with `{"end": {"rows": n, "failed": m}}`: without it the first stage of the pipe died,
@@ -27,22 +31,28 @@ def read_items(source: str | Path, limit: int | None = None, allow_partial: bool
     name = shown(source)
     rows: list[Item] = []
     seen: dict[str, int] = {}
-    end = False
-    for number, fields in json_lines(source):
+    refused, end = Refused(name, bad), False
+    for number, fields in json_attempts(source):
         if is_end(fields):
             end = True
-            continue
-        if limit is not None and len(rows) >= limit:
-            continue
-        row = parsed(Item, fields, name, number)
-        note_id(seen, row.id, name, number)
-        rows.append(row)
+        elif (limit is None or len(rows) < limit) and (
+                row := refused.attempt(number, partial(_item, fields, name, number, seen))):
+            rows.append(row)
+    refused.tell(len(rows))
     if str(source) == STDIN and not allow_partial and not end:
         raise DataError.at(name, None, f"the stream stopped after {len(rows)} rows without its end line, so the "
                            "command before this one failed", "rerun it, or pass --allow-partial")
     if not rows:
         raise DataError.at(name, None, "holds no rows", "give a file with one JSON object a line")
     return rows
+
+
+def _item(fields: Any, name: str, number: int, seen: dict[str, int]) -> Item:
+    if isinstance(fields, DataError):
+        raise fields
+    row = parsed(Item, mapping(fields, name, number), name, number)
+    note_id(seen, row.id, name, number)
+    return row
 
 
 def foreign_rows(source: str | Path) -> Iterator[Attempt]:

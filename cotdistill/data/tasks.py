@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cotdistill.config.common import BadRows
+from cotdistill.data.bad_rows import STOP
 from cotdistill.data.columns import Columns
 from cotdistill.data.hub import PREFIX, load_hub
-from cotdistill.data.questions import STOP, BadRows, read_questions
+from cotdistill.data.questions import read_questions
 from cotdistill.data.records import Example
 from cotdistill.demo import world
 from cotdistill.errors import UsageError, did_you_mean

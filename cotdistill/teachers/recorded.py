@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cotdistill.data.importers import Chain, Recording, Recordings
+from cotdistill.data.importers import Recording, Recordings
+from cotdistill.data.recording_formats import Chain
 from cotdistill.data.records import Example, Rationale
 from cotdistill.errors import DataError
 from cotdistill.evaluation.answers import same_answer
@@ -22,15 +23,14 @@ def from_recordings(examples: Sequence[Example], recordings: Recordings,
     """The judged rationales for every question, in order. Raises `DataError` where none belongs to any."""
     found = [recordings.of(example, at) for at, example in enumerate(examples)]
     if not any(found):
-        key = next(iter(recordings.found))
         raise DataError.at(str(recordings.file), None,
                            f"none of its rows belongs to one of the {len(examples)} questions (joined by "
-                           f"{recordings.by}: it has {key[:60]!r}, the first question is "
+                           f"{recordings.by}: it has {recordings.first()[:60]!r}, the first question is "
                            f"{examples[0].id!r})", "join it with the data set it was recorded on")
     rationales = [[_judged(example, chain, recording, at, recordings, counterfactual)
                    for at, chain in enumerate(recording.chains)] if recording else []
                   for example, recording in zip(examples, found, strict=True)]
-    if recordings.by == "place":
+    if recordings.by_place:
         _check_places(rationales, recordings)
     return rationales
 

@@ -89,7 +89,7 @@ def test_step_by_step_files_are_joined_by_place(tmp_path: Path) -> None:
     assert judged(tmp_path / folder / "train_CoT_0.json") == [
         [("factual", "Tools lie in sheds.", "shed", "keep")], []]
     assert judged(later) == [[], [("factual", "It is wet.", "pond", "wrong")]]
-    assert next(iter(read_recordings(later).found.values())).teacher == "cqa"
+    assert next(iter(read_recordings(later).by_place.values())).teacher == "cqa"
 
 
 def test_texts_at_the_wrong_places_are_refused(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_texts_at_the_wrong_places_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rows", "lines", "said"), [
     ([{"id": "1", "samples": [{"text": "a"}]}, {"id": "2", "samples": [{"words": "b"}]}], True,
      r":2: a sample without a text"),
-    ([{"id": "1", "samples": []}, {"id": "1", "samples": []}], True, r":2: id '1' stands already in line 1"),
+    ([{"id": "1", "samples": []}, {"id": "1", "samples": []}], True, r":2: duplicate id '1', first on line 1"),
     ([{"id": "1", "answer": "shed", "explanation": "x", "question": "q"}, {"id": "2", "answer": "x"}], True,
      r":2: a row unlike the first"),
     ([{"id": "1", "answer": "shed", "explanation": "", "question": "q"}], True,

@@ -1,0 +1,50 @@
+"""`--bad-rows`: the first row that cannot be read stops, or such rows are skipped, listed and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cotdistill.config.common import BadRows
+from cotdistill.console import warn
+from cotdistill.errors import DataError
+
+T = TypeVar("T")
+LISTED = 20  # skipped rows that are shown with their reasons
+
+
+STOP = BadRows()
+
+
+@dataclass
+class Refused:
+    """The rows of one file that were refused."""
+
+    name: str
+    bad: BadRows
+    rows: dict[int, DataError] = field(default_factory=dict)
+
+    def attempt(self, line: int, make: Callable[[], T]) -> T | None:
+        """What `make` gives; None where it refuses the row of that line and such rows are skipped."""
+        try:
+            return make()
+        except DataError as error:
+            if self.bad.bad_rows == "stop":
+                raise
+            self.rows[line] = error
+            return None
+
+    def tell(self, good: int) -> None:
+        """List what was skipped beside `good` rows; `DataError` where it is too much."""
+        if not self.rows:
+            return
+        total, lines = good + len(self.rows), sorted(self.rows)
+        for line in lines[:LISTED]:
+            warn(f"skipped: {self.rows[line]}")
+        if lines[LISTED:]:
+            warn(f"skipped, too: {', '.join(f'{self.name}:{line}' for line in lines[LISTED:])}")
+        if len(lines) > self.bad.max_bad_rows * total:
+            raise DataError(f"{self.rows[lines[0]]} ({len(lines)} of {total} rows are bad, more than --max-bad-rows "
+                            f"{self.bad.max_bad_rows:g})")
+        warn(f"{self.name}: {len(lines)} of {total} rows were skipped")

@@ -29,8 +29,9 @@ from cotdistill.students import checkpoints, lora
 from cotdistill.students.cache import encode_cached
 from cotdistill.students.devices import device_of
 from cotdistill.students.encode import EncodedSet
-from cotdistill.students.families import Student, demo_model, load_student
+from cotdistill.students.families import Student
 from cotdistill.students.fitness import decoder_for
+from cotdistill.students.load import demo_model, load_student
 from cotdistill.students.recipes import apply_recipe
 from cotdistill.students.train import Trained, total_steps, train
 from cotdistill.students.walk import walk

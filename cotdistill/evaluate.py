@@ -30,7 +30,8 @@ from cotdistill.evaluation.walker import Walker
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import restore
 from cotdistill.students.devices import device_of
-from cotdistill.students.families import Student, load_student
+from cotdistill.students.families import Student
+from cotdistill.students.load import load_student
 
 DEMO_SETS = ("id", "shift", "hard")
 CHUNK = 8  # batches a chunk: predictions are written after each

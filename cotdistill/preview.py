@@ -19,7 +19,8 @@ from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import word_scores
 from cotdistill.students.encode import Encoder
-from cotdistill.students.families import Student, load_student
+from cotdistill.students.families import Student
+from cotdistill.students.load import load_student
 
 
 def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[str, Any]]:

@@ -19,11 +19,11 @@ from cotdistill.data.records import Example, digest
 from cotdistill.data.runcard import RunCard
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.forms import Strategy
-from cotdistill.students.families import demo_model
+from cotdistill.students.load import demo_model
+from cotdistill.students.model_files import ADAPTER
 
 # A model's files: weights, settings, vocabularies, chat templates, and code that trust_remote_code would run.
 MODEL_FILES = {".json", ".safetensors", ".model", ".txt", ".jinja", ".tiktoken", ".spm", ".vocab", ".bpe", ".py"}
-ADAPTER = "adapter_config.json"
 
 
 def definition(config: DistillConfig, strategy: Strategy, rows: str,

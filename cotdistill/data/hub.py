@@ -16,6 +16,7 @@ from cotdistill.config.common import BadRows
 from cotdistill.console import console
 from cotdistill.data.bad_rows import STOP
 from cotdistill.data.columns import Columns, named
+from cotdistill.data.network import unreachable_hub
 from cotdistill.data.questions import Draft, made_of, mapped, own
 from cotdistill.data.records import Example
 from cotdistill.errors import Unavailable, UsageError, did_you_mean
@@ -141,9 +142,12 @@ def _load(repo: str, name: str, split: str, config: str | None) -> Iterator[Row]
 
     if not console.is_terminal:
         datasets.disable_progress_bars()
+    # From here on a hub that cannot be reached is not asked: a data set in the cache still loads.
+    why = None if Path(repo).exists() else unreachable_hub()
     try:
         loaded = datasets.load_dataset(repo, config, split=split)
     except Exception as error:  # datasets raises whatever its readers and the network raise
         said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise Unavailable(f"cannot load {name} (split {split}): {said}") from None
+        raise Unavailable(f"cannot load {name} (split {split}): {f'not in the local cache, and {why}' if why else said}"
+                          ) from None
     yield from loaded

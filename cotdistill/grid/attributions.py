@@ -22,7 +22,8 @@ from cotdistill.grid.workshop import Workshop, distill_settings, scores_file
 from cotdistill.strategies.grids import ATTRIBUTED, TEACHER_FORM
 from cotdistill.strategies.scores import rationale_digest
 from cotdistill.students.attribution import COMPLETE, Attribution, attribute
-from cotdistill.students.families import Student, load_student
+from cotdistill.students.families import Student
+from cotdistill.students.load import load_student
 from cotdistill.teachers.huggingface import load_teacher
 from cotdistill.teachers.yields import names_answer
 

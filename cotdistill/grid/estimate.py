@@ -21,7 +21,7 @@ from cotdistill.grid.workshop import FLOPS_TRAINED
 from cotdistill.strategies.grids import Variant
 from cotdistill.strategies.join import join
 from cotdistill.students.devices import device_of
-from cotdistill.students.families import load_student
+from cotdistill.students.load import load_student
 
 
 def estimate(plan: Plan, done: Mapping[str, int]) -> None:

@@ -22,7 +22,7 @@ from cotdistill.grid.sets import QuestionSet, question_sets
 from cotdistill.grid.workshop import distill_settings, evaluation_settings, given_options
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.studies import Study
-from cotdistill.students.families import demo_model
+from cotdistill.students.load import demo_model
 
 
 @dataclass(frozen=True)

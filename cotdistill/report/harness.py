@@ -72,11 +72,9 @@ def export_harness(folder: Path, config: EvaluateConfig, examined: Examined) -> 
 
 
 def _is_encoder_decoder(model: str, config: EvaluateConfig) -> bool:
-    from transformers import AutoConfig
+    from cotdistill.students.load import config_of
 
-    return bool(
-        AutoConfig.from_pretrained(model, trust_remote_code=config.trust_remote_code).is_encoder_decoder
-    )
+    return bool(config_of(model, config.trust_remote_code).is_encoder_decoder)
 
 
 def answering_form(strategy: Strategy) -> Form:

@@ -1,4 +1,4 @@
-"""The one place that knows decoder-only from encoder-decoder: loading, collating and the loss of a
+"""The one place that knows decoder-only from encoder-decoder: collating and the loss of a
 micro-batch.
 """
 
@@ -9,15 +9,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from cotdistill.config import DEMO
-from cotdistill.errors import Unavailable
 from cotdistill.evaluation.answers import AnswerStyle
 from cotdistill.strategies.forms import Reweight
 from cotdistill.students.attention import PACKED, Segments, moved, segments, using_attention
@@ -245,37 +242,6 @@ class Student:
         return inputs, kept
 
 
-def load_student(
-    name: str,
-    dtype: str = "float32",
-    device: str = "cpu",
-    trust_remote_code: bool = False,
-    quantize: Literal["8bit", "4bit"] | None = None,
-    chat: bool = False,
-) -> Student:
-    """A student by path or hub name, or the embedded demo base; any Auto-class model of either family."""
-    torch.set_flush_denormal(True)  # tiny activations cost up to 2.5x on a CPU, and carry nothing
-    where = str(demo_model("base")) if name == DEMO else name
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    try:
-        config = AutoConfig.from_pretrained(where, **options)
-        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        if quantize is not None:
-            options["quantization_config"] = quantization(quantize)
-        model = auto.from_pretrained(where, dtype=getattr(torch, dtype), use_safetensors=True, **options)
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, ImportError) as error:
-        raise Unavailable(f"cannot load the model {name!r}: {_first_line(error)}") from error
-    if quantize is None:
-        model = model.to(torch.device(device))  # type: ignore[arg-type]
-    return Student(model.eval(), tokenizer, chat)
-
-
-def demo_model(role: str) -> Path:
-    """Folder of an embedded model: teacher, base or simulator."""
-    return Path(__file__).parents[1] / "demo" / "models" / role
-
-
 @contextmanager
 def selected_head(model: Any, kept: Tensor) -> Iterator[None]:
     """Only the kept flat positions [N] reach the language-model head; logits come back as [N, V].
@@ -292,22 +258,6 @@ def selected_head(model: Any, kept: Tensor) -> Iterator[None]:
         yield
     finally:
         hook.remove()
-
-
-def quantization(bits: Literal["8bit", "4bit"]) -> Any:
-    """The base's weights in 8 or 4 bits through bitsandbytes; only LoRA trains on top of them."""
-    from importlib.util import find_spec
-
-    from transformers import BitsAndBytesConfig
-
-    from cotdistill.errors import missing_extra
-
-    if find_spec("bitsandbytes") is None:
-        raise missing_extra("quantized", f"an {bits} base")
-    if bits == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
-    nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}
-    return BitsAndBytesConfig(**nf4)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -387,7 +337,3 @@ def _to(batch: Batch, device: torch.device) -> Batch:
         move(batch.forms),
         move(batch.coef),
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -8,25 +8,38 @@ from typing import Any
 from cotdistill.errors import UsageError, did_you_mean, missing_extra
 from cotdistill.students.families import Student
 
+ALL = "all-linear"  # peft's name for every linear layer but the head
+
 
 @dataclass(frozen=True)
 class Lora:
-    """Rank, scale and what is adapted. `target` None: peft's mapping, as fixed names fail on T5 or GPT-2."""
+    """Rank, scale and what is adapted. `target` None: peft's mapping, as fixed names fail on T5 or GPT-2.
+
+    Raises `UsageError` for a rank below 1, a dropout outside [0, 1) or an empty target.
+    """
 
     r: int = 64
     alpha: int = 32
     dropout: float = 0.0
     target: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.r < 1 or self.alpha < 1:
+            raise UsageError(f"--lora: r and alpha are at least 1, not r={self.r},alpha={self.alpha}")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"--lora: dropout lies in [0, 1), not {self.dropout:g}")
+        if self.target is not None and not all(self.target):
+            raise UsageError("--lora: target takes NAME+NAME or all-linear, not an empty name")
+
 
 def parse_lora(text: str) -> Lora:
-    """`r=64,alpha=32[,dropout=0.05][,target=q_proj+v_proj]`."""
+    """`r=64,alpha=32[,dropout=0.05][,target=q_proj+v_proj|all-linear]`."""
     values: dict[str, Any] = {}
     for pair in text.split(","):
         name, given, value = pair.strip().partition("=")
         if not given or name not in Lora.__dataclass_fields__:
             raise UsageError(
-                f"--lora takes r=N,alpha=N[,dropout=X][,target=NAME+NAME], not {pair!r}"
+                f"--lora takes r=N,alpha=N[,dropout=X][,target=NAME+NAME|all-linear], not {pair!r}"
                 f"{did_you_mean(name, Lora.__dataclass_fields__)}"
             )
         try:
@@ -56,18 +69,45 @@ def attach(student: Student, lora: Lora, seed: int = 0) -> None:
     kind = peft.TaskType.SEQ_2_SEQ_LM if student.encoder_decoder else peft.TaskType.CAUSAL_LM
     if getattr(student.model, "is_quantized", False):
         student.model = peft.prepare_model_for_kbit_training(student.model, use_gradient_checkpointing=False)
+    targets = _targets(student.model, lora.target)
     settings = peft.LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         task_type=kind,
-        target_modules=list(lora.target) if lora.target else None,
+        target_modules=targets,
     )
     try:
         student.model = peft.get_peft_model(student.model, settings)
     except ValueError as error:
+        if targets is None:  # peft has no mapping for this family, and names an option that is not ours
+            raise UsageError(f"--lora: no targets are known for {student.model.config.model_type} models; say which, "
+                             f"target=all-linear or some of {', '.join(_linear(student.model))}") from None
         raise UsageError(f"--lora: {str(error).splitlines()[0]}") from None
     student.forget_tests()
+
+
+def _targets(model: Any, names: tuple[str, ...] | None) -> list[str] | str | None:
+    """Modules by peft's rule, a name or the end of one. Raises `UsageError` for one that the model does not have."""
+    if names is None or names == (ALL,):
+        return names and ALL
+    modules = [name for name, _ in model.named_modules()]
+    for name in names:
+        if not any(module == name or module.endswith(f".{name}") for module in modules):
+            known = _linear(model)
+            raise UsageError(f"--lora: the model has no module {name!r}{did_you_mean(name, known)}; there are "
+                             f"{', '.join(known)}, or target={ALL}")
+    return list(names)
+
+
+def _linear(model: Any) -> list[str]:
+    """Last parts of the names of what can be adapted, the head left out."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    return sorted({name.rpartition(".")[2] for name, module in model.named_modules()
+                   if isinstance(module, (nn.Linear, Conv1D)) and module is not head})
 
 
 def merge(student: Student) -> None:

@@ -7,13 +7,15 @@ prepend a blank (Llama 2) would otherwise split " So" into two. The first segmen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cotdistill.console import warn_once
-from cotdistill.errors import UsageError
+from cotdistill.errors import Unavailable, UsageError
 
 NEUTRAL = "x"
+TEMPLATES = ("chat_template.jinja", "tokenizer_config.json")  # where a chat template is kept, the newer place first
 ASKED, ANSWERED = (
     "<<asked>>",
     "<<answered>>",
@@ -99,11 +101,7 @@ class SegmentTokenizer:
         self.stop = next((token for token in ending if token in special), self.stop)
 
     def _render(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                turns, tokenize=False, return_dict=False, add_generation_prompt=add_generation_prompt
-            )
-        )
+        return render_chat(self.tokenizer, turns, add_generation_prompt, "leave --chat out")
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         return list(self.tokenizer(texts, add_special_tokens=False)["input_ids"]) if texts else []
@@ -113,6 +111,23 @@ class SegmentTokenizer:
             return ids[len(self._prefix) :]
         # The tokenizer merged the prefix into the segment: alone is the only reading left.
         return self._ids([text])[0]
+
+
+def render_chat(
+    tokenizer: Any, turns: Sequence[Mapping[str, Any]], add_generation_prompt: bool, remedy: str
+) -> str:
+    """Turns in the tokenizer's chat template, as text. Raises `Unavailable` where the template itself raises."""
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                list(turns), tokenize=False, return_dict=False, add_generation_prompt=add_generation_prompt
+            )
+        )
+    except Exception as error:  # a template is a program: it raises what it likes
+        folder = Path(tokenizer.name_or_path)
+        file = next((folder / name for name in TEMPLATES if (folder / name).is_file()), folder)
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise Unavailable(f"{file}: the chat template fails ({said[0]}); correct it, or {remedy}") from error
 
 
 def _find(part: list[int], whole: list[int]) -> int:

@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from cotdistill.config import DEMO, ElicitConfig
 from cotdistill.console import console
-from cotdistill.errors import Unavailable, UsageError
+from cotdistill.errors import UsageError
 from cotdistill.seeds import rng
 from cotdistill.students.contrast import Contrast
 from cotdistill.students.decode import Choice, Prompt, Rule, greedy
 from cotdistill.students.devices import device_of
-from cotdistill.students.families import Student, demo_model, load_student
+from cotdistill.students.families import Student
 from cotdistill.students.fitness import decoder_for
+from cotdistill.students.load import demo_model, load_student, outline_student
 from cotdistill.students.sampling import Sampling
+from cotdistill.students.tokens import render_chat
 from cotdistill.teachers.blank_line import has_blank_line
 from cotdistill.teachers.calls import Call, Deliver, Reply
 from cotdistill.teachers.drain import Drain
@@ -61,7 +62,7 @@ class HuggingFaceTeacher:
         if self.style == "completion":
             return prompt
         chat = [{"role": "user", "content": prompt}]
-        return str(self.model.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+        return render_chat(self.model.tokenizer, chat, True, "use --chat off")
 
     def count(self, text: str) -> int:
         """Tokens of a prompt, special ones included."""
@@ -235,24 +236,12 @@ def load_teacher(config: ElicitConfig, weights: bool = True) -> tuple[Student, s
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     place = demo_model("teacher") if config.teacher == DEMO else Path(config.teacher)
     name = str(place) if config.teacher == DEMO else config.teacher
-    device = device_of(config.device)
-    load = load_student if weights else _outline
-    model = load(name, config.dtype, device, config.trust_remote_code)
+    if weights:
+        model = load_student(name, config.dtype, device_of(config.device), config.trust_remote_code)
+    else:
+        model = outline_student(name, config.trust_remote_code)
     shown = DEMO if config.teacher == DEMO else place.name if place.is_dir() else config.teacher
     return model, f"{shown}@{_revision(place, model.model)}"
-
-
-def _outline(name: str, dtype: str, device: str, trust_remote_code: bool) -> Student:
-    """A model without its weights, on the meta device whatever `device` says."""
-    options = {"trust_remote_code": trust_remote_code}
-    try:
-        config = AutoConfig.from_pretrained(name, **options)
-        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        with torch.device("meta"):
-            model = auto.from_config(config, **options)  # type: ignore[no-untyped-call]
-        return Student(model, AutoTokenizer.from_pretrained(name, **options))
-    except (OSError, ValueError, ImportError) as error:
-        raise Unavailable(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}") from error
 
 
 def _stops(model: Student) -> set[int]:

@@ -18,7 +18,8 @@ from cotdistill.distill import distill_items
 from cotdistill.evaluation.probes import chosen, donors, probes, sources
 from cotdistill.evaluation.walker import Walker
 from cotdistill.strategies.registry import create
-from cotdistill.students.families import Student, load_student
+from cotdistill.students.families import Student
+from cotdistill.students.load import load_student
 from tests.benchmarks.rounds import RESULTS
 
 QUESTIONS, ROUNDS, BATCH, STEPS = 300, 5, 32, 600

@@ -12,7 +12,7 @@ import torch
 from cotdistill.config import DistillConfig
 from cotdistill.strategies.registry import create, entries
 from cotdistill.students.decode import Decoder
-from cotdistill.students.families import load_student
+from cotdistill.students.load import load_student
 from cotdistill.students.train import train
 from cotdistill.students.walk import walk
 from tests.models import items

@@ -10,17 +10,19 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, XGLMConfig, XGLMForCausalLM
 
 from cotdistill.config import DistillConfig
 from cotdistill.errors import Unavailable, UsageError
-from cotdistill.students.families import load_student
+from cotdistill.students.families import Student
+from cotdistill.students.load import load_student
 from cotdistill.students.lora import Lora, attach, merge, parse_lora
 from cotdistill.students.memory import release_memory
 from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
 from cotdistill.students.recipes import RECIPES, apply_recipe
 from cotdistill.students.train import GIB, train
-from tests.models import student
+from tests.in_process import run
+from tests.models import items, student
 from tests.students.training import distance, encode, step_gradient
 
 
@@ -61,8 +63,39 @@ def test_lora_options_are_checked() -> None:
     for text in ("rank=3", "r=three", "r"):
         with pytest.raises(UsageError, match="--lora"):
             parse_lora(text)
-    with pytest.raises(UsageError, match="--lora"):
-        attach(student("gpt2"), parse_lora("r=2,target=q_proj"))  # GPT-2 has no q_proj
+
+
+def test_lora_adapts_every_linear_layer_where_asked() -> None:
+    pupil = student("llama")
+    attach(pupil, parse_lora("r=2,target=all-linear"))
+    adapted = {name.split(".")[-4] for name, _ in pupil.model.named_parameters() if "lora_A" in name}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+@pytest.mark.parametrize(("base", "lora", "said"), [
+    ("llama", "target=q_prj+v_proj", "--lora: the model has no module 'q_prj' (did you mean \"q_proj\"?); there are "
+     "down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj, or target=all-linear"),
+    ("gpt2", "target=q_proj", "--lora: the model has no module 'q_proj' (did you mean \"c_proj\"?); there are c_attn, "
+     "c_fc, c_proj, or target=all-linear"),
+    ("llama", "target=", "--lora: target takes NAME+NAME or all-linear, not an empty name"),
+    ("llama", "r=0", "--lora: r and alpha are at least 1, not r=0,alpha=32"),
+    ("llama", "dropout=nan", "--lora: dropout lies in [0, 1), not nan"),
+    ("xglm", "r=2", "--lora: no targets are known for xglm models; say which, target=all-linear or some of fc1, fc2, "
+     "k_proj, out_proj, q_proj, v_proj"),
+])
+def test_lora_targets_that_cannot_be_meant_are_refused(base: str, lora: str, said: str, tmp_path: Path) -> None:
+    if base == "xglm":
+        words = student("gpt2").tokenizer
+        made = XGLMConfig(vocab_size=len(words), d_model=32, ffn_dim=64, num_layers=1, attention_heads=2,
+                          max_position_embeddings=512)
+        Student(XGLMForCausalLM(made), words).save(tmp_path / "base")
+    else:
+        student(base).save(tmp_path / "base")
+    (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(4)))
+    done = run("distill", str(tmp_path / "rows.jsonl"), "--student", str(tmp_path / "base"), "--lora", lora, "--steps",
+               "1", "--device", "cpu", "--out", str(tmp_path / "run"))
+    assert (done.code, done.errors) == (2, [f"error: {said}"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_recipes_set_what_is_published_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,8 @@ from cotdistill.data.wrong_answers import wrong_answer, wrong_choices
 from cotdistill.elicit import elicit
 from cotdistill.errors import UsageError
 from cotdistill.students.decode import Choice, Prompt
-from cotdistill.students.families import Student, load_student
+from cotdistill.students.families import Student
+from cotdistill.students.load import load_student
 from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.huggingface import Desk, HuggingFaceTeacher, TeacherSession, log_probabilities
 from cotdistill.teachers.prompts import PromptTemplate

@@ -1,0 +1,74 @@
+"""PEFT adapters, and runs whose LoRA was not merged: students, teachers and models to evaluate like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.in_process import Done, run
+from tests.models import items, student
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("adapters")
+    student("llama").save(made / "base")
+    (made / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(8)))
+    questions = [row.model_dump(include={"id", "question", "choices", "answer"}) for row in items(6)]
+    (made / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    for name, merged in (("merged", []), ("apart", ["--no-merge-lora"])):
+        done = distill(made, name, "--lora", "r=4,alpha=32", "--steps", "12", *merged)
+        assert done.code == 0, done.err
+    return made
+
+
+def distill(folder: Path, out: str, *options: str, base: str = "base") -> Done:
+    return run("distill", str(folder / "rows.jsonl"), "--student", str(folder / base), "--lr", "1e-2", "--device",
+               "cpu", "--out", str(folder / out), *options)
+
+
+def predicted(folder: Path, *asked: str) -> list[list[str | None]]:
+    done = run("evaluate", *asked, "--data", str(folder / "questions.jsonl"), "--device", "cpu", "--max-new-tokens",
+               "12", "--no-calibrate")
+    assert done.code == 0, done.err
+    where = Path(asked[-1] if "--out" in asked else asked[0]) / "predictions" / "questions.jsonl"
+    lines = [json.loads(line) for line in where.read_text().splitlines()]
+    return [[line["rationale"], line["output"]] for line in lines if "output" in line]
+
+
+def test_a_run_that_was_not_merged_is_evaluated_as_the_merged_one(folder: Path) -> None:
+    assert (folder / "apart" / "student" / "adapter_model.safetensors").is_file()
+    found = predicted(folder, str(folder / "apart"))
+    assert len(found) == 6
+    assert found == predicted(folder, str(folder / "merged"))
+    plain = ("--strategy", "cot", "--out")
+    assert found == predicted(folder, str(folder / "apart" / "student"), *plain, str(folder / "plain"))
+    assert found != predicted(folder, str(folder / "base"), *plain, str(folder / "untrained"))
+
+
+def test_an_adapter_is_a_student_and_a_teacher(folder: Path) -> None:
+    again = distill(folder, "again", "--steps", "1", base="apart/student")
+    assert again.code == 0, again.err
+    assert (folder / "again" / "student" / "model.safetensors").is_file()
+    asked = run("elicit", "--teacher", str(folder / "apart" / "student"), "--data", str(folder / "questions.jsonl"),
+                "--max-new-tokens", "4", "--keep", "all", "--device", "cpu", "-o", str(folder / "elicited.jsonl"))
+    assert asked.code in (0, 4), asked.err  # four tokens argue for nothing
+    assert len((folder / "elicited.jsonl").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"base_model_name_or_path": "/nowhere/base"}, "is an adapter of '/nowhere/base', which cannot be loaded"),
+    ({"base_model_name_or_path": None}, "adapter_config.json: no base_model_name_or_path"),
+    ({"peft_type": "NOSUCH"}, "cannot load the model"),
+])
+def test_a_base_that_is_not_there_is_said(changes: dict[str, str], said: str, folder: Path, tmp_path: Path) -> None:
+    for file in (folder / "apart" / "student").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | changes))
+    done = run("evaluate", str(tmp_path), "--strategy", "cot", "--data", str(folder / "questions.jsonl"))
+    assert done.code == 6, done.err
+    assert len(done.errors) == 1
+    assert said in done.errors[0]

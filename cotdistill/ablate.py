@@ -17,8 +17,10 @@ from typing import Any
 
 from cotdistill.config import AblateConfig
 from cotdistill.console import say, warn
-from cotdistill.data.files import json_digest
+from cotdistill.data.files import check_folder, json_digest
+from cotdistill.data.lock import locked_folder
 from cotdistill.data.records import digest
+from cotdistill.data.runcard import refuse_foreign
 from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.grid.arms import Arm, arms, baseline, settled
 from cotdistill.grid.attributions import Scoring, score_rows, scorings
@@ -54,13 +56,18 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     if dry_run:
         grid.describe()
         return
-    crew = crew_for(config, partial(Workshop, config, grid.out), len(made) * len(config.seeds))
-    try:
-        yield from grid.run(crew)
-    finally:
-        crew.close()
+    check_folder(grid.out)
+    if not config.overwrite:
+        refuse_foreign(grid.out, GRID)
+    with locked_folder(grid.out):
+        crew = crew_for(config, partial(Workshop, config, grid.out), len(made) * len(config.seeds))
+        try:
+            yield from grid.run(crew)
+        finally:
+            crew.close()
 
 
+GRID = ("ablation.json", "cells", "references", "rows")  # what a grid writes before anything else
 Wanted = tuple[Arm, int, float]  # arm, seed, learning rate
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import yaml
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import is_main_process, say, warn
-from cotdistill.data.files import json_digest, new_folder, write_text
+from cotdistill.data.files import check_folder, json_digest, new_folder, write_text, writing
+from cotdistill.data.lock import locked_folder
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
-from cotdistill.data.runcard import RunCard, package_versions, read_card
+from cotdistill.data.runcard import RunCard, package_versions, read_card, refuse_foreign
 from cotdistill.data.tasks import is_world, load_examples
 from cotdistill.demo import world
 from cotdistill.errors import DataError, UsageError
@@ -54,14 +56,59 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
     dev = dev_examples(config)
     key = json_digest(definition(config, strategy, digest(items), dev))
     run = config.out or folder / f"{strategy.name}-{key[:8]}"
-    if (run / "run.json").exists() and not dry_run:
-        card = read_card(run)
-        if card.key != key:
-            raise UsageError(f"--out {run} holds another run ({card.strategy['name']}, key {card.key[:8]}); "
-                             "give another directory")
+    if dry_run:
+        return _distill(config, strategy, items, source, run, key, dev, student, dry_run)
+    if not is_main_process():  # the first process holds the directory for all
+        return _finished(config, run, key) or _distill(config, strategy, items, source, run, key, dev, student)
+    check_folder(run)
+    found = _finished(config, run, key)
+    if found is not None:
+        return found
+    if not config.overwrite:
+        refuse_foreign(run)
+    with locked_folder(run):
+        # Another process may have made it meanwhile.
+        return _finished(config, run, key) or _distill(config, strategy, items, source, run, key, dev, student)
+
+
+def _finished(config: DistillConfig, run: Path, key: str) -> dict[str, Any] | None:
+    """What a run that is complete already is printed as; None where there is none."""
+    if not (run / "run.json").exists():
+        return None
+    card = read_card(run)
+    if card.key == key:
         say(f"{run} is complete already")
         return _summary(run, card)
-    checkpoints.refuse_other(run / "checkpoints", key)
+    if config.overwrite:
+        return None
+    raise UsageError(f"--out {run} holds another run ({card.strategy['name']}, key {card.key[:8]}); give another "
+                     "directory, or replace it with --overwrite")
+
+
+def _clear_other(run: Path, key: str) -> None:
+    """Drop what another run left in a directory that is given to the run `key`; its own unfinished work stays."""
+    try:
+        if (run / "run.json").exists() and read_card(run).key != key:
+            raise UsageError("another run")
+        checkpoints.refuse_other(run / "checkpoints", key)
+    except (UsageError, DataError):
+        warn(f"{run}: the run that was here is replaced")
+        with writing(run):
+            for name in ("run.json", "metrics.jsonl", "timings.jsonl"):
+                (run / name).unlink(missing_ok=True)
+            for name in ("checkpoints", "student"):
+                if (run / name).exists():
+                    shutil.rmtree(run / name)
+
+
+def _distill(config: DistillConfig, strategy: Strategy, items: list[Item], source: str, run: Path, key: str,
+             dev: list[Example] | None, student: Student | None, dry_run: bool = False) -> dict[str, Any] | None:
+    """Train what is missing of the run `key` in the directory `run`, and write its card."""
+    if config.overwrite and not dry_run:
+        if is_main_process():
+            _clear_other(run, key)
+    else:
+        checkpoints.refuse_other(run / "checkpoints", key)
     samples, left_out = join(items, strategy)
     student = student or fresh_student(config)
     if config.lora is not None:  # before anything asks what the model can do
@@ -149,7 +196,7 @@ def _card(key: str, config: DistillConfig, strategy: Strategy, items: list[Item]
         data={"source": source, "digest": digest(items), "rows": len(items), "samples": samples,
               "left_out": dict(left_out), "dropped": dict(data.dropped), "trained_on": len(data.samples),
               "world": world_card(items), **also_read(config, dev)},
-        config=config.model_dump(mode="json"),
+        config=config.model_dump(mode="json", exclude={"overwrite", "repair"}),
         counts={"learned_tokens": data.learned_tokens(), "input_tokens": data.input_tokens()},
         trained={"steps": trained.steps, "processes": trained.processes, "best_step": trained.best_step,
                  "dev_accuracy": trained.dev_accuracy},

@@ -7,14 +7,16 @@ each one journalled before the next counts (`data.journal`), so that running the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from cotdistill.config import ElicitConfig
 from cotdistill.console import emit, progress, say, warn_once
 from cotdistill.data.columns import Columns
-from cotdistill.data.files import check_file, write_text
+from cotdistill.data.files import check_file, regular_file, write_text
 from cotdistill.data.importers import read_recordings
-from cotdistill.data.journal import SERVED, Entry, Journal
+from cotdistill.data.journal import SERVED, Entry, Journal, finished_rows, holds_rows, rationale_key
+from cotdistill.data.lock import locked_file
 from cotdistill.data.records import Example, Item, Rationale
 from cotdistill.data.tasks import load_examples, training_rows
 from cotdistill.errors import NothingLeft, Partial, UsageError
@@ -47,16 +49,45 @@ def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
     processes = Processes()
     pool = processes.share(load_pool(config) if processes.rank == 0 else None)
     examples = shard_of(pool[: config.limit], config.shard)
-    if config.teacher == ROWS or config.teacher.startswith(RECORDED):
-        write(config.out, recorded(config, examples), config.keep)
-        return
-    ask(config, examples, pool, processes, dry_run)
+    writes = processes.rank == 0 and not dry_run
+    with locked_file(config.out) if config.out is not None and writes else nullcontext():
+        if config.teacher == ROWS or config.teacher.startswith(RECORDED):
+            items = recorded(config, examples)
+            refuse_losing(config, items)
+            write(config.out, items, config.keep)
+            return
+        ask(config, examples, pool, processes, dry_run)
     processes.close()
 
 
 def load_pool(config: ElicitConfig) -> list[Example]:
     """Every row of the data set: wrong answers to free questions are drawn from all of them."""
     return load_examples(config.data, config.split, None, config.data_seed, config.map, config)
+
+
+def kept_in(config: ElicitConfig) -> Path | None:
+    """The file that holds finished rows and has a journal beside it; None for a pipe, a device and stdout.
+
+    Raises `UsageError` where it holds something else, which is not ours to replace unless `--overwrite` says so.
+    """
+    file = None if config.out is None else regular_file(config.out)
+    if file is not None and file.exists() and not config.overwrite and not holds_rows(file):
+        raise UsageError(f"{config.out} holds something this command did not write; name another --out, or replace "
+                         "it with --overwrite")
+    return file
+
+
+def refuse_losing(config: ElicitConfig, items: Sequence[Item]) -> None:
+    """Raise `UsageError` where the file holds rows or rationales that are not among those to be written."""
+    file = kept_in(config)
+    if file is None or config.overwrite:
+        return
+    new = {row.id: {rationale_key(row, one) for one in row.rationales} for row in items}
+    lost = [row.id for row in finished_rows(file, config.repair)
+            if row.id not in new or not {rationale_key(row, one) for one in row.rationales} <= new[row.id]]
+    if lost:
+        raise UsageError(f"{config.out} holds {len(lost)} rows that this command does not make again, such as "
+                         f"{lost[0]!r}; name another --out, or replace it with --overwrite")
 
 
 def settled(config: ElicitConfig) -> ElicitConfig:
@@ -113,11 +144,14 @@ def ask(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Exampl
         describe(config, teacher, plan(dry, examples, pool, teacher, shots, template))
         return
     calls = plan(config, examples, pool, teacher, shots, template)
-    journal = Journal(config.out, processes.rank)
+    file = kept_in(config)
+    foreign = file is not None and file.exists() and not holds_rows(file)
+    journal = Journal(file, processes.rank, config.repair, fresh=foreign)
     rows = Rows(examples, calls, journal, teacher.name, config)
     waiting: list[str] | None = None
     if processes.rank == 0:
-        refuse_mixing(journal, calls, rows.calls, teacher.name, config.mix)
+        if not config.overwrite:
+            refuse_mixing(journal, calls, rows.calls, teacher.name, config.mix)
         waiting = rows.waiting()
     mine = processes.share(waiting)[processes.rank :: processes.size]
     answer([rows.calls[key] for key in mine], teacher, rows, config)
@@ -198,7 +232,7 @@ class Rows:
         """What Ctrl-C leaves behind."""
         self.journal.close()
         done = sum(key in self.journal.entries for key in self.calls)
-        kept = "" if self.config.out is None else "; the same command goes on from there"
+        kept = "" if self.journal.out is None else "; the same command goes on from there"
         say(f"{done}/{len(self.calls)} calls done{kept}")
 
     def finish(self) -> None:

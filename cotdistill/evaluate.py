@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from cotdistill.config import DEMO, EvaluateConfig
-from cotdistill.data.files import check_file, check_folder, json_digest, write_text
+from cotdistill.data.files import json_digest
 from cotdistill.data.json_rows import json_lines
+from cotdistill.data.lock import locked_file
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard
@@ -27,6 +29,7 @@ from cotdistill.evaluation.set_names import check_names, named_set, set_name
 from cotdistill.evaluation.store import Store, complete
 from cotdistill.evaluation.subject import Subject, read_elsewhere, subject_of
 from cotdistill.evaluation.walker import Walker
+from cotdistill.report.outputs import check_outputs, write_outputs
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import restore
 from cotdistill.students.devices import device_of
@@ -40,7 +43,7 @@ CHUNK = 8  # batches a chunk: predictions are written after each
 def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Every subject on every set; the objects that `evaluate` prints, a subject's as soon as it is done."""
     chosen(config.probe)  # complains before anything is loaded, as do the outputs
-    _check_outputs(config)
+    check_outputs(config)
     items = read_items(config.rationales, allow_partial=True) if config.rationales else []
     examined: list[Examined] = []
 
@@ -57,15 +60,7 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str,
         _across_sets(config, mine)
         examined += mine
         yield from (one.record for one in mine)
-    _write_reports(config, examined)
-
-
-def _check_outputs(config: EvaluateConfig) -> None:
-    if config.html is not None:
-        check_file(config.html)
-    for folder in (config.export[1] if config.export else None, config.out):
-        if folder is not None:
-            check_folder(folder)
+    write_outputs(config, examined)
 
 
 def runs_on_stdin() -> list[str]:
@@ -135,6 +130,22 @@ def examine(
         found = Examined(subject, name, judged_again(predictions, config.extractor))
         return note_figures(config, found, examples, sampled, load)
     walker, store = _walker(config, subject, student), _store(config, subject, name, examples)
+    held = nullcontext() if config.from_predictions else locked_file(store.path, even_read_only=True)
+    with held:
+        return _examine_model(config, subject, name, examples, items, walker, store, load)
+
+
+def _examine_model(
+    config: EvaluateConfig,
+    subject: Subject,
+    name: str,
+    examples: Sequence[Example],
+    items: Sequence[Item],
+    walker: Walker,
+    store: Store[Prediction],
+    load: Callable[..., Student],
+) -> Examined:
+    """A model asked what is not stored yet."""
     done = predict(config, walker, store, examples, config.batch_size)
     found = Examined(
         subject, name, judged_again([done[example.id] for example in examples], config.extractor)
@@ -181,6 +192,7 @@ def sample(
         store.path.with_suffix(".samples.jsonl"),
         Sampled,
         json_digest([store.settings, count, config.temperature, config.top_p, config.seed]),
+        config.repair,
     )
     done = {one.id: one for one in drawn.read()}
     done |= {
@@ -214,6 +226,7 @@ def probe(
         store.path.with_suffix(".probes.jsonl"),
         Probed,
         json_digest([store.settings, config.data_seed, digest(items)]),
+        config.repair,
     )
     answers: dict[str, dict[str, ProbeAnswer | None]] = {}
     for line in kept.read():  # a later line adds the probes of a later call
@@ -251,7 +264,7 @@ def explain(
     if walker.strategy.explain is None:
         return []
     predictions = {p.id: p for p in found.predictions}
-    kept = Store(store.path.with_suffix(".explanations.jsonl"), Explained, store.settings)
+    kept = Store(store.path.with_suffix(".explanations.jsonl"), Explained, store.settings, config.repair)
     lines = {line.id: line for line in kept.read()}
     lines |= {
         line.id: line
@@ -277,7 +290,7 @@ def _flip_rate(
     """How many answers and outputs differ between two batch sizes: greedy decoding in floats depends on
     it."""
     assert config.flip_rate is not None
-    other = Store(store.path.with_suffix(f".batch-{config.flip_rate}.jsonl"), Prediction, store.settings)
+    other = Store(store.path.with_suffix(f".batch-{config.flip_rate}.jsonl"), Prediction, store.settings, config.repair)
     asked = predict(config, walker, other, examples, config.flip_rate)
     again = judged_again([asked[p.id] for p in found.predictions], config.extractor)
     pairs = list(zip(found.predictions, again, strict=True))
@@ -320,6 +333,7 @@ def _store(
                 "likelihoods": config.calibrate or config.score == "choices",
             }
         ),
+        config.repair,
     )
 
 
@@ -337,27 +351,3 @@ def _across_sets(config: EvaluateConfig, examined: Sequence[Examined]) -> None:
         for one in examined:
             one.record["domain"] = "in" if one.name in inside else "out"
             one.record["domains"] = pooled
-
-
-def _write_reports(config: EvaluateConfig, examined: Sequence[Examined]) -> None:
-    """The page, the harness's tasks and the model cards, where they are asked for."""
-    if config.html:
-        from cotdistill.report.evaluation import page
-        from cotdistill.report.questions import Answered
-
-        said = [
-            Answered(one.subject.name, one.name, one.predictions, one.rationales, one.probed)
-            for one in examined
-        ]
-        write_text(config.html, page([one.record for one in examined], said))
-    if config.export:
-        from cotdistill.report.harness import export_harness
-
-        for one in examined:
-            export_harness(config.export[1], config, one)
-    if config.model_card:
-        from cotdistill.report.metadata import note_in_card
-
-        for folder in dict.fromkeys(one.subject.folder for one in examined):
-            records = [one.record for one in examined if one.subject.folder == folder]
-            note_in_card(folder / "README.md", records)

@@ -54,6 +54,10 @@ class Config(Options):
     dtype: Dtype = option("float32", "Precision of the model", GENERAL)
     trust_remote_code: bool = option(False, "Run code that is shipped with a model", GENERAL)
 
+    overwrite: bool = option(False, "Replace an output that holds something else", GENERAL, key=False)
+    repair: bool = option(False, "Set damaged lines of unfinished work aside (FILE.damaged) and make them again",
+                          GENERAL, key=False)
+
     @classmethod
     def build(cls, file: Path | None = None, **given: Any) -> Self:
         """The configuration from `--config FILE` and the options that were given (None: not given)."""

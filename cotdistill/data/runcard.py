@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cotdistill.data.card_shape import CardShape
 from cotdistill.data.files import json_digest, write_json
-from cotdistill.errors import DataError
+from cotdistill.errors import DataError, UsageError
 
+RUN = ("run.json", "checkpoints", "metrics.jsonl", "timings.jsonl", "track")  # what tells a directory of a run
 PACKAGES = ("cotdistill", "torch", "transformers", "tokenizers", "accelerate")
 
 
@@ -33,6 +35,14 @@ class RunCard(BaseModel):
     def write(self, run: Path) -> None:
         """RUN/run.json, written last: its presence says that the run is complete."""
         write_json(run / "run.json", self.model_dump(mode="json"))
+
+
+def refuse_foreign(folder: Path, ours: Collection[str] = RUN) -> None:
+    """Raise `UsageError` where a directory holds files, but none of `ours`: they would be mixed with what we write."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
+    if names and not names & {*ours}:
+        raise UsageError(f"{folder} holds something this command did not write, such as {min(names)!r}; name another "
+                         "--out, or write into it with --overwrite")
 
 
 def read_card(run: Path) -> RunCard:

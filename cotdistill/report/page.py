@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from cotdistill.escaping import markdown, visible
 
+GENERATOR = b'<meta name="generator" content="cotdistill">'  # in the template's head
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -103,6 +104,14 @@ class Report:
     lead: str
     sections: Sequence[Section]
     made: str
+
+
+def may_replace(path: Path) -> bool:
+    """Whether a file is a page of ours, or empty, or no regular file: nothing is lost when it is written."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return True
+    with path.open("rb") as page:
+        return GENERATOR in page.read(1000)
 
 
 def to_html(report: Report) -> str:

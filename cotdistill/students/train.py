@@ -176,7 +176,7 @@ class Loop:
         curves.flush()
 
     def _curves(self, show: Callable[[int, str], None]) -> Curves:
-        return Curves(self.folder, self.data.forms, self.accelerator, self.progress.step, show)
+        return Curves(self.folder, self.data.forms, self.accelerator, self.progress.step, show, self.config.repair)
 
     def _step(self, curves: Curves) -> None:
         """One optimizer step, repeated with smaller micro-batches where memory did not suffice."""

@@ -27,12 +27,12 @@ def refuse_mixing(journal: Journal, calls: Sequence[Call], keys: Collection[str]
     if strange:
         raise UsageError(f"{journal.out} holds rationales of {len({entry.id for entry in strange})} rows "
                          f"that this command does not ask about, such as {strange[0].id!r}; name another "
-                         "--out, or remove it and its .partial")
+                         "--out, or drop them with --overwrite")
     if mix:
         return
     raise UsageError(f"{journal.out} was made with other settings "
                      f"({_changes(others[0].rationale, calls, teacher)}); "
-                     "name another --out, remove it and its .partial, or pass --mix to keep both in its rows")
+                     "name another --out, pass --mix to keep both in its rows, or --overwrite to drop the old ones")
 
 
 def _changes(old: Rationale | None, calls: Sequence[Call], teacher: str) -> str:

@@ -1,0 +1,116 @@
+"""One writer per output: a lock that the kernel releases when its owner dies, however it dies.
+
+The lock lies on a file beside the output (`.NAME.lock`; in a directory `.lock`), which says who holds it. It goes when
+its owner ends well; one that a kill leaves behind is free and is taken over.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cotdistill.console import warn_once
+from cotdistill.data.files import regular_file, writing
+from cotdistill.errors import OutputError
+
+GRACE = 3.0  # seconds: workers of a killed process are still letting go
+READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+@contextmanager
+def locked_file(path: Path, even_read_only: bool = False) -> Iterator[None]:
+    """Hold an output file; what is not a regular file needs no lock. `even_read_only`: go on without where nothing
+    can be written anyway.
+
+    Raises `OutputError` (exit 8), naming the holder, where another process holds it.
+    """
+    with writing(path):
+        target = regular_file(path)
+    if target is None:
+        yield
+        return
+    with _holding(target.with_name(f".{target.name}.lock"), path, even_read_only):
+        yield
+
+
+@contextmanager
+def locked_folder(path: Path) -> Iterator[None]:
+    """Hold an output directory; raises as `locked_file`."""
+    with _holding(Path(os.path.realpath(path)) / ".lock", path):
+        yield
+
+
+@contextmanager
+def _holding(file: Path, output: Path, even_read_only: bool = False) -> Iterator[None]:
+    try:
+        with writing(output):
+            held = _acquire(file, output)
+    except OutputError as error:
+        system = error.__cause__
+        if not (even_read_only and isinstance(system, OSError) and system.errno in READ_ONLY):
+            raise
+        held = None
+    try:
+        yield
+    finally:
+        if held is not None:
+            with suppress(OSError):
+                file.unlink()  # while it is still held: nobody else has it
+            os.close(held)
+
+
+def _acquire(file: Path, output: Path) -> int | None:
+    """The open lock file; None where the file system knows no locks."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + GRACE
+    while True:
+        held = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(file, held):
+                with suppress(OSError):  # a full disk: the lock holds, it only names nobody
+                    os.ftruncate(held, 0)
+                    os.write(held, json.dumps(_myself()).encode())
+                return held
+        except BlockingIOError:
+            if time.monotonic() > until:
+                holder = _holder(held)
+                os.close(held)
+                raise OutputError(f"cannot write {output}: {holder} is writing it; wait for it, or name another "
+                                  "output") from None
+            time.sleep(0.05)
+        except OSError as error:
+            os.close(held)
+            if error.errno not in UNSUPPORTED:
+                raise
+            warn_once(f"{file.parent}: its file system knows no locks; nothing keeps a second process from writing")
+            return None
+        os.close(held)
+
+
+def _is_still(file: Path, held: int) -> bool:
+    """Whether the name still means the file that is locked: the owner before may have removed it meanwhile."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(file), os.fstat(held))
+    return False
+
+
+def _myself() -> dict[str, str | int]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"}
+
+
+def _holder(held: int) -> str:
+    try:
+        who = json.loads(os.pread(held, 4096, 0))
+        return f"process {who['pid']} on {who['host']} (since {who['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

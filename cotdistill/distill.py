@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -34,32 +36,35 @@ from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
 from cotdistill.students.fitness import decoder_for
 from cotdistill.students.load import demo_model, load_student
-from cotdistill.students.recipes import apply_recipe
+from cotdistill.students.recipes import settle
 from cotdistill.students.train import Trained, total_steps, train
 from cotdistill.students.walk import walk
 
 
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
     """Train one student on the elicited rows of a file (`-`: stdin); the object that `distill` prints."""
-    config = apply_recipe(config)
+    config, reasons = settle(config, config.student)
     strategy = create(config.strategy, config.param)
     items = read_items(rows, config.limit, config.allow_partial, config)
-    return distill_items(config, strategy, items, rows, dry_run)
+    return distill_items(config, strategy, items, rows, dry_run, reasons=reasons)
 
 
 def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], source: str, dry_run: bool = False,
-                  folder: Path = Path("runs"), student: Student | None = None) -> dict[str, Any] | None:
+                  folder: Path = Path("runs"), student: Student | None = None,
+                  reasons: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any] | None:
     """`distill` on rows already read. Running the same again returns the finished run or resumes it.
 
-    `student`: a fresh one that is loaded already; it is trained in place.
+    `student`: a fresh one that is loaded already; it is trained in place. `reasons`: {option: where its value comes
+    from} of those that nobody gave.
     """
     dev = dev_examples(config)
     key = json_digest(definition(config, strategy, digest(items), dev))
     run = config.out or folder / f"{strategy.name}-{key[:8]}"
+    train_it = partial(_distill, config, strategy, items, source, run, key, dev, student, reasons)
     if dry_run:
-        return _distill(config, strategy, items, source, run, key, dev, student, dry_run)
+        return train_it(dry_run=True)
     if not is_main_process():  # the first process holds the directory for all
-        return _finished(config, run, key) or _distill(config, strategy, items, source, run, key, dev, student)
+        return _finished(config, run, key) or train_it()
     check_folder(run)
     found = _finished(config, run, key)
     if found is not None:
@@ -68,7 +73,7 @@ def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], 
         refuse_foreign(run)
     with locked_folder(run):
         # Another process may have made it meanwhile.
-        return _finished(config, run, key) or _distill(config, strategy, items, source, run, key, dev, student)
+        return _finished(config, run, key) or train_it()
 
 
 def _finished(config: DistillConfig, run: Path, key: str) -> dict[str, Any] | None:
@@ -102,7 +107,8 @@ def _clear_other(run: Path, key: str) -> None:
 
 
 def _distill(config: DistillConfig, strategy: Strategy, items: list[Item], source: str, run: Path, key: str,
-             dev: list[Example] | None, student: Student | None, dry_run: bool = False) -> dict[str, Any] | None:
+             dev: list[Example] | None, student: Student | None, reasons: Mapping[str, str],
+             dry_run: bool = False) -> dict[str, Any] | None:
     """Train what is missing of the run `key` in the directory `run`, and write its card."""
     if config.overwrite and not dry_run:
         if is_main_process():
@@ -124,7 +130,7 @@ def _distill(config: DistillConfig, strategy: Strategy, items: list[Item], sourc
                     None if dev is None else dev_accuracy(config, strategy, dev), key=key)
     if config.merge_lora:
         lora.merge(student)
-    card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained, dev)
+    card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained, dev, reasons)
     if is_main_process():
         with new_folder(run / "student") as aside:
             student.save(aside)
@@ -187,7 +193,7 @@ def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> Non
 
 def _card(key: str, config: DistillConfig, strategy: Strategy, items: list[Item], source: str, student: Student,
           data: EncodedSet, left_out: dict[str, int], samples: int, trained: Trained,
-          dev: list[Example] | None) -> RunCard:
+          dev: list[Example] | None, reasons: Mapping[str, str]) -> RunCard:
     return RunCard(
         key=key,
         strategy=describe(strategy),
@@ -201,6 +207,7 @@ def _card(key: str, config: DistillConfig, strategy: Strategy, items: list[Item]
         trained={"steps": trained.steps, "processes": trained.processes, "best_step": trained.best_step,
                  "dev_accuracy": trained.dev_accuracy},
         versions=package_versions(),
+        defaults=dict(reasons),
     )
 
 

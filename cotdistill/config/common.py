@@ -51,7 +51,8 @@ class Config(Options):
     plugin: tuple[Path, ...] = option((), "Python file with strategies of your own (repeatable)", GENERAL, key=False,
                                       repeated=True)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, ...", GENERAL, key=False)
-    dtype: Dtype = option("float32", "Precision of the model", GENERAL)
+    dtype: Dtype = option("float32", "Precision of the model", GENERAL,
+                          shown="float32; bfloat16 to train a pretrained student on a GPU that has it")
     trust_remote_code: bool = option(False, "Run code that is shipped with a model", GENERAL)
 
     overwrite: bool = option(False, "Replace an output that holds something else", GENERAL, key=False)

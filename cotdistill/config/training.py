@@ -25,16 +25,21 @@ class TrainingOptions(Options):
     merge_lora: bool = option(True, "Merge the LoRA adapters into the weights when saving", STUDENT)
     quantize: Literal["8bit", "4bit"] | None = option(None, "Quantize the base model under --lora", STUDENT)
     steps: int | None = option(None, "Optimizer steps", TRAINING, gt=0, le=Most)
-    epochs: float | None = option(None, "Passes over the rows", TRAINING, shown="10", gt=0, le=Most)
+    epochs: float | None = option(None, "Passes over the rows", TRAINING, shown="3; 10 for the embedded student", gt=0,
+                                  le=Most)
     batch_size: int = option(16, "Examples per optimizer step", TRAINING, gt=0, le=Most)
-    lr: float = option(2e-3, "Peak learning rate", TRAINING, gt=0, le=Most)
+    lr: float = option(2e-3, "Peak learning rate", TRAINING, gt=0, le=Most,
+                       shown="5e-5; from 1 B parameters 2e-5; LoRA 2e-4; the embedded student 2e-3")
     optimizer: Literal["adamw", "adafactor"] = option("adamw", "Optimizer", TRAINING)
     weight_decay: float = option(0.01, "Weight decay, on matrices only", TRAINING, ge=0, le=Most)
     betas: tuple[Beta, Beta] = option((0.9, 0.999), "AdamW's decay rates of its two moments", TRAINING)
-    schedule: Literal["linear", "cosine", "constant"] = option("cosine", "Learning rate after the warm-up", TRAINING)
+    schedule: Literal["linear", "cosine", "constant", "step"] = option(
+        "cosine", "Learning rate after the warm-up", TRAINING)
+    step_decay: float = option(0.95, "Factor per epoch under --schedule step", TRAINING, gt=0, le=1)
     warmup: float = option(0.06, "Share of the steps over which the learning rate rises", TRAINING, ge=0, lt=1)
-    clip: float = option(1.0, "Clip gradients to this norm", TRAINING, gt=0, le=Most)
-    recipe: Literal["scott", "cascod", "mysteries", "step-by-step"] | None = option(
+    clip: float = option(1.0, "Clip gradients to this norm; 0: do not clip", TRAINING, ge=0, le=Most)
+    allow_divergence: bool = option(False, "Go on although the loss says that training diverges", TRAINING, key=False)
+    recipe: Literal["scott", "cascod", "weighted-cot", "edit-krsl", "step-by-step", "mysteries"] | None = option(
         None, "Published hyper-parameters, where you give none", TRAINING)
     token_budget: int | None = option(None, "Maximum tokens per micro-batch", MEMORY, shown="chosen for the model",
                                       gt=0, le=Most)

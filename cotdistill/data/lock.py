@@ -44,9 +44,14 @@ def locked_file(path: Path, even_read_only: bool = False) -> Iterator[None]:
 
 @contextmanager
 def locked_folder(path: Path) -> Iterator[None]:
-    """Hold an output directory; raises as `locked_file`."""
-    with _holding(Path(os.path.realpath(path)) / ".lock", path):
-        yield
+    """Hold an output directory; raises as `locked_file`. One in which nothing came to lie is gone afterwards."""
+    folder = Path(os.path.realpath(path))
+    try:
+        with _holding(folder / ".lock", path):
+            yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # only where it is empty
 
 
 @contextmanager
@@ -70,9 +75,9 @@ def _holding(file: Path, output: Path, even_read_only: bool = False) -> Iterator
 
 def _acquire(file: Path, output: Path) -> int | None:
     """The open lock file; None where the file system knows no locks."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + GRACE
     while True:
+        file.parent.mkdir(parents=True, exist_ok=True)
         held = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

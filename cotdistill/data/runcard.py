@@ -31,6 +31,7 @@ class RunCard(BaseModel):
     counts: dict[str, Any]  # learned tokens per form, input tokens of one pass
     trained: dict[str, Any]  # steps, processes
     versions: dict[str, str]
+    defaults: dict[str, str] = {}  # options that nobody gave: where their values come from
 
     def write(self, run: Path) -> None:
         """RUN/run.json, written last: its presence says that the run is complete."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cotdistill.data.files import write_bytes, writing
 from cotdistill.data.logs import DAMAGE, append, read_lines, whole_lines
-from cotdistill.errors import DataError, OutputError
+from cotdistill.errors import OutputError
 from cotdistill.strategies.forms import Form
 
 
@@ -45,8 +45,10 @@ class Curves:
         start: int,
         advance: Callable[[int, str], None],
         repair: bool = False,
+        check: Callable[[int, float], None] = lambda step, loss: None,
     ) -> None:
         self.forms, self.accelerator, self.advance = forms, accelerator, advance
+        self.check = check  # of every loss, before it is written
         self.began, self.inputs, self.learned = time.perf_counter(), 0, 0
         self.loss = float("nan")
         self.pending: Finished | None = None
@@ -92,10 +94,7 @@ class Curves:
             done.ready.synchronize()
         shares = done.by_form.tolist()
         self.loss = sum(shares)
-        if self.loss != self.loss:
-            raise DataError(
-                f"the loss is not a number at step {done.step}; use a lower --lr or --dtype float32"
-            )
+        self.check(done.step, self.loss)
         losses = {form.name: share / form.share for form, share in zip(self.forms, shares, strict=True)}
         self.inputs += done.inputs
         self.learned += done.learned

@@ -18,6 +18,13 @@ def device_of(name: str) -> str:
     return name
 
 
+def bfloat16_on_gpu(name: str) -> bool:
+    """Whether that device is a GPU that computes in bfloat16."""
+    import torch
+
+    return device_of(name).startswith("cuda") and torch.cuda.is_bf16_supported()
+
+
 def _here() -> list[str]:
     import torch
 

@@ -44,11 +44,16 @@ def clip_in_step(model: Any, optimizer: torch.optim.Optimizer, limit: float) -> 
     optimizer.grad_scale = (norm / limit).clamp(min=1.0)  # type: ignore[attr-defined]
 
 
-def learning_rate(config: DistillConfig, step: int, steps: int) -> float:
-    """Linear warm-up over `warmup` * steps, then constant, linear to 0 or half a cosine to 0."""
+def learning_rate(config: DistillConfig, step: int, steps: int, epoch: int = 0) -> float:
+    """Linear warm-up over `warmup` * steps, then constant, linear to 0, half a cosine to 0, or a factor per epoch.
+
+    `epoch`: passes over the rows that are complete.
+    """
     warm = ceil(config.warmup * steps)
     if step < warm:
         return config.lr * (step + 1) / warm
+    if config.schedule == "step":
+        return config.lr * config.step_decay**epoch
     done = (step - warm) / max(1, steps - warm)
     return (
         config.lr

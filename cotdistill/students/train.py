@@ -29,6 +29,7 @@ from cotdistill.students import checkpoints
 from cotdistill.students.attention import PACKED, using_attention
 from cotdistill.students.batches import Row, for_rank, micro_batches, step_indices, step_rows
 from cotdistill.students.curves import Curves
+from cotdistill.students.divergence import Divergence
 from cotdistill.students.embedding import rows_added
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
@@ -44,6 +45,7 @@ from cotdistill.students.memory import (
     trim_heap,
 )
 from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
+from cotdistill.students.recipes import EMBEDDED
 
 GIB = 1 << 30
 DevAccuracy = Callable[[Student], float]  # generated answers on the dev rows; never a loss
@@ -83,10 +85,10 @@ def train(
 
 
 def total_steps(config: DistillConfig, examples: int) -> int:
-    """`--steps`, or the optimizer steps of `--epochs` (default 10, SCOTT's)."""
+    """`--steps`, or the optimizer steps of `--epochs`."""
     if config.steps is not None:
         return config.steps
-    return max(1, ceil((config.epochs or 10.0) * examples / config.batch_size))
+    return max(1, ceil((config.epochs or EMBEDDED["epochs"]) * examples / config.batch_size))
 
 
 class Loop:
@@ -176,16 +178,20 @@ class Loop:
         curves.flush()
 
     def _curves(self, show: Callable[[int, str], None]) -> Curves:
-        return Curves(self.folder, self.data.forms, self.accelerator, self.progress.step, show, self.config.repair)
+        made = Curves(self.folder, self.data.forms, self.accelerator, self.progress.step, show, self.config.repair)
+        if not self.config.allow_divergence:
+            watch = Divergence(ceil(self.config.warmup * self.steps))
+            watch.replay(made.metrics)  # cut back already to where the run goes on
+            made.check = lambda step, loss: watch.check(step, loss, self._first_loss)
+        return made
 
     def _step(self, curves: Curves) -> None:
         """One optimizer step, repeated with smaller micro-batches where memory did not suffice."""
         step = self.progress.step
-        lr = learning_rate(self.config, step, self.steps)
+        lr = learning_rate(self.config, step, self.steps, step * self.config.batch_size // len(self.data.samples))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        indices = step_indices(len(self.data.samples), self.config.batch_size, self.config.seed, step)
-        rows = step_rows([self.data.samples[at] for at in indices], self.data.forms)
+        rows = self._rows_of(step)
         while True:
             torch.manual_seed(derive(self.config.seed, "dropout", step, self.accelerator.process_index))
             try:
@@ -200,12 +206,12 @@ class Loop:
                     ) from error
                 self.optimizer.zero_grad(set_to_none=True)
                 self.budget.shrink(self.student.model, error)
-        if self.fused:
+        if self.config.clip and self.fused:
             clip_in_step(self.model, self.optimizer.optimizer, self.config.clip)
-        else:
+        elif self.config.clip:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
-            if self.accelerator.device.type == "cpu":
-                trim_heap()  # an update that is not fused makes several copies of a gradient
+        if not self.fused and self.accelerator.device.type == "cpu":
+            trim_heap()  # an update that is not fused makes several copies of a gradient
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step, self.progress.token_budget = step + 1, self.budget.tokens
@@ -217,9 +223,21 @@ class Loop:
             sum(len(row.coef) for row in rows),
         )
 
-    def _accumulate(self, rows: list[Row]) -> Tensor:
+    def _rows_of(self, step: int) -> list[Row]:
+        """The token trees that one optimizer step learns from."""
+        indices = step_indices(len(self.data.samples), self.config.batch_size, self.config.seed, step)
+        return step_rows([self.data.samples[at] for at in indices], self.data.forms)
+
+    def _first_loss(self) -> float:
+        """The loss now of the first step's examples, under the first step's dropout."""
+        torch.manual_seed(derive(self.config.seed, "dropout", 0, self.accelerator.process_index))
+        with torch.no_grad():
+            shares = self.accelerator.reduce(self._accumulate(self._rows_of(0), learn=False), "sum")
+        return float(shares.sum())
+
+    def _accumulate(self, rows: list[Row], learn: bool = True) -> Tensor:
         """Gradients of one optimizer step over this process's micro-batches; the loss share of each form
-        [forms].
+        [forms]. `learn` False: the losses alone.
         """
         accelerator = self.accelerator
         ranks = accelerator.num_processes
@@ -229,14 +247,15 @@ class Loop:
             )
         )
         by_form = torch.zeros(len(self.data.forms), device=accelerator.device)
-        scratch = Scratch.of(self.student.model, batches) if self.in_place else None
+        scratch = Scratch.of(self.student.model, batches) if self.in_place and learn else None
         for at, batch_rows in enumerate(batches):
             batch = self.student.collate(batch_rows, self.packed)
             with accelerator.no_sync(self.model) if at + 1 < len(batches) else nullcontext():
                 total, each = self.student.loss(batch, self.model, self.reweight, self.plain, scratch)
                 self.budget.check()
                 # DDP averages gradients over processes; coef already holds the whole step's denominators.
-                accelerator.backward(total * ranks if ranks > 1 else total)
+                if learn:
+                    accelerator.backward(total * ranks if ranks > 1 else total)
             by_form.index_add_(0, batch.forms, each)
         return by_form
 

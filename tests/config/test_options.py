@@ -65,7 +65,7 @@ def written(command: str, field: str) -> tuple[list[str], Any, Any]:
     if option.kind == "pair":
         return ([option.name, "0.5", "0.75"], [0.5, 0.75], (0.5, 0.75)) if field == "betas" else (
             [option.name, "lm-eval", "there"], ["lm-eval", "there"], ("lm-eval", Path("there")))
-    if field == "extra_body":
+    if field.endswith("extra_body"):
         return [option.name, '{"top_k": 20}'], {"top_k": 20}, '{"top_k": 20}'
     if option.values:
         usual = default if isinstance(default, tuple) else (default,)

@@ -12,14 +12,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, XGLMConfig, XGLMForCausalLM
 
-from cotdistill.config import DistillConfig
+from cotdistill.config import DEMO, DistillConfig
 from cotdistill.errors import Unavailable, UsageError
+from cotdistill.students.divergence import Diverged, Divergence
 from cotdistill.students.families import Student
 from cotdistill.students.load import load_student
 from cotdistill.students.lora import Lora, attach, merge, parse_lora
 from cotdistill.students.memory import release_memory
 from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
-from cotdistill.students.recipes import RECIPES, apply_recipe
+from cotdistill.students.recipes import RECIPES, settle
 from cotdistill.students.train import GIB, train
 from tests.in_process import run
 from tests.models import items, student
@@ -99,25 +100,86 @@ def test_lora_targets_that_cannot_be_meant_are_refused(base: str, lora: str, sai
 
 
 def test_recipes_set_what_is_published_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    made = apply_recipe(DistillConfig(recipe="scott"))
+    made, reasons = settle(DistillConfig(recipe="scott"), DEMO)
     assert (made.optimizer, made.lr, made.batch_size, made.epochs, made.warmup, made.clip) == (
-        "adafactor",
-        3e-5,
-        16,
-        10,
-        0.06,
-        1.0,
-    )
-    said = capsys.readouterr().err
-    assert "schedule" in said
-    assert "weight_decay" in said
-    assert apply_recipe(DistillConfig(recipe="scott", lr=1e-3, steps=5)).lr == 1e-3
-    assert apply_recipe(DistillConfig(recipe="scott", steps=5)).epochs is None
-    assert parse_lora(str(apply_recipe(DistillConfig(recipe="cascod")).lora)).r == 64
-    assert apply_recipe(DistillConfig(recipe="mysteries")).lr == DistillConfig().lr
+        "adafactor", 3e-5, 16, 10, 0.06, 1.0)
+    assert (made.schedule, made.weight_decay) == ("linear", 0.0)
+    assert reasons["lr"] == "recipe scott"
+    assert "recipe scott (SCOTT" in capsys.readouterr().err
+    assert settle(DistillConfig(recipe="scott", lr=1e-3, steps=5), DEMO)[0].lr == 1e-3
+    assert settle(DistillConfig(recipe="scott", steps=5), DEMO)[0].epochs is None
+    assert settle(DistillConfig(recipe="step-by-step", epochs=5), DEMO)[0].steps is None
+    assert parse_lora(str(settle(DistillConfig(recipe="cascod"), DEMO)[0].lora)).r == 64
+    assert settle(DistillConfig(recipe="mysteries"), DEMO)[0].lr == 2e-3
+    assert "not published or not found" in capsys.readouterr().err
     for recipe in RECIPES.values():
         assert set(recipe.values) | set(recipe.unknown) <= set(DistillConfig.model_fields)
         assert not set(recipe.values) & set(recipe.unknown)
+        DistillConfig(**recipe.values)  # every value is one
+
+
+def test_the_public_codes_step_schedule_decays_once_an_epoch_and_clips_nothing() -> None:
+    made, _ = settle(DistillConfig(recipe="cascod"), DEMO)
+    assert [learning_rate(made, step, 100, step // 10) for step in (0, 9, 10, 25)] == pytest.approx(
+        [2e-4, 2e-4, 2e-4 * 0.95, 2e-4 * 0.95**2])
+    assert made.clip == 0
+
+
+@pytest.mark.parametrize(("given", "lr", "epochs", "why"), [
+    ({}, 5e-5, 3, "defaults for full fine-tuning of 0 M parameters"),
+    ({"lora": "r=4"}, 2e-4, 3, "defaults for LoRA"),
+    ({"lr": 1e-3}, 1e-3, 3, "defaults for full"),
+    ({"steps": 7}, 5e-5, None, "defaults for full"),
+    ({"recipe": "scott"}, 3e-5, 10, "recipe scott"),
+])
+def test_what_nobody_gave_depends_on_what_the_student_is(
+        given: dict[str, Any], lr: float, epochs: float | None, why: str, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    student("gpt2").save(tmp_path)
+    made, reasons = settle(DistillConfig(**given), str(tmp_path))
+    assert (made.lr, made.epochs) == (lr, epochs)
+    assert not set(given) & set(reasons)
+    assert any(one.startswith(why) for one in reasons.values())
+    said = capsys.readouterr().err
+    assert ("an option or --recipe changes it" in said) == ("recipe" not in given)
+    embedded, reasons = settle(DistillConfig(), DEMO)
+    assert (embedded.lr, embedded.epochs, reasons["lr"]) == (2e-3, 10, "the embedded student's")
+
+
+def test_a_large_student_gets_a_smaller_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    student("llama").save(tmp_path)
+    monkeypatch.setattr("cotdistill.students.recipes.BILLION", 10)
+    assert settle(DistillConfig(), str(tmp_path))[0].lr == 2e-5
+    assert settle(DistillConfig(lora="r=4"), str(tmp_path))[0].lr == 2e-4
+
+
+def test_training_that_makes_the_loss_worse_is_stopped(tmp_path: Path) -> None:
+    pupil = student("llama")
+    data = encode(pupil, "cot", count=8)
+    train(pupil, data, config(steps=60), tmp_path / "good")  # now a rate of 1 can only do harm
+    harmful = config(lr=1.0, steps=60, schedule="constant")
+    with pytest.raises(Diverged, match=r"training diverged: at step \d+ the loss of the first examples is .*"
+                                       r"use a lower --lr"):
+        train(pupil, data, harmful, tmp_path / "bad")
+    lines = [json.loads(line) for line in (tmp_path / "bad" / "metrics.jsonl").read_text().splitlines()]
+    assert 8 <= len(lines) < 60
+    assert all(line["loss"] > lines[0]["loss"] for line in lines[-7:])
+    train(pupil, data, harmful.model_copy(update={"allow_divergence": True, "steps": 20}), tmp_path / "ugly")
+
+
+def test_a_noisy_loss_is_no_divergence() -> None:
+    watch = Divergence(warm=2)
+    again = []
+
+    def first_again() -> float:
+        again.append(1)
+        return 1.9
+
+    for step, loss in enumerate([2.0, 5.0, 5.0, *[2.5] * 16], 1):  # an easy first batch, and it did become easier
+        watch.check(step, loss, first_again)
+    assert len(again) == 2
+    with pytest.raises(Diverged, match="the loss is inf at step 20"):
+        watch.check(20, float("inf"), first_again)
 
 
 def test_schedules_and_optimizers() -> None:

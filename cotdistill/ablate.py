@@ -24,7 +24,7 @@ from cotdistill.data.runcard import refuse_foreign
 from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.grid.arms import Arm, arms, baseline, settled
 from cotdistill.grid.attributions import Scoring, score_rows, scorings
-from cotdistill.grid.budgets import Load, budget_steps, needs_loads, nominal_steps
+from cotdistill.grid.budgets import Load, Taught, budget_steps, needs_loads
 from cotdistill.grid.cells import Cell, CellStore, Record, cell_name
 from cotdistill.grid.crews import crew_for
 from cotdistill.grid.description import describe
@@ -33,7 +33,7 @@ from cotdistill.grid.estimate import estimate
 from cotdistill.grid.plan import Plan, plan_of
 from cotdistill.grid.preparation import choose_rows, is_that_file, references, row_tasks
 from cotdistill.grid.rows import training_rows
-from cotdistill.grid.sets import QuestionSet, dev_set
+from cotdistill.grid.sets import QuestionSet, dev_set, overlaps
 from cotdistill.grid.workers import Crew, Outcome, Task
 from cotdistill.grid.workshop import Workshop, measure, run_cell
 from cotdistill.report.ablation import made_line, write_lines, write_report
@@ -53,6 +53,7 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     say(f"{len(made)} arms x {len(config.seeds)} seeds = {len(made) * len(config.seeds)} cells, against {base.label}: "
         + ", ".join(arm.label for arm in made))
     grid = Grid(plan_of(config, study, made, base, rows))
+    grid.read_questions()
     if dry_run:
         grid.describe()
         return
@@ -84,7 +85,9 @@ class Grid:
         """Every stage."""
         yield from self.prepare(crew)
         self.rows = choose_rows(self.plan)
+        self.overlap = overlaps(self.plan.sets, self.rows)
         self.digests = {arm.label: digest(training_rows(self.rows, arm, self.config.data_seed)) for arm in self.arms}
+        self.taught = {arm.label: self._taught(arm) for arm in self.arms}
         self.scorings = [one for one in scorings(self.arms) if self._unscored(one)]
         if needs_loads(self.config):
             self.finish_scores(crew)  # key words must be known before their tokens can be counted
@@ -93,6 +96,13 @@ class Grid:
         yield from self.run_cells(crew, [(arm, seed, self.rates[arm.label]) for arm in self.arms
                                          for seed in self.config.seeds], "compare", self.plan.sets)
         self.report()
+
+    def read_questions(self) -> None:
+        """Complain about question sets that cannot be read before anything is done."""
+        for chosen in self.plan.sets:
+            chosen.examples()
+        if self.config.sweep and self.config.dev is not None:
+            dev_set(self.config.dev, None, (), self.out, self.config.data_seed).examples()
 
     def prepare(self, crew: Crew) -> Iterator[Record]:
         """Rows, and beside them the references."""
@@ -118,13 +128,16 @@ class Grid:
 
     def budget(self, crew: Crew) -> dict[str, int]:
         """{label: optimizer steps}."""
-        samples = {arm.label: len(join(training_rows(self.rows, arm, self.config.data_seed), arm.variant.made)[0])
-                   for arm in self.arms}
         loads: dict[str, Load] = {}
         if needs_loads(self.config):
             crew.submit([Task(arm.label, measure, (arm, self.config.lr)) for arm in self.arms])
             loads = {outcome.about: _value(outcome) for outcome in crew.outcomes()}
-        return budget_steps(self.config, self.arms, self.plan.base, samples, loads)
+        return budget_steps(self.config, self.arms, self.plan.base, self.taught, loads)
+
+    def _taught(self, arm: Arm) -> Taught:
+        """How much an arm trains on."""
+        joined = join(training_rows(self.rows, arm, self.config.data_seed), arm.variant.made)[0]
+        return Taught(len({sample.id for sample in joined}), len(joined))
 
     def sweep(self, crew: Crew) -> dict[str, float]:
         """{label: learning rate}: the one that is best on dev rows, with the first seed."""
@@ -181,17 +194,20 @@ class Grid:
 
     def submit_scores(self, crew: Crew) -> None:
         """Attributions first: cells wait for them."""
-        crew.submit([Task(one, score_rows, (one, self.config.seeds[0], self.config.lr, self._scored_steps(),
+        crew.submit([Task(one, score_rows, (one, self.config.seeds[0], self.config.lr, self._scored_steps(one),
                                             self.plan.attributed_teacher)) for one in self.scorings])
 
-    def _scored_steps(self) -> int:
-        return nominal_steps(self.config, len(self.rows.common))
+    def _scored_steps(self, scoring: Scoring) -> int:
+        """As the cell of the same arm has, where no token must be counted to know it."""
+        config = self.config.model_copy(update={"budget": "steps"}) if needs_loads(self.config) else self.config
+        taught = self.taught | {scoring.trains.label: self._taught(scoring.trains)}
+        return budget_steps(config, [scoring.trains], self.plan.base, taught, {})[scoring.trains.label]
 
     def _of_scores(self, scoring: Scoring) -> dict[str, Any]:
         """What defines a sidecar: the very run that is asked."""
         arm = scoring.trains
         rows = digest(training_rows(self.rows, arm, self.config.data_seed))
-        settings = self.plan.distilled(arm, self.config.seeds[0], self.config.lr, self._scored_steps())
+        settings = self.plan.distilled(arm, self.config.seeds[0], self.config.lr, self._scored_steps(scoring))
         return {"by": scoring.by, "teacher": self.plan.attributed_teacher,
                 "asked": definition(settings, arm.variant.made, rows)}
 
@@ -253,7 +269,7 @@ class Grid:
             cell_name(arm, seed, 0.0, "compare") for arm in self.arms for seed in self.config.seeds]
         records = [self.records[name] for name in order]
         write_lines(self.out / "cells.jsonl", records)
-        description = describe(self.plan, self.rows, self.swept, self.rates, self.steps)
+        description = describe(self.plan, self.rows, self.swept, self.rates, self.steps, self.overlap)
         description.write(self.out)
         write_report(self.out, self.out, description, records, made_line())
         write_digests(self.out, records)

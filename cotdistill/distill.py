@@ -18,7 +18,7 @@ from cotdistill.data.lock import locked_folder
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, read_card, refuse_foreign
-from cotdistill.data.tasks import is_world, load_examples
+from cotdistill.data.tasks import dev_split, load_examples
 from cotdistill.demo import world
 from cotdistill.errors import DataError, UsageError
 from cotdistill.escaping import markdown, markdown_code
@@ -149,8 +149,7 @@ def dev_examples(config: DistillConfig) -> list[Example] | None:
     """The rows of `--dev`."""
     if config.dev is None:
         return None
-    return load_examples(config.dev, "dev" if is_world(config.dev) else None, data_seed=config.data_seed,
-                         bad=config)
+    return load_examples(config.dev, dev_split(config.dev), data_seed=config.data_seed, bad=config)
 
 
 def dev_accuracy(config: DistillConfig, strategy: Strategy, examples: list[Example]) -> Callable[[Student], float]:

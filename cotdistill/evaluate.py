@@ -15,7 +15,7 @@ from cotdistill.data.lock import locked_file
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard
-from cotdistill.data.tasks import load_examples
+from cotdistill.data.tasks import evaluation_split, load_examples
 from cotdistill.errors import DataError, UsageError, did_you_mean
 from cotdistill.evaluation.domains import domains
 from cotdistill.evaluation.examination import Examined, note_figures
@@ -82,7 +82,7 @@ def load_sets(
 ) -> list[tuple[str, list[Example]]]:
     """The question sets asked for; for a run of the embedded world its own sets by default."""
     if config.data:
-        wanted = [(*named_set(spec), config.split) for spec in config.data]
+        wanted = [(name, spec, config.split or evaluation_split(spec)) for name, spec in map(named_set, config.data)]
     elif card.student["name"] == DEMO and card.data["world"]:
         wanted = [(None, DEMO, split) for split in ([config.split] if config.split else DEMO_SETS)]
     else:

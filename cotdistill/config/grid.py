@@ -56,9 +56,12 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
         (), "How the teacher's rationales are decoded", ROWS, shown="greedy")
     match_lengths: bool = option(
         False, "Keep only rows whose rationales are about equally long under every decoding", ROWS)
+    rows_: Literal["common", "own"] = option(
+        "common", "common: every arm trains on the rows that all can use; own: each on those that it can use", ROWS)
     train_size: tuple[Share, ...] = option((1.0,), "Shares of the training rows, e.g. 0.1,0.5,1", ROWS, min_length=1)
     data: tuple[str, ...] = option((), "Question rows to evaluate on (repeatable; in-domain first)", ROWS, key=False,
                                    repeated=True, files=True)
+    split: str | None = option(None, "Split of the --data sets", ROWS, shown="test or validation")
     dev: str | None = option(None, "Question rows on which --sweep and each cell's checkpoint are chosen", ROWS,
                              shown="held-out rows, for --sweep alone", files=True)
     budget: Literal["examples", "steps", "learned-tokens", "flops"] = option(

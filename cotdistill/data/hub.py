@@ -65,12 +65,14 @@ def _bbh(row: Row) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Adapter:
-    """How one data set of the hub is read. `config`: its default configuration."""
+    """How one data set of the hub is read. `config`: its default configuration. `answered`: the split to evaluate on,
+    where the test split's answers are not published."""
 
     repo: str
     columns: Columns
     config: str | None = None
     prepare: Callable[[Row], Row] | None = None
+    answered: str | None = None
 
 
 def columns_of(question: str, answer: str, choices: str = "", labels: str = "", id: str = "",
@@ -84,14 +86,15 @@ def columns_of(question: str, answer: str, choices: str = "", labels: str = "", 
 
 LISTED = columns_of("question", "answerKey", "choices.text", "choices.label", "id")
 ADAPTERS: dict[str, Adapter] = {
-    "commonsense_qa": Adapter("tau/commonsense_qa", LISTED),
+    "commonsense_qa": Adapter("tau/commonsense_qa", LISTED, answered="validation"),
     "openbookqa": Adapter("allenai/openbookqa", columns_of("question_stem", "answerKey", "choices.text",
                                                            "choices.label", "id"), "main"),
     "ai2_arc": Adapter("allenai/ai2_arc", LISTED, "ARC-Challenge"),
     "qasc": Adapter("allenai/qasc", columns_of("question", "answerKey", "choices.text", "choices.label", "id",
-                                               "combinedfact")),
+                                               "combinedfact"), answered="validation"),
     "strategy_qa": Adapter("ChilleD/StrategyQA", columns_of("question", "answer", id="qid", rationale="facts")),
-    "creak": Adapter("amydeng2000/CREAK", columns_of("sentence", "label", id="ex_id", rationale="explanation")),
+    "creak": Adapter("amydeng2000/CREAK", columns_of("sentence", "label", id="ex_id", rationale="explanation"),
+                     answered="validation"),
     "gsm8k": Adapter("openai/gsm8k", columns_of("question", "answer", rationale="solution"), "main", _gsm8k),
     "svamp": Adapter("ChilleD/SVAMP", columns_of("Body+Question", "Answer", id="ID", rationale="Equation")),
     "aqua_rat": Adapter("deepmind/aqua_rat", columns_of("question", "correct", "options", rationale="rationale"),
@@ -111,18 +114,13 @@ def load_hub(name: str, split: str | None, columns: Columns | None, bad: BadRows
     Raises `UsageError` for a data set that is not in the table and has no --map, `Unavailable` where it
     cannot be loaded, `DataError` for a row that does not fit.
     """
-    place, _, config = name.removeprefix(PREFIX).partition(":")
-    task = re.sub(r"\W+", "_", Path(place).name.lower())
-    task = ALIASES.get(task, task)
-    adapter = ADAPTERS.get(task)
+    task, adapter, repo, config = _identify(name)
     if adapter is None and columns is None:
         raise UsageError(f"--data {name}: not one of the known data sets{did_you_mean(task, ADAPTERS)} "
                          f"({', '.join(ADAPTERS)}); say what its columns are with --map "
                          f"question=...,answer=...")
-    repo = adapter.repo if adapter is not None and "/" not in place else place
-    config = config or (adapter.config if adapter and not Path(place).is_dir() else None) or ""
     split = split or ("test" if task == "bbh" else "train")
-    rows = _load(repo, name, split, config or None)
+    rows = _load(repo, name, split, config)
     prepare = adapter.prepare if adapter is not None and columns is None else None
     chosen = columns or (adapter.columns if adapter is not None else None)
     task = config if task == "bbh" and config else task
@@ -135,6 +133,44 @@ def load_hub(name: str, split: str | None, columns: Columns | None, bad: BadRows
             raise ValueError(f"there is no column {error}") from None
 
     return made_of(enumerate(rows), prepared, name, 0 if columns is None else columns.first, bad)
+
+
+def held_out_split(name: str, test: bool = True) -> str:
+    """The split of `hf:NAME` that no training rows come from: to evaluate on (`test`), or to choose by.
+
+    The test split where its answers are published, else the validation split; to choose by, the validation split
+    only. Raises `UsageError` where there is none.
+    """
+    _, adapter, repo, config = _identify(name)
+    splits = _splits(repo, name, config)
+    preferred = [*([adapter.answered] if adapter is not None and adapter.answered else []),
+                 *(["test"] if test else []), "validation", "valid", "val", "dev"]
+    for split in preferred:
+        if split in splits:
+            return split
+    wanted = "test or validation" if test else "validation"
+    raise UsageError(f"{name} has no {wanted} split, only {', '.join(splits)}: "
+                     + ("name one with --split" if test else "give its rows as a file"))
+
+
+def _identify(name: str) -> tuple[str, Adapter | None, str, str | None]:
+    """(task, how it is read, repository or folder, configuration) of `hf:NAME`."""
+    place, _, config = name.removeprefix(PREFIX).partition(":")
+    task = re.sub(r"\W+", "_", Path(place).name.lower())
+    task = ALIASES.get(task, task)
+    adapter = ADAPTERS.get(task)
+    repo = adapter.repo if adapter is not None and "/" not in place else place
+    return task, adapter, repo, config or (adapter.config if adapter and not Path(place).is_dir() else None) or None
+
+
+def _splits(repo: str, name: str, config: str | None) -> list[str]:
+    import datasets
+
+    try:
+        return [str(split) for split in datasets.get_dataset_split_names(repo, config)]
+    except Exception as error:  # datasets raises whatever its readers and the network raise
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise Unavailable(f"cannot load {name}: {said}") from None
 
 
 def _load(repo: str, name: str, split: str, config: str | None) -> Iterator[Row]:

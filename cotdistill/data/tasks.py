@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cotdistill.config.common import BadRows
 from cotdistill.data.bad_rows import STOP
 from cotdistill.data.columns import Columns
-from cotdistill.data.hub import PREFIX, load_hub
+from cotdistill.data.hub import PREFIX, held_out_split, load_hub
 from cotdistill.data.questions import read_questions
 from cotdistill.data.records import Example
 from cotdistill.demo import world
@@ -46,6 +46,18 @@ def training_rows(name: str, loaded: Sequence[Example], data_seed: int = 0,
     if name.startswith(PREFIX) and any(row.split not in (None, "train") for row in loaded):
         return load_examples(name, "train", None, data_seed, columns)
     return [row for row in loaded if row.split in (None, "train")]
+
+
+def evaluation_split(name: str) -> str | None:
+    """The split of `--data NAME` that is evaluated on where none is named; None: all of its rows."""
+    return held_out_split(name) if name.startswith(PREFIX) else None
+
+
+def dev_split(name: str) -> str | None:
+    """The split of `--dev NAME`; None: all of its rows."""
+    if name.startswith(PREFIX):
+        return held_out_split(name, test=False)
+    return "dev" if is_world(name) else None
 
 
 def is_world(name: str) -> bool:

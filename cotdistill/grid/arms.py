@@ -68,13 +68,14 @@ def arms(config: AblateConfig) -> list[Arm]:
 
 
 def chosen_variants(config: AblateConfig) -> list[Variant]:
-    """What the options spell, without controls; unknown parameters are refused."""
+    """What the options spell, without controls; parameters that no named strategy has are refused."""
     ablated = bool(config.permute_tokens or config.mask_tokens or config.key_tokens or config.tags or config.placement)
     names = config.strategies or (() if ablated else DEFAULT)
-    known = known_params([*names, *DEFAULT])
+    known = known_params(names)
     for param in config.param:
         if param not in known:
-            raise UsageError(f"--param {param}: no chosen strategy has it{did_you_mean(param, known)}")
+            whose = f"no strategy of --strategies ({', '.join(names)}) has it" if names else "--strategies names none"
+            raise UsageError(f"--param {param}: {whose}{did_you_mean(param, known)}")
     return variants(names, config.param, config.permute_level if config.permute_tokens else (), config.mask_tokens,
                     config.key_tokens, config.key_by, config.tags, config.placement, config.exclude_label)
 
@@ -88,11 +89,11 @@ def subjects(config: AblateConfig, chosen: Sequence[Variant]) -> list[Variant]:
 
 
 def baseline(config: AblateConfig, made: Sequence[Arm]) -> Arm:
-    """The arm that all others are held against: `--baseline LABEL`, else the subject of the grid on all rows."""
-    plain = [arm for arm in made if not arm.is_control] or list(made)
+    """The arm that all others are held against: `--baseline LABEL` (a study names its own), else the first strategy
+    of `--strategies` on all rows, else the subject of the grid."""
     if config.baseline is None:
-        wanted = grids.baseline([arm.variant for arm in plain])
-        return next(arm for arm in plain if arm.variant == wanted)
+        wanted = grids.baseline(chosen_variants(config), bool(config.strategies))
+        return next(arm for arm in made if arm.variant == wanted and arm.control is None)
     for arm in made:
         if arm.label == config.baseline:
             return arm
@@ -102,8 +103,19 @@ def baseline(config: AblateConfig, made: Sequence[Arm]) -> Arm:
 
 
 def settled(config: AblateConfig) -> tuple[AblateConfig, Study | None]:
-    """The configuration with what its study sets and was not given."""
+    """The configuration with what its study sets and was not given.
+
+    Where other strategies were given than the study's, its parameters and its baseline count as far as these have
+    them.
+    """
     if config.study is None:
         return config, None
     found = study(config.study)
-    return config.with_defaults(found.options), found
+    merged = config.with_defaults(found.options)
+    if "param" not in config.model_fields_set:
+        known = known_params(merged.strategies)
+        merged = merged.model_copy(update={"param": {name: values for name, values in merged.param.items()
+                                                     if name in known}})
+    if config.baseline is None and all(arm.label != merged.baseline for arm in arms(merged)):
+        merged = merged.model_copy(update={"baseline": None})
+    return merged, found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from cotdistill.data.records import digest
 from cotdistill.data.runcard import package_versions
 from cotdistill.grid.attributions import read_header, scorings
 from cotdistill.grid.plan import Plan
-from cotdistill.grid.rows import Rows, mean_words, rows_file
+from cotdistill.grid.rows import Rows, mean_words, rows_file, usage
 from cotdistill.report.ablation import Description
 from cotdistill.strategies.grids import dose, size_matched
 
@@ -17,8 +18,8 @@ HOW_NOT_WHAT = {"out", "jobs", "ray", "gpus_per_cell", "explain", "device", "plu
 
 
 def describe(plan: Plan, rows: Rows, swept: Mapping[str, Mapping[str, float | None]], rates: Mapping[str, float],
-             steps: Mapping[str, int]) -> Description:
-    """The description of a grid that is done."""
+             steps: Mapping[str, int], overlap: Mapping[str, Mapping[str, Any]]) -> Description:
+    """The description of a grid that is done. `overlap`: of each question set with the training rows."""
     variants = [arm.variant for arm in plan.arms]
     pairs = [(arm.label, replace(arm, variant=matched).label) for arm in plan.arms
              if (matched := size_matched(arm.variant, variants))]
@@ -32,7 +33,8 @@ def describe(plan: Plan, rows: Rows, swept: Mapping[str, Mapping[str, float | No
         baseline=plan.base.label, in_domain=plan.sets[0].name, pairs=pairs,
         claims=plan.study.claims if plan.study else (),
         config=plan.config.model_dump(mode="json", exclude=HOW_NOT_WHAT),
-        rows={"files": files, "common": len(rows.common), "dev": _dev(plan, rows)}, swept=swept, rates=rates,
+        rows={"files": files, "common": len(rows.common), "dev": _dev(plan, rows), "used": usage(rows, plan.arms),
+              "overlap": overlap}, swept=swept, rates=rates,
         steps=steps, scores={path.name: read_header(path) for path in paths if path.exists()},
         versions=package_versions(),
         curves={arm.label: found for arm in plan.arms if not arm.control and (found := dose(arm.variant))})

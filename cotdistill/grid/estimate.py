@@ -14,9 +14,11 @@ from cotdistill.data.wrong_answers import wrong_answer
 from cotdistill.distill import encoded
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.budgets import Load, budget_steps
+from cotdistill.grid.budgets import Load, Taught, budget_steps
 from cotdistill.grid.plan import Plan
-from cotdistill.grid.rows import Rows, common_ids, rows_file, training_rows
+from cotdistill.grid.preparation import chosen_rows
+from cotdistill.grid.rows import rows_file, training_rows
+from cotdistill.grid.sets import overlaps
 from cotdistill.grid.workshop import FLOPS_TRAINED
 from cotdistill.strategies.grids import Variant
 from cotdistill.strategies.join import join
@@ -30,21 +32,22 @@ def estimate(plan: Plan, done: Mapping[str, int]) -> None:
     Arms whose key words wait for their scores count as many random words.
     """
     config, arms, items = plan.config, plan.arms, _items(plan)
-    rows = Rows(items, frozenset(common_ids(items, [arm.variant for arm in arms])), frozenset())
+    rows = chosen_rows(plan, items)
+    overlaps(plan.sets, rows)
     students = {name: load_student(name, device=device_of(config.device)) for name in config.student}
-    samples, loads = {}, {}
+    taught, loads = {}, {}
     for arm in arms:
         attributed = arm.variant.made.needs_scores not in (None, "tfidf")
         variant = Variant("post-cot-random-k", {"k": arm.variant.made.params["k"]}) if attributed else arm.variant
         shown = Arm(variant, arm.student, arm.decoding, arm.control, arm.size)
-        mine, student = training_rows(rows, shown, config.data_seed), students[arm.student]
+        mine, student = training_rows(rows, arm, config.data_seed), students[arm.student]
         joined = join(mine, variant.made)[0]
         data = encoded(plan.distilled(shown, 0, config.lr, 1), variant.made, mine,
                        joined, student)
-        samples[arm.label] = len(joined)
+        taught[arm.label] = Taught(len({sample.id for sample in joined}), len(joined))
         loads[arm.label] = Load(sum(data.learned_tokens().values()) / len(joined), data.input_tokens() / len(joined),
                                 student.model.num_parameters())
-    steps = budget_steps(config, arms, plan.base, samples, loads)
+    steps = budget_steps(config, arms, plan.base, taught, loads)
     table, total = Table(box=None, pad_edge=False), 0.0
     for column in ("arm", "cells", "done", "steps", "tokens learned", "tokens computed", "training FLOPs"):
         table.add_column(column, justify="left" if column == "arm" else "right")
@@ -68,7 +71,7 @@ def _items(plan: Plan) -> dict[str, list[Item]]:
     if all(rows_file(plan.out, decoding).exists() for decoding in plan.decodings):
         return {decoding: read_items(rows_file(plan.out, decoding)) for decoding in plan.decodings}
     assert plan.train is not None
-    standing = stand_ins(load_examples(plan.train, "train", plan.config.limit, plan.config.data_seed))
+    standing = stand_ins(load_examples(plan.train, None, plan.config.limit, plan.config.data_seed))
     say(f"{len(standing)} questions would be put to the teacher {plan.teacher}, {len(plan.decodings)} times")
     return dict.fromkeys(plan.decodings, standing)
 

@@ -99,4 +99,4 @@ def plan_of(config: AblateConfig, study: Study | None, made: list[Arm], base: Ar
         raise UsageError("ablate elicits only with a teacher: name --teacher, or give elicited ROWS")
     out = config.out or Path("runs") / (f"ablation-{config.study}" if config.study else "ablation")
     return Plan(config, study, made, base, rows, train, teacher, out,
-                tuple(question_sets(config.data, train, config.data_seed)))
+                tuple(question_sets(config.data, train, config.split, config.data_seed)))

@@ -8,12 +8,14 @@ from typing import Any
 
 from cotdistill.console import say
 from cotdistill.data.files import file_digest, json_digest, write_text
+from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world
 from cotdistill.grid.arms import Arm
+from cotdistill.grid.attributions import scorings
 from cotdistill.grid.cells import CellStore, Record
 from cotdistill.grid.plan import Plan
-from cotdistill.grid.rows import Rows, of_decoding, rows_file, write_common
+from cotdistill.grid.rows import Rows, choose, of_decoding, rows_file, usage, write_rows
 from cotdistill.grid.workers import Task
 from cotdistill.grid.workshop import answer_as_teacher, answer_untrained, elicit_rows
 from cotdistill.run_key import definition
@@ -59,12 +61,30 @@ def references(plan: Plan) -> Iterator[Reference]:
 
 
 def choose_rows(plan: Plan) -> Rows:
-    """The rows of every decoding, and which of them all arms can use."""
-    by_decoding = {decoding: read_items(rows_file(plan.out, decoding)) for decoding in plan.decodings}
-    hold_out = bool(plan.config.sweep) and plan.config.dev is None and not (plan.train and is_world(plan.train))
-    found = write_common(plan.out, by_decoding, [arm.variant for arm in plan.arms], plan.config.match_lengths,
-                         hold_out, plan.config.data_seed)
-    total = len(next(iter(by_decoding.values())))
-    if len(found.common) < total:
-        say(f"{len(found.common)} of {total} rows can be used by every arm; all train on those")
+    """The rows of every decoding as they are kept, and which of them count; written."""
+    found = chosen_rows(plan, {decoding: read_items(rows_file(plan.out, decoding)) for decoding in plan.decodings})
+    write_rows(plan.out, found)
     return found
+
+
+def chosen_rows(plan: Plan, by_decoding: dict[str, list[Item]]) -> Rows:
+    """Which rows count; says what each arm does without, and why."""
+    hold_out = bool(plan.config.sweep) and plan.config.dev is None and not (plan.train and is_world(plan.train))
+    own = plan.config.rows_ == "own"
+    asked = [scoring.trains for scoring in scorings(plan.arms)] if own else []
+    found = choose(by_decoding, [*plan.arms, *asked], plan.config.match_lengths, hold_out, own, plan.config.data_seed)
+    _say_usage(plan, usage(found, plan.arms))
+    return found
+
+
+def _say_usage(plan: Plan, used: dict[str, dict[str, Any]]) -> None:
+    """One line for all arms that lose the same rows for the same reasons."""
+    alike: dict[str, list[str]] = {}
+    for arm, one in used.items():
+        if one["trains_on"] < one["rows"]:
+            why = "; ".join(f"{reason} ({count})" for reason, count in one["why"].items())
+            alike.setdefault(f"{one['trains_on']} of {one['rows']} rows; left out: {why}", []).append(arm)
+    for text, arms in alike.items():
+        say(f"{', '.join(arms)}: {text}")
+    if alike and plan.config.rows_ == "common" and any(one["trains_on"] < one["can_use"] for one in used.values()):
+        say("all arms train on the rows that every arm can use; --rows own gives each the rows that it can use itself")

@@ -1,8 +1,8 @@
-"""The rows an ablation trains on: one file a teacher decoding, the same questions for every arm.
+"""The rows an ablation trains on: one file per teacher decoding; the same questions for every arm, or each its own.
 
     DIR/rows/greedy.jsonl       rationales as elicited, or the rows that were given
     DIR/rows/contrastive.jsonl  the same questions, decoded otherwise
-    DIR/rows/common.json        the ids every arm can use, and those held out for choosing a learning rate
+    DIR/rows/common.json        the ids every arm can use (or each arm's own), and those held out for the sweep
 
 What an arm trains on follows from these files and the seed alone (`training_rows`), so `verify` can make it again.
 """
@@ -10,19 +10,20 @@ What an arm trains on follows from these files and the seed alone (`training_row
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from cotdistill.data.controls import controlled
+from cotdistill.data.controls import Control, controlled
 from cotdistill.data.files import write_json
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.errors import NothingLeft, UsageError
 from cotdistill.grid.arms import Arm
 from cotdistill.seeds import rng
-from cotdistill.strategies.grids import Variant
-from cotdistill.strategies.join import join
+from cotdistill.strategies.join import join, unusable
 
 HELD_OUT = 0.1  # of the rows, where a sweep needs a dev split and there is none
 MATCHED = 0.2  # how far lengths may differ, of the longer one
@@ -30,15 +31,24 @@ MATCHED = 0.2  # how far lengths may differ, of the longer one
 
 @dataclass(frozen=True)
 class Rows:
-    """Elicited rows by decoding, and which of them count."""
+    """Elicited rows by decoding, and which of them count.
+
+    `common`: the ids that every arm can use. `own`: {arm: the ids it can use}, where each arm has its own
+    (`--rows own`), else empty.
+    """
 
     by_decoding: Mapping[str, list[Item]]
     common: frozenset[str]
     held_out: frozenset[str]
+    own: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def dev(self) -> list[Item]:
         """The held-out rows."""
         return [item for item in next(iter(self.by_decoding.values())) if item.id in self.held_out]
+
+    def ids(self, arm: str) -> frozenset[str]:
+        """What the arm of that label may train on, all shares."""
+        return self.own[arm] if self.own else self.common
 
 
 def rows_file(out: Path, decoding: str) -> Path:
@@ -50,48 +60,96 @@ def read_rows(out: Path, decodings: Sequence[str]) -> Rows:
     """Rows as a grid keeps them."""
     chosen = json.loads((out / "rows" / "common.json").read_text(encoding="utf-8"))
     return Rows({decoding: read_items(rows_file(out, decoding)) for decoding in decodings},
-                frozenset(chosen["common"]), frozenset(chosen["held_out"]))
+                frozenset(chosen["common"]), frozenset(chosen["held_out"]),
+                {arm: frozenset(ids) for arm, ids in chosen.get("own", {}).items()})
+
+
+def write_rows(out: Path, rows: Rows) -> None:
+    """DIR/rows/common.json, ids in the order of the rows."""
+    order = [item.id for item in next(iter(rows.by_decoding.values()))]
+    own = {arm: [row for row in order if row in ids] for arm, ids in rows.own.items()}
+    write_json(out / "rows" / "common.json", {
+        "common": [row for row in order if row in rows.common], "held_out": sorted(rows.held_out),
+        **({"own": own} if own else {})})
 
 
 def training_rows(rows: Rows, arm: Arm, seed: int) -> list[Item]:
-    """What one arm trains on: common rows, its share of them (nested, drawn from (seed, id)), then its control."""
-    items = [item for item in rows.by_decoding[arm.decoding] if item.id in rows.common]
-    if arm.size < 1:
+    """What one arm trains on."""
+    return rows_of(rows, arm.label, arm.decoding, arm.control, arm.size, seed)
+
+
+def rows_of(rows: Rows, label: str, decoding: str, control: Control | None, size: float, seed: int) -> list[Item]:
+    """The rows that count for an arm, its share of them (nested, drawn from (seed, id)), then its control."""
+    ids = rows.ids(label)
+    items = [item for item in rows.by_decoding[decoding] if item.id in ids]
+    if size < 1:
         order = sorted(items, key=lambda item: (rng(seed, "train-size", item.id).random(), item.id))
-        kept = {item.id for item in order[: max(1, round(arm.size * len(items)))]}
+        kept = {item.id for item in order[: max(1, round(size * len(items)))]}
         items = [item for item in items if item.id in kept]
-    return controlled(items, arm.control, seed) if arm.control else items
+    return controlled(items, control, seed) if control else items
 
 
-def write_common(out: Path, by_decoding: Mapping[str, list[Item]], variants: Iterable[Variant], match_lengths: bool,
-                 hold_out: bool, seed: int) -> Rows:
-    """Choose the rows that count and write their ids: all arms share them."""
-    ids = common_ids(by_decoding, variants)
+def choose(by_decoding: Mapping[str, list[Item]], arms: Sequence[Arm], match_lengths: bool, hold_out: bool, own: bool,
+           seed: int) -> Rows:
+    """The rows that count. `own`: for each arm those that it can use itself, under every decoding; else the same for
+    all. `NothingLeft` where none are left."""
+    for variant in {arm.variant.label: arm.variant for arm in arms}.values():
+        for items in by_decoding.values():
+            join(items, variant.made)  # says what is wrong where an arm can use no row at all
+    lost = _lost_by_variant(by_decoding, arms)
+    order = [item.id for item in next(iter(by_decoding.values()))]
     if match_lengths:
-        ids = [row for row in ids if _lengths_match(row, by_decoding)]
-        if not ids:
+        lengths = [_lengths(items) for items in by_decoding.values()]
+        order = [row for row in order if _match([of.get(row, 0) for of in lengths])]
+        if not order:
             raise NothingLeft("--match-lengths: no question has rationales of similar length under every decoding")
-    order = sorted(ids, key=lambda row: (rng(seed, "held-out", row).random(), row))
-    held_out = set(order[: max(1, round(HELD_OUT * len(ids)))]) if hold_out else set()
-    common = [row for row in ids if row not in held_out]
-    if not common:
+    common = [row for row in order if not any(row in why for why in lost.values())]
+    if not common and not own:
+        raise NothingLeft("no row can be used by every strategy of the grid; see the yield table of elicit, or give "
+                          "each arm the rows that it can use with --rows own")
+    drawn = sorted(order if own else common, key=lambda row: (rng(seed, "held-out", row).random(), row))
+    held_out = frozenset(drawn[: max(1, round(HELD_OUT * len(drawn)))]) if hold_out else frozenset()
+    counts = frozenset(common) - held_out
+    mine = {arm.label: frozenset(order) - held_out - lost[arm.variant.label].keys() for arm in arms} if own else {}
+    if not all(mine.values()) if own else not counts:
         raise NothingLeft("no row is left to train on; give more rows")
-    write_json(out / "rows" / "common.json", {"common": common, "held_out": sorted(held_out)})
-    return Rows(by_decoding, frozenset(common), frozenset(held_out))
+    return Rows(by_decoding, counts, held_out, mine)
 
 
-def common_ids(by_decoding: Mapping[str, list[Item]], variants: Iterable[Variant]) -> list[str]:
-    """The ids of rows that every variant can use under every decoding, in the order of the rows."""
-    usable: set[str] | None = None
-    for items in by_decoding.values():
-        for variant in variants:
-            mine = {sample.id for sample in join(items, variant.made)[0]}
-            usable = mine if usable is None else usable & mine
-    first = next(iter(by_decoding.values()))
-    ids = [item.id for item in first if usable is None or item.id in usable]
-    if not ids:
-        raise NothingLeft("no row can be used by every strategy of the grid; see the yield table of elicit")
-    return ids
+def usage(rows: Rows, arms: Sequence[Arm]) -> dict[str, dict[str, Any]]:
+    """{arm: how many rows it can use and trains on (its share of them aside), and why it does without the others}."""
+    lost = _lost_by_variant(rows.by_decoding, arms)
+    order = [item.id for item in next(iter(rows.by_decoding.values()))]
+    found = {}
+    for arm in arms:
+        own, mine = lost[arm.variant.label], rows.ids(arm.label)
+        why = Counter(own.values())
+        for row in order:
+            if row not in own and row not in mine:
+                why[_why_not(row, rows, lost)] += 1
+        found[arm.label] = {"rows": len(order), "can_use": len(order) - len(own), "trains_on": len(mine),
+                            "why": dict(why)}
+    return found
+
+
+def _why_not(row: str, rows: Rows, lost: Mapping[str, Mapping[str, str]]) -> str:
+    """Why a row is left out that the arm itself can use."""
+    if row in rows.held_out:
+        return "held out for the sweep"
+    blocked = {label: why[row] for label, why in lost.items() if row in why}
+    if rows.own or not blocked:
+        return "lengths differ between decodings"
+    return f"{' and '.join(dict.fromkeys(blocked.values()))}, needed by {', '.join(blocked)}"
+
+
+def _lost_by_variant(by_decoding: Mapping[str, list[Item]], arms: Sequence[Arm]) -> dict[str, dict[str, str]]:
+    """{variant: {id: why}} of the rows that a variant cannot use under some decoding."""
+    lost: dict[str, dict[str, str]] = {}
+    for variant in {arm.variant.label: arm.variant for arm in arms}.values():
+        lost[variant.label] = {}
+        for items in by_decoding.values():
+            lost[variant.label] |= unusable(items, variant.made)
+    return lost
 
 
 def of_decoding(items: Sequence[Item], decoding: str) -> list[Item]:
@@ -111,9 +169,10 @@ def mean_words(items: Sequence[Item]) -> float:
     return sum(lengths) / len(lengths) if lengths else 0.0
 
 
-def _lengths_match(row: str, by_decoding: Mapping[str, list[Item]]) -> bool:
-    lengths = []
-    for items in by_decoding.values():
-        found = next(item for item in items if item.id == row)
-        lengths.append(len(found.kept("factual")[0].text.split()))
+def _lengths(items: Sequence[Item]) -> dict[str, int]:
+    """{id: words of the first kept factual rationale}, of the rows that have one."""
+    return {item.id: len(kept[0].text.split()) for item in items if (kept := item.kept("factual"))}
+
+
+def _match(lengths: Sequence[int]) -> bool:
     return max(lengths) - min(lengths) <= MATCHED * max(lengths)

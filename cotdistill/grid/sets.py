@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from cotdistill.config import DEMO
+from cotdistill.console import warn
 from cotdistill.data.files import write_text
 from cotdistill.data.records import Example, Item
-from cotdistill.data.tasks import is_world, load_examples
+from cotdistill.data.tasks import dev_split, evaluation_split, is_world, load_examples
 from cotdistill.demo import world
 from cotdistill.errors import UsageError
-from cotdistill.evaluation.set_names import check_names, set_name
+from cotdistill.evaluation.overlap import Asked, overlap
+from cotdistill.evaluation.set_names import check_names, named_set, set_name
+from cotdistill.grid.rows import Rows
 
 LEARNED_FROM = ("train", "dev")  # splits of the embedded world that no result may stand on
 
@@ -26,35 +30,52 @@ class QuestionSet:
     split: str | None
     limit: int | None = None
     data_seed: int = 0
+    named: str | None = None
 
     @property
     def name(self) -> str:
-        """`demo-shift`, or the file's stem."""
-        return set_name(self.spec, self.split)
+        """What `--data NAME=FILE` says, else `demo-shift`, or the file's stem."""
+        return self.named or set_name(self.spec, self.split)
 
     def examples(self) -> tuple[Example, ...]:
         """Its question rows, read once a process."""
         return _read(self)
 
 
-def question_sets(data: Sequence[str], trained_on: str | None, data_seed: int = 0) -> list[QuestionSet]:
+def question_sets(data: Sequence[str], trained_on: str | None, split: str | None = None,
+                  data_seed: int = 0) -> list[QuestionSet]:
     """The sets of `--data`; by default every split of the embedded world that was not learned from.
 
-    A world named without a split means all of its own; `demo:stow` is one. `trained_on`: what the rationales were
-    elicited on, None for rows from elsewhere.
+    Without `split` a world means all of its own (`demo:stow` is one), a data set of the hub its test or validation
+    split. `trained_on`: what the rationales were elicited on, None for rows from elsewhere.
     """
     specs = list(data) or ([trained_on] if trained_on and is_world(trained_on) else [])
     if not specs:
         raise UsageError("ablate needs question rows to evaluate on: --data FILE (repeatable, in-domain first)")
-    sets = [QuestionSet(spec, split, None, data_seed) for spec in specs for split in _splits(spec)]
-    check_names([one.name for one in sets])
-    return sets
+    found = []
+    for name, spec in map(named_set, specs):
+        splits = [split] if split else _splits(spec)
+        found += [QuestionSet(spec, one, None, data_seed, name if name is None or len(splits) == 1 else f"{name}-{one}")
+                  for one in splits]
+    check_names([one.name for one in found])
+    return found
 
 
 def _splits(spec: str) -> list[str | None]:
     if not is_world(spec):
-        return [None]
+        return [evaluation_split(spec)]
     return [split for split in world.splits(spec.partition(":")[2] or DEMO) if split not in LEARNED_FROM]
+
+
+def overlaps(sets: Sequence[QuestionSet], rows: Rows) -> dict[str, dict[str, Any]]:
+    """{set: how much of it stands among the rows that some arm trains on}; questions that do are said."""
+    ids = rows.common.union(*rows.own.values())
+    training = [Asked(item.question, item.choices) for item in next(iter(rows.by_decoding.values())) if item.id in ids]
+    found = {one.name: overlap(training, [Asked(e.question, e.choices) for e in one.examples()]) for one in sets}
+    for name, shared in found.items():
+        if shared["exact"]:
+            warn(f"{name}: {100 * shared['exact']:.1f} % of the questions stand in the training rows")
+    return found
 
 
 @lru_cache(maxsize=16)
@@ -66,7 +87,7 @@ def dev_set(dev: str | None, trained_on: str | None, held_out: Sequence[Item], o
             data_seed: int = 0) -> QuestionSet:
     """Where a sweep chooses: `--dev`, the embedded world's dev split, or the rows held out of training."""
     if dev is not None:
-        return QuestionSet(dev, "dev" if is_world(dev) else None, None, data_seed)
+        return QuestionSet(dev, dev_split(dev), None, data_seed)
     if trained_on and is_world(trained_on):
         return QuestionSet(trained_on, "dev", None, data_seed)
     path = out / "rows" / "dev.jsonl"

@@ -33,14 +33,16 @@ from cotdistill.grid.arms import Arm
 from cotdistill.grid.budgets import Load
 from cotdistill.grid.cells import Cell, Record
 from cotdistill.grid.references import teacher_predictions, untrained_card, write_predictions
-from cotdistill.grid.rows import Rows, mean_words, read_rows, rows_file, training_rows
+from cotdistill.grid.rows import Rows, mean_words, read_rows, rows_file, rows_of
 from cotdistill.grid.sets import QuestionSet
 from cotdistill.report.stored import set_figures
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import load_plugin
+from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student
+from cotdistill.students.load import load_student
 
 FLOPS_TRAINED = 6  # a token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
 Seconds = dict[str, float]
@@ -66,9 +68,17 @@ class Workshop:
         student.model = copy.deepcopy(student.model)
         return student
 
+    def untrained(self, name: str) -> Student:
+        """An untrained student in the precision in which students are evaluated."""
+        if self.config.dtype == "float32":
+            return self.student(name)
+        return load_student(name, self.config.dtype, device_of(self.config.device), self.config.trust_remote_code,
+                            self.config.quantize, self.config.chat)
+
     def items(self, arm: Arm) -> list[Item]:
         """What an arm trains on."""
-        return self.training_rows(arm.decoding, arm.control, arm.size)
+        own = self.config.rows_ == "own"
+        return self.training_rows(arm.label if own else "", arm.decoding, arm.control, arm.size)
 
     @cached_property
     def asked(self) -> EvaluateConfig:
@@ -100,9 +110,8 @@ class Workshop:
     def _rows(self, decodings: tuple[str, ...]) -> Rows:
         return read_rows(self.out, decodings)
 
-    def _training_rows(self, decoding: str, control: Any, size: float) -> list[Item]:
-        arm = Arm(UNTRAINED, decoding=decoding, control=control, size=size)
-        return training_rows(self.rows((decoding,)), arm, self.config.data_seed)
+    def _training_rows(self, label: str, decoding: str, control: Any, size: float) -> list[Item]:
+        return rows_of(self.rows((decoding,)), label, decoding, control, size, self.config.data_seed)
 
 
 def distill_settings(config: AblateConfig, out: Path, arm: Arm, seed: int, lr: float, steps: int) -> DistillConfig:
@@ -148,6 +157,8 @@ def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     assert made is not None
     run, trained = Path(made["run"]), time.perf_counter()
     card = read_card(run)
+    if workshop.config.dtype != "float32":
+        student = None  # it was trained on float32 weights: asked in another precision, it is loaded as evaluate would
     for chosen in sets:
         evaluate_set(workshop.asked, run, card, chosen.name, chosen.examples(), student, workshop.rationales)
     seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}
@@ -174,7 +185,7 @@ def answer_as_teacher(workshop: Workshop, folder: Path, configs: tuple[ElicitCon
 def answer_untrained(workshop: Workshop, name: str, arm: str, sets: tuple[QuestionSet, ...]) -> tuple[Record, Seconds]:
     """The untrained student's row of the table: the base model, asked for a rationale and then for the answer."""
     began = time.perf_counter()
-    student = workshop.student(name)
+    student = workshop.untrained(name)
     card = untrained_card(student, UNTRAINED.made, distill_settings(workshop.config, workshop.out, Arm(UNTRAINED, name),
                                                                     0, 1.0, 1))
     folder = workshop.out / "references" / f"untrained-{card.key[:8]}"

@@ -34,6 +34,15 @@ class Outcomes:
     cells: tuple[str, ...]
 
     @cached_property
+    def columns(self) -> dict[str, int]:
+        """Where an item stands in the grid."""
+        return {id_: at for at, id_ in enumerate(self.ids)}
+
+    def of(self, ids: Sequence[str]) -> Floats:
+        """Outcomes of these items, [seeds, len(ids)]."""
+        return self.grid[:, [self.columns[id_] for id_ in ids]]
+
+    @cached_property
     def interval(self) -> Interval:
         """The mean with its 95 % interval over seeds and items."""
         return average(self.grid).interval()
@@ -46,17 +55,20 @@ class Results:
         self.out = out
         self.records = [record for record in records if "sets" in record]
         self.sets = list(dict.fromkeys(name for record in self.records for name in record["sets"]))
+        self._by_arm: dict[str, list[Record]] = {}
+        for record in self.records:
+            self._by_arm.setdefault(record["arm"], []).append(record)
         self._predictions: dict[str, list[Prediction]] = {}
         self._outcomes: dict[tuple[str, tuple[str, ...], str], Outcomes | None] = {}
 
     @property
     def arms(self) -> list[str]:
         """Labels in the order of the grid."""
-        return list(dict.fromkeys(record["arm"] for record in self.records))
+        return list(self._by_arm)
 
     def of(self, arm: str) -> list[Record]:
         """The cells of one arm."""
-        return [record for record in self.records if record["arm"] == arm]
+        return self._by_arm.get(arm, [])
 
     def predictions(self, record: Record, name: str) -> list[Prediction]:
         """What one cell said on one set."""
@@ -220,13 +232,11 @@ def _compare(results: Results, name: str, baseline: str, sets: Sequence[str], me
     left, right = results.outcomes(name, sets, measure), results.outcomes(baseline, sets, measure)
     if left is None or right is None:
         return None
-    ids = [id_ for id_ in left.ids if id_ in set(right.ids)]
+    shared = left.columns.keys() & right.columns.keys()
+    ids = [id_ for id_ in left.ids if id_ in shared]
     if len(ids) < 2:
         return None
-    columns = ([outcomes.ids.index(id_) for id_ in ids] if outcomes.ids != tuple(ids) else slice(None)
-               for outcomes in (left, right))
-    a, b = (outcomes.grid[:, chosen] for outcomes, chosen in zip((left, right), columns, strict=True))
-    return compare(name, baseline, a, b, ids)
+    return compare(name, baseline, left.of(ids), right.of(ids), ids)
 
 
 def _is_student(results: Results, arm: str) -> bool:

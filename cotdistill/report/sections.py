@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cotdistill.report.comparison import Record, Results
+from cotdistill.report.evaluation import overlap_table
 from cotdistill.report.page import Block, Bullets, Figure, Section, Table, Text, Value
 from cotdistill.report.tables import mean, percent, world_values
 
@@ -30,6 +31,7 @@ def sections(results: Results, description: Description, comparisons: Sequence[R
             "(--no-controls): a gain here may come from anything.")]),
         Section("Figures", list(figures)),
         Section("Against the baseline", comparison_blocks(comparisons, description)),
+        Section("Rows", row_blocks(description)),
         Section("Budget and cost", budget_blocks(results, description)),
         Section("Cells", cell_blocks(results, records)),
         Section("Provenance", provenance_blocks(description)),
@@ -44,14 +46,17 @@ def setting(results: Results, description: Description) -> str:
     rate = (f"Each arm's learning rate was chosen among {', '.join(f'{r:g}' for r in config['sweep']['lr'])} by "
             f"accuracy on {rows['dev']}, never on the sets below" if config["sweep"]
             else f"All arms use the learning rate {config['lr']:g}; no arm was tuned")
-    return (f"{rows['common']} training rows for every arm, {len(seeds)} seeds ({', '.join(map(str, seeds))}), "
+    own = config["rows_"] == "own"
+    trained = ("Every arm trains on the rows that it can use itself (see Rows)" if own
+               else f"{rows['common']} training rows for every arm")
+    return (f"{trained}, {len(seeds)} seeds ({', '.join(map(str, seeds))}), "
             f"batches of {config['batch_size']}. Equal for all: {BUDGETS[config['budget']]}. {rate}. In domain: "
             f"{description.in_domain}; out of domain: "
             f"{', '.join(name for name in results.sets if name != description.in_domain) or 'none'}.")
 
 
 BUDGETS = {
-    "examples": "passes over the rows (the section on budgets prints what differed)",
+    "examples": "how often each question is shown (the section on budgets prints what differed)",
     "steps": "optimizer steps (the section on budgets prints what differed)",
     "learned-tokens": "target tokens learned (the section on budgets prints what differed)",
     "flops": "training FLOPs (the section on budgets prints what differed)",
@@ -116,6 +121,19 @@ def comparison_blocks(comparisons: Sequence[Record], description: Description) -
                  f"Holm's over all {comparisons[0]['family']} comparisons; detectable is the difference that would "
                  "have been found with 80 % power. In points."),
             Table(columns, rows, words=3), Bullets([f"{one['sets'][0]}: {one['sentence']}" for one in comparisons])]
+
+
+def row_blocks(description: Description) -> list[Block]:
+    """What each arm trains on and why not on more; how much of the question sets it has seen."""
+    rows = [[Value(arm), Value(f"{used['rows']}"), Value(f"{used['can_use']}"), Value(f"{used['trains_on']}"),
+             Value("; ".join(f"{why} ({count})" for why, count in used["why"].items()) or "none")]
+            for arm, used in description.rows["used"].items()]
+    how = ("every arm has the rows that it can use itself (--rows own)" if description.config["rows_"] == "own"
+           else "every arm has the rows that all arms can use (--rows own gives each its own)")
+    blocks: list[Block] = [Text(f"Here {how}; a smaller share of them, or a control, is drawn after that."),
+                           Table(["arm", "rows", "can use", "trains on", "left out"], rows, words=5)]
+    shared = [{"name": "all arms", "set": name, "overlap": one} for name, one in description.rows["overlap"].items()]
+    return [*blocks, Text("How much of each question set stands among the training rows:"), overlap_table(shared)]
 
 
 def budget_blocks(results: Results, description: Description) -> list[Block]:

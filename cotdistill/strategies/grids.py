@@ -85,16 +85,24 @@ def variants(
 
 
 def subject(chosen: Sequence[Variant]) -> Variant | None:
-    """The variant whose rationales the controls replace: what is ablated, else the first that learns rationales."""
+    """The variant whose rationales the controls replace, one of the chosen; None where none learns rationales.
+
+    What is ablated, where it stands beside its ablations: only then is a control held against its intact twin. Else
+    the first that learns rationales.
+    """
     ablated = {"post-cot-permuted", "post-cot-masked", "post-cot-key", "post-cot-random-k"}
-    if any(variant.strategy in ablated for variant in chosen):
+    if AFTER in chosen and any(variant.strategy in ablated for variant in chosen):
         return AFTER
     return next((variant for variant in chosen if variant.learns_rationales), None)
 
 
-def baseline(chosen: Sequence[Variant]) -> Variant:
-    """What the others are held against where nothing else is named: the subject of the grid, else its first."""
-    return subject(chosen) or chosen[0]
+def baseline(chosen: Sequence[Variant], named: bool) -> Variant:
+    """What the others are held against where no arm is named for it.
+
+    The first strategy that the user named; where none was named (`--permute-tokens` alone, or nothing at all) the
+    subject of the grid, which is what was ablated.
+    """
+    return chosen[0] if named else subject(chosen) or chosen[0]
 
 
 def size_matched(variant: Variant, chosen: Sequence[Variant]) -> Variant | None:

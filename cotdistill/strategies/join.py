@@ -6,7 +6,7 @@ An item with several rationales expands: factual x counterfactual pairs by index
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cotdistill.data.records import Item, Kind
@@ -24,23 +24,37 @@ class Sample:
 
 def join(items: Sequence[Item], strategy: Strategy) -> tuple[list[Sample], Counter[str]]:
     """Samples in the order of the items, and how many items were left out, by reason."""
-    needs = strategy.needs()
-    kinds: list[Kind] = sorted({kind for kind, _ in needs}, reverse=True)
-    read = {kind for kind, slot in needs if slot == "rationale"}
+    sides = _sides(strategy)
     left_out: Counter[str] = Counter()
     samples: list[Sample] = []
     for item in items:
-        sides = {kind: _drafts(item, kind, kind in read) for kind in kinds}
-        missing = [kind for kind, drafts in sides.items() if not drafts]
-        if missing:
-            left_out[f"no kept {missing[0]} rationale"] += 1
+        drafts = {kind: _drafts(item, kind, reads) for kind, reads in sides.items()}
+        if (why := _missing(drafts)) is not None:
+            left_out[why] += 1
             continue
-        width = max(map(len, sides.values()))
-        samples += [_sample(item.id, {kind: drafts[at % len(drafts)] for kind, drafts in sides.items()})
+        width = max(map(len, drafts.values()))
+        samples += [_sample(item.id, {kind: found[at % len(found)] for kind, found in drafts.items()})
                     for at in range(width)]
     if not samples:
-        _explain_nothing(items, strategy, kinds)
+        _explain_nothing(items, strategy, list(sides))
     return samples, left_out
+
+
+def unusable(items: Sequence[Item], strategy: Strategy) -> dict[str, str]:
+    """{id: why} of the items that a strategy cannot train on."""
+    sides = _sides(strategy)
+    whys = {item.id: _missing({kind: _drafts(item, kind, reads) for kind, reads in sides.items()}) for item in items}
+    return {id_: why for id_, why in whys.items() if why is not None}
+
+
+def _sides(strategy: Strategy) -> dict[Kind, bool]:
+    """The kinds of record that a strategy reads, and whether it reads their rationales."""
+    needs = strategy.needs()
+    return {kind: (kind, "rationale") in needs for kind in sorted({kind for kind, _ in needs}, reverse=True)}
+
+
+def _missing(drafts: Mapping[Kind, Sequence[Draft]]) -> str | None:
+    return next((f"no kept {kind} rationale" for kind, found in drafts.items() if not found), None)
 
 
 def _sample(row: str, drafts: dict[Kind, Draft]) -> Sample:

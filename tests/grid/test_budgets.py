@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from math import ceil
+
+import pytest
+
 from cotdistill.config import AblateConfig
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.budgets import Load, budget_steps, nominal_steps
+from cotdistill.grid.budgets import Load, Taught, budget_steps, nominal_steps
 from cotdistill.strategies.grids import Variant
 
 WHOLE, TWICE, HALF = Arm(Variant("cot")), Arm(Variant("scott")), Arm(Variant("cot"), size=0.5)
 ARMS = [WHOLE, TWICE, HALF]
-SAMPLES = {WHOLE.label: 100, TWICE.label: 100, HALF.label: 50}
+TAUGHT = {WHOLE.label: Taught(100, 100), TWICE.label: Taught(100, 100), HALF.label: Taught(50, 50)}
 LOADS = {WHOLE.label: Load(10, 50, 1000), TWICE.label: Load(12, 100, 1000), HALF.label: Load(10, 50, 1000)}
 
 
 def steps(budget: str, **options: object) -> list[int]:
     config = AblateConfig.build(budget=budget, batch_size=10, **options)
-    found = budget_steps(config, ARMS, WHOLE, SAMPLES, LOADS)
+    found = budget_steps(config, ARMS, WHOLE, TAUGHT, LOADS)
     return [found[arm.label] for arm in ARMS]
 
 
 def test_examples_means_equal_passes_over_the_own_rows() -> None:
     assert steps("examples", epochs=4) == [40, 40, 20]
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_several_chains_per_question_do_not_make_examples_unequal(base: int) -> None:
+    """Neither arm is trained more for having two chains to choose from, whichever is the baseline."""
+    chains, answers = Arm(Variant("cot")), Arm(Variant("answer-only"))
+    taught = {chains.label: Taught(400, 700), answers.label: Taught(400, 400)}
+    arms = [chains, answers]
+    found = budget_steps(AblateConfig(batch_size=16), arms, arms[base], taught, {})
+    assert set(found.values()) == {ceil(10 * 700 / 16)}
 
 
 def test_steps_means_equal_steps_whatever_the_rows() -> None:
@@ -37,4 +51,4 @@ def test_tokens_and_flops_equalise_what_they_say() -> None:
 
 
 def test_ten_passes_without_any_option() -> None:
-    assert nominal_steps(AblateConfig(batch_size=16), 1000) == 625
+    assert nominal_steps(AblateConfig(batch_size=16), Taught(1000, 1000), ()) == 625

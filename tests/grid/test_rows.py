@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cotdistill.data.files import write_text
 from cotdistill.data.records import Item, Rationale
 from cotdistill.errors import NothingLeft, UsageError
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.rows import Rows, of_decoding, training_rows, write_common
+from cotdistill.grid.rows import Rows, choose, of_decoding, read_rows, training_rows, usage, write_rows
 from cotdistill.strategies.grids import Variant
 
 
@@ -24,14 +25,36 @@ def item(n: int, words: int = 4, counterfactual: bool = True, decode: str = "gre
 COT, SCOTT = Variant("cot"), Variant("scott")
 
 
-def test_rows_that_one_arm_cannot_use_are_used_by_none(tmp_path: Path) -> None:
+def chosen(by_decoding: dict[str, list[Item]], *variants: Variant, lengths: bool = False, hold_out: bool = False,
+           own: bool = False) -> Rows:
+    return choose(by_decoding, [Arm(variant) for variant in variants], lengths, hold_out, own, 0)
+
+
+def test_rows_that_one_arm_cannot_use_are_used_by_none() -> None:
     items = [item(n, counterfactual=n % 2 == 0) for n in range(6)]
-    found = write_common(tmp_path, {"greedy": items}, [COT, SCOTT], False, False, 0)
+    found = chosen({"greedy": items}, COT, SCOTT)
     assert found.common == {"q0", "q2", "q4"}
     assert [i.id for i in training_rows(found, Arm(COT), 0)] == ["q0", "q2", "q4"]
     bare = [item(n, counterfactual=False) for n in range(3)]
     with pytest.raises(Exception, match="counterfactual"):
-        write_common(tmp_path, {"greedy": bare}, [SCOTT], False, False, 0)
+        chosen({"greedy": bare}, SCOTT)
+    assert usage(found, [Arm(COT), Arm(SCOTT)]) == {
+        "cot": {"rows": 6, "can_use": 6, "trains_on": 3,
+                "why": {"no kept counterfactual rationale, needed by scott": 3}},
+        "scott": {"rows": 6, "can_use": 3, "trains_on": 3, "why": {"no kept counterfactual rationale": 3}}}
+
+
+def test_each_arm_may_have_its_own_rows(tmp_path: Path) -> None:
+    items = [item(n, counterfactual=n % 2 == 0) for n in range(20)]
+    found = chosen({"greedy": items}, COT, SCOTT, hold_out=True, own=True)
+    write_rows(tmp_path, found)
+    write_text(tmp_path / "rows" / "greedy.jsonl", "".join(one.line() + "\n" for one in items))
+    again = read_rows(tmp_path, ["greedy"])
+    assert again == found
+    trained = {arm.label: {i.id for i in training_rows(again, arm, 0)} for arm in (Arm(COT), Arm(SCOTT))}
+    assert len(found.held_out) == 2
+    assert trained["cot"] == {i.id for i in items} - found.held_out
+    assert trained["scott"] == {i.id for i in items if i.kept("counterfactual")} - found.held_out
 
 
 def test_smaller_shares_are_parts_of_larger_ones() -> None:
@@ -42,20 +65,20 @@ def test_smaller_shares_are_parts_of_larger_ones() -> None:
     assert {i.id for i in training_rows(rows, Arm(COT, size=0.5), 1)} != shares[1]
 
 
-def test_held_out_rows_are_not_trained_on(tmp_path: Path) -> None:
+def test_held_out_rows_are_not_trained_on() -> None:
     items = [item(n) for n in range(20)]
-    found = write_common(tmp_path, {"greedy": items}, [COT], False, True, 0)
+    found = chosen({"greedy": items}, COT, hold_out=True)
     assert len(found.held_out) == 2
     assert not found.held_out & {i.id for i in training_rows(found, Arm(COT), 0)}
     assert {i.id for i in found.dev()} == found.held_out
 
 
-def test_matched_lengths_keep_rows_that_are_about_as_long(tmp_path: Path) -> None:
+def test_matched_lengths_keep_rows_that_are_about_as_long() -> None:
     greedy, other = [item(0, 10), item(1, 10), item(2, 10)], [item(0, 10), item(1, 9), item(2, 5)]
-    found = write_common(tmp_path, {"greedy": greedy, "contrastive": other}, [COT], True, False, 0)
+    found = chosen({"greedy": greedy, "contrastive": other}, COT, lengths=True)
     assert found.common == {"q0", "q1"}
     with pytest.raises(NothingLeft, match="--match-lengths"):
-        write_common(tmp_path, {"greedy": greedy[2:], "contrastive": other[2:]}, [COT], True, False, 0)
+        chosen({"greedy": greedy[2:], "contrastive": other[2:]}, COT, lengths=True)
 
 
 def test_rationales_of_one_decoding_are_picked_from_given_rows() -> None:

@@ -88,3 +88,23 @@ def test_subjects_and_doses() -> None:
 def test_labels_name_the_student_only_where_students_are_compared() -> None:
     assert Arm(Variant("cot"), "t5-small").label == "cot"
     assert labels(strategies=["cot"], student=["demo", "gpt2"], controls=False) == ["cot [demo]", "cot [gpt2]"]
+
+
+@pytest.mark.parametrize(("options", "base", "controls_of"), [
+    ({"strategies": ["cot", "cascod", "post-cot-permuted"]}, "cot", "cot"),
+    ({"strategies": ["cot", "post-cot", "post-cot-permuted"]}, "cot", "post-cot"),
+    ({"strategies": ["cascod", "cot"], "permute_tokens": True}, "cascod", "post-cot"),
+    ({"strategies": ["answer-only", "cot"]}, "answer-only", "cot"),
+    ({"strategies": ["cascod"], "param": {"alpha": ["0.1", "0.5"]}}, "cascod(alpha=0.1)", "cascod(alpha=0.1)"),
+    ({"permute_tokens": True}, "post-cot", "post-cot"),
+    ({}, "cot", "cot"),
+    ({"study": "cascod", "strategies": ["post-cot", "scott"]}, "post-cot", "post-cot"),
+    ({"study": "cascod", "strategies": ["post-cot", "cot"]}, "cot", "cot"),
+], ids=str)
+def test_the_baseline_is_the_first_strategy_named_and_controls_stand_beside_their_twin(
+        options: dict[str, object], base: str, controls_of: str) -> None:
+    config, _ = settled(AblateConfig.build(**options))
+    made = arms(config)
+    assert baseline(config, made).label == base
+    assert {arm.variant.label for arm in made if arm.control} <= {controls_of}
+    assert controls_of in [arm.label for arm in made]

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 MASK = "***"
 SHORTEST = 5  # characters; what is shorter protects nothing and would mask ordinary words
 USERINFO = re.compile(r"(?<=://)[^/\s?#'\"]+@")
+IN_QUERY = re.compile(r"(?i)([?&][\w-]*(?:key|token|secret|sig|signature|password)=)[^&\s#'\"]+")
 BEARER = re.compile(r"(?i)\bbearer\s+(?=\S*\d)[^\s'\"\\]{8,}")
 SECRET_NAME = re.compile(r"(?i)key$|secret|passw|authorization|credential|bearer|(^|[_-])(token|auth|sig|signature)$")
 UNMISTAKABLE = 8  # characters; shorter secrets are masked only as words of their own
@@ -54,8 +55,9 @@ def _masked_whole(value: Any) -> Any:
 
 
 def redacted(text: str) -> str:
-    """The text without registered secrets, passwords of URLs and bearer tokens."""
-    return BEARER.sub(f"Bearer {MASK}", USERINFO.sub(f"{MASK}@", without_secrets(text)))
+    """The text without registered secrets, passwords and keys in URLs, and bearer tokens."""
+    text = USERINFO.sub(f"{MASK}@", without_secrets(text))
+    return BEARER.sub(f"Bearer {MASK}", IN_QUERY.sub(rf"\1{MASK}", text))
 
 
 def without_secrets(text: str, shortest: int = SHORTEST) -> str:

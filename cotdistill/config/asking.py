@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows, Options
-from cotdistill.config.extra_body import JsonObject
 from cotdistill.config.option import Most, option
+from cotdistill.config.server import JsonObject, ServerUrl
 
 QUESTIONS, PROMPT, DECODING = "Teacher and questions", "Prompt", "Decoding"
 SERVER, OUTPUT = "Server (openai:MODEL)", "Output"
@@ -35,7 +35,7 @@ class AskingOptions(Options):
     samples: int = option(1, "Rationales per question (needs --decode sample or rerank)", DECODING, gt=0, le=Most)
     max_new_tokens: int = option(128, "Most tokens generated per rationale", DECODING, gt=0, le=Most)
     batch_size: int = option(16, "Questions decoded at once", DECODING, gt=0, le=Most)
-    base_url: str | None = option(None, "URL of the server; the key is read from OPENAI_API_KEY only", SERVER)
+    base_url: ServerUrl | None = option(None, "URL of the server; the key is read from OPENAI_API_KEY only", SERVER)
     endpoint: Literal["chat", "completion"] = option("chat", "Which endpoint is asked", SERVER)
     extra_body: JsonObject | None = option(
         None, """JSON object of further parameters for every request, e.g. '{"top_k": 20}'""", SERVER)

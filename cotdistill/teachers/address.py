@@ -79,7 +79,7 @@ def _scheme(text: str) -> str:
     """http for a machine of one's own, https for a name on the internet."""
     host = urlsplit(f"//{text.lstrip('/')}").hostname or ""
     try:
-        local = ipaddress.ip_address(host).is_private
+        local = not ipaddress.ip_address(host).is_global
     except ValueError:
         local = "." not in host or host.endswith((".local", ".internal", ".lan", ".localhost"))
     return "http" if local else "https"

@@ -55,6 +55,8 @@ class OpenAITeacher:
                              "endpoints give; add --endpoint completion")
         self.openai, self.config = openai, config
         self.model = config.teacher.removeprefix(PREFIX)
+        if not self.model.strip() or not self.model.isprintable():
+            raise UsageError(f"--teacher {config.teacher}: name the server's model, such as openai:gpt-4o-mini")
         self.key = read_key()
         self.address = address(config.base_url)
         if self.key is None and self.address is None:

@@ -154,6 +154,13 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [choice],
                                     "usage": usage}))
 
+    def _echo(self, prompt: str, chat: bool) -> None:
+        """An answer that says which question it is of."""
+        with self.server.lock:
+            self.server.answered[prompt] += 1
+        number = next(word for word in prompt.split() if word.isdigit())
+        self._send(200, json.dumps(completion(f"Number {number} is one. So the answer is yes.")))
+
     def _thoughts(self, prompt: str, chat: bool) -> None:
         self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [
             {"index": 0, "finish_reason": "stop", "message": {
@@ -219,6 +226,35 @@ def serving(behaviour: Behaviour | Server = lambda prompt, before: "answer") -> 
     finally:
         server.shutdown()
         server.server_close()
+
+
+# What passes when asked again, and what does not.
+PASSING: dict[str, str | Canned] = {
+    **{name: name for name in ("busy", "error", "drop", "malformed", "empty", "hang")},
+    **{f"status {status}": Canned(status, f"<html><title>{status}</title></html>")
+       for status in (408, 409, 425, 500, 502, 503, 504, 520, 524, 529)},
+    "dripping": Canned(body=" " * 999, drip=0.05), "null": Canned(body=completion(None)),
+    "error in 200": Canned(body={"error": {"message": "overloaded", "code": 503}}),
+    "page in 200": Canned(body="<html>busy</html>"),
+    "cut": Canned(body=completion(), headers={"Content-Length": "9999"}),
+    "broken off": Canned(body=completion(None, finish="error")), "deep": Canned(body="[" * 99_999),
+    "not utf-8": Canned(body=b"\xff\xfe{"), "gzip": Canned(body="no", headers={"Content-Encoding": "gzip"})}
+LASTING: dict[str, Canned] = {
+    "too long": Canned(400, {"error": {"message": "maximum context length"}}), "large": Canned(413, "<html>413</html>"),
+    "flagged": Canned(403, {"error": {"message": "flagged by moderation"}}),
+    "refusal": Canned(body=completion(None, refusal="No.")), "tool": Canned(body=completion(None, tool_calls=[{}]))}
+
+
+def many_faults(share: float, seed: int = 0) -> Behaviour:
+    """`share` of all requests fails, in one of the ways above drawn from (prompt, attempt)."""
+
+    def behave(prompt: str, before: int) -> str | Canned:
+        draws = random.Random(f"{seed} {prompt} {before}")
+        if draws.random() >= share:
+            return "echo"
+        return draws.choice([*PASSING.values(), *LASTING.values()])
+
+    return behave
 
 
 def seeded_mix(seed: int = 0) -> Behaviour:

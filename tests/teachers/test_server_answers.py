@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.teachers.asking import KEY, elicit, failure, rationale
-from tests.teachers.servers import TEXT, Canned, completion, serving
+from tests.teachers.servers import TEXT, Canned, completion, many_faults, serving
 
 pytestmark = pytest.mark.usefixtures("server_environment")
 
@@ -157,3 +158,40 @@ def test_a_server_that_ignores_the_newer_limit_is_told_the_older_one(tmp_path: P
         elicit(tmp_path, server.url, "--max-new-tokens", "16", "--concurrency", "1", rows=3)
         names = [next(name for name in request if name.startswith("max")) for request in server.requests]
     assert names == ["max_completion_tokens", "max_tokens", "max_tokens"]
+
+
+def test_thirty_kinds_of_faults_lose_double_and_mix_nothing(tmp_path: Path) -> None:
+    with serving(many_faults(0.3)) as server:
+        done = elicit(tmp_path, server.url, "--concurrency", "16", "--timeout", "0.5", rows=300)
+        assert len(server.happened) >= 25
+        assert max(server.answered.values()) == 1, "no answer is thrown away"
+    assert done.code == 5
+    journal = [json.loads(line) for line in (tmp_path / "rows.jsonl.partial").read_text().splitlines()]
+    assert sorted(entry["id"] for entry in journal) == sorted(f"q{at}" for at in range(300)), "each exactly once"
+    failed = {entry["id"]: entry["failed"] for entry in journal if "failed" in entry}
+    assert 10 <= len(failed) <= 40
+    assert all(any(words in said for words in ("context", "413", "moderation", "refused", "called a tool"))
+               for said in failed.values()), "only what asking again does not mend"
+    with serving(many_faults(0)) as server:
+        assert elicit(tmp_path, server.url, "--retry-failed", rows=300).code == 0
+        assert server.asked.total() == len(failed)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == [f"q{at}" for at in range(300)]
+    assert all([one["text"] for one in row["rationales"]] == [f"Number {row['id'][1:]} is one."] for row in rows)
+
+
+def test_ctrl_c_ends_a_wait_and_not_what_is_under_way(tmp_path: Path) -> None:
+    def behave(prompt: str, before: int) -> str | Canned:
+        if "Is 0 " in prompt:
+            return Canned(503, "", {"Retry-After": "60"})
+        if "Is 1 " in prompt:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.5)
+        return "answer"
+
+    with serving(behave) as server:
+        began = time.monotonic()
+        assert elicit(tmp_path, server.url, "--concurrency", "2", rows=9).code == 130
+        assert time.monotonic() - began < 10
+    journal = [json.loads(line)["id"] for line in (tmp_path / "rows.jsonl.partial").read_text().splitlines()]
+    assert journal == ["q1"], "neither failed nor answered: q0 is asked again by the same command"

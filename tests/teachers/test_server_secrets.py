@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from cotdistill.config import AblateConfig, Config, ElicitConfig
 from tests.teachers.asking import KEY, elicit, failure, rationale
 from tests.teachers.servers import TEXT, Canned, completion, serving
 
@@ -95,6 +96,21 @@ def test_extra_parameters_are_sent_and_recorded_without_their_secrets(tmp_path: 
     assert "extra_body" in changed.errors[0]
     dry = elicit(tmp_path, "http://127.0.0.1:9", "--extra-body", json.dumps(body), "--dry-run")
     nothing_told(tmp_path, done.out, done.err, changed.err, dry.out, dry.err)
+
+
+@pytest.mark.parametrize("kind", [AblateConfig, ElicitConfig])
+def test_what_is_recorded_of_a_config_holds_no_secret_and_the_config_does(kind: type[Config]) -> None:
+    given = {"base_url": f"http://me:{quote(PASSWORD)}@host/v1?api-key={KEY}&v=1",
+             "extra_body": json.dumps({"a": {"api_key": KEY}})}
+    section = "elicit." if kind is AblateConfig else ""
+    config = kind.build(**{section + name: value for name, value in given.items()})
+    held = getattr(config, "elicit", config)
+    recorded = json.loads(config.model_dump_json())
+    recorded = recorded.get("elicit", recorded)
+    assert (held.base_url, held.extra_body) == tuple(given.values())
+    assert recorded["base_url"] == "http://***@host/v1?api-key=***&v=1"
+    assert recorded["extra_body"] == '{"a": {"api_key": "***"}}'
+    assert KEY not in json.dumps(config.defining())
 
 
 @pytest.mark.parametrize(("text", "said"), [

@@ -1,13 +1,14 @@
-"""`--extra-body`: parameters of a server's own, sent along with every request."""
+"""Values of the server's options; what is written of them to run cards and keys holds no secret."""
 
 from __future__ import annotations
 
 import json
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
 from cotdistill.errors import UsageError
+from cotdistill.redaction import masked, redacted
 
 # What requests hold anyway, and the option that decides it ("": nothing may).
 DECIDED = {"model": "--teacher", "messages": "--prompt", "prompt": "--prompt", "n": "--samples", "best_of": "--samples",
@@ -47,4 +48,10 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-JsonObject = Annotated[str, BeforeValidator(_json_object)]
+def _without_secrets(text: str) -> str:
+    return json.dumps(masked(json.loads(text)), sort_keys=True, ensure_ascii=False)
+
+
+JsonObject = Annotated[str, BeforeValidator(_json_object),
+                       PlainSerializer(_without_secrets, return_type=str, when_used="json")]
+ServerUrl = Annotated[str, PlainSerializer(redacted, return_type=str, when_used="json")]

@@ -170,8 +170,9 @@ def test_thirty_kinds_of_faults_lose_double_and_mix_nothing(tmp_path: Path) -> N
     assert sorted(entry["id"] for entry in journal) == sorted(f"q{at}" for at in range(300)), "each exactly once"
     failed = {entry["id"]: entry["failed"] for entry in journal if "failed" in entry}
     assert 10 <= len(failed) <= 40
-    assert all(any(words in said for words in ("context", "413", "moderation", "refused", "called a tool"))
-               for said in failed.values()), "only what asking again does not mend"
+    lasting = ("context", "413", "moderation", "refused", "called a tool")
+    passing = [said for said in failed.values() if not any(words in said for words in lasting)]
+    assert len(passing) <= 6, "what passes is asked again, malformed answers twice"
     with serving(many_faults(0)) as server:
         assert elicit(tmp_path, server.url, "--retry-failed", rows=300).code == 0
         assert server.asked.total() == len(failed)

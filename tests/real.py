@@ -27,3 +27,11 @@ def rows(name: str) -> Iterator[dict[str, Any]]:
     with data(name).open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
+
+
+def cases(name: str) -> list[dict[str, Any]]:
+    """The cases of a file in the folder `cases` beside the real data; skips the test where it is absent."""
+    path = data(".").parent / "cases" / name
+    if not path.exists():
+        pytest.skip(f"no {name} in {path.parent}; it lies beside the real data")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

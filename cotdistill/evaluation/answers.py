@@ -9,8 +9,9 @@ read nothing is guessed, and the verdict says so.
 from typing import Literal
 
 from cotdistill.evaluation.extraction import Extracted, Extractor, extract, extract_last
-from cotdistill.evaluation.numbers import is_number, same_number
-from cotdistill.evaluation.reading import AnswerKind, Choices, key, normal, read
+from cotdistill.evaluation.numbers import is_number, same_number, whole_number
+from cotdistill.evaluation.plain_text import key, normal
+from cotdistill.evaluation.reading import AnswerKind, Choices, math_form, read
 
 __all__ = [
     "EXTRACTOR",
@@ -30,7 +31,7 @@ __all__ = [
     "same_answer",
 ]
 
-EXTRACTOR = "answers-1"  # recorded in every result; raised when any reading changes
+EXTRACTOR = "answers-2"  # recorded in every result; raised when any reading changes
 
 AnswerStyle = Literal["text", "letter", "letter-text"]
 Verdict = Literal["right", "wrong", "unparsed"]
@@ -93,7 +94,15 @@ def same_answer(a: str, b: str, choices: Choices, kind: AnswerKind) -> bool:
         return same_number(x.answer, y.answer)
     if choices:
         return x.answer == y.answer  # each is a choice as it stands: "ground" and "the ground" may be two
-    return key(x.answer) == key(y.answer)
+    return key(x.answer) == key(y.answer) or (kind == "text" and _same_in_value(a, b))
+
+
+def _same_in_value(a: str, b: str) -> bool:
+    """Whether two free texts are the same number or the same mathematics in other writings."""
+    x, y = whole_number(a), whole_number(b)
+    if x is not None and y is not None:
+        return same_number(x, y)
+    return math_form(a) != "" and math_form(a) == math_form(b)
 
 
 def judge(parsed: str | None, gold: str, choices: Choices, kind: AnswerKind) -> Verdict:

@@ -1,11 +1,12 @@
 """Finding the answer in a whole generation: rationale and answer sentence apart.
 
 Which statement counts. A generation may state an answer several times ("the most logical answer is plants.
-The answer is C"; "the answer is True. However, ... The answer is False"). The *last* explicit statement is
+The answer is C"; "the answer is True. However, ... The answer is False"). The *last* statement is
 the answer: what comes before it is thinking aloud, and to grade that would be to grade the reasoning. Where
-the last cannot be read there is none ("The answer is C: wind. However, ... The answer is incorrect"). "The
-answer must be a place where ..." and "the answer is not (b)" are no statements. What follows once the model
-has begun a question of its own ("Q: ...") is not part of its answer.
+the last cannot be read there is none ("The answer is C: wind. However, ... The answer is incorrect"), nor where
+it is taken back ("The answer is C. Wait, that is wrong."). "The answer must be a place where ..." is no
+statement. Thoughts in their own tags are not part of the answer, nor is what follows once the model
+has begun a turn of its own ("Q: ...", "User: ...").
 
 Where the rationale ends. Where the closing run of statements begins: when the last one follows at once on
 another that says the same and nothing else ("Therefore, the answer is plants. The answer is C"), the split
@@ -21,39 +22,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cotdistill.evaluation.numbers import first_number, last_number
-from cotdistill.evaluation.reading import (
-    AnswerKind,
-    Choices,
-    Reading,
-    last_sentence,
-    leading_polarity,
-    mentions,
-    only_mention,
-    plain,
-    polar,
-    read,
-    read_text,
-)
+from cotdistill.evaluation import phrases, polarity
+from cotdistill.evaluation.numbers import first_number, last_number, last_stated
+from cotdistill.evaluation.plain_text import composed_with_offsets, first_sentence, last_sentence, plain
+from cotdistill.evaluation.reading import AnswerKind, Choices, mentions, only_mention, read, read_text
+from cotdistill.evaluation.statements import IN_PASSING, Statement, formatted, lowered, statements
+from cotdistill.evaluation.thoughts import answer_region
 
-_STATEMENT = re.compile(
-    r"""(?: \b(?:so|thus|hence|therefore|consequently|finally|overall|in\ conclusion)\b,?\s+ (?:then,?\s+)? )?
-        (?:
-          (?P<answer_is> (?: \b(?:the|my|our)\s+ (?:[\w'-]+\s+){0,4}? )?
-            \b (?<!wrong\s)(?<!incorrect\s)(?<!no\s)
-            (?: answer (?:\s+(?:choice|option))? | final\s+(?:result|output) )
-            (?: \s+(?:to|for|that|which)\s+[^.,:;\n]{0,60}? )?
-            (?: \s+is\b(?!n't|\s+not\b) \s*:? | \s*\**\s*[:=]
-              | \s+(?:[-–—]\s*)?(?=[(\[]?[A-Z][)\]]?\W*(?:\n|\Z)) ) )
-        | (?P<option_is> \b the\s+ (?:most\s+\w+|correct|right|best|closest|final|only\s+\w+)\s+
-            (?:option|choice)\s+ is\b(?!n't|\s+not\b) \s*:? )
-        | (?P<to_answer> \b to\s+answer\s+(?:the|this|your)\s+question,? )
-        | (?P<hashes> \#\#\#\# )
-        | (?P<boxed> \\boxed\s*(?=\{) )
-        )""",
-    re.VERBOSE | re.IGNORECASE,
-)
-_CONDITION = re.compile(r"\bif\b[^.!?\n]*\Z", re.IGNORECASE)
 _CONCLUSION = re.compile(
     r"^(?:so|thus|hence|therefore|consequently|overall|in conclusion)\b,?\s*"
     r"|\b(?:answer|option|choice|correct)\b",
@@ -66,9 +41,14 @@ _TEXT_CONCLUSIONS = [
     re.compile(r"^(\S+)$"),
 ]
 _FEW_WORDS = 5  # of free text alone: an answer without a rationale, not a sentence
-_OWN_QUESTION = re.compile(r"\n\s*(?:Q|Question)\s*\d*\s*[:.]")
-_BOX = re.compile(r"\{((?:[^{}]|\{[^{}]*\})*)\}")
 _SENTENCE_BEFORE = re.compile(r"(?:^|[.!?\n:][\"')\]*]*)[\s*-]*\Z")
+_ASSISTANT = re.compile(r"\W*(?:\w+\|>)?\s*assistant\W*(?:\w+\|>)?\W*")  # the head of the model's own turn
+_CLAUSE_END = re.compile(r"[.,;!?\n–—]")
+_CLAUSES = re.compile(r",(?!\d)\s*|;\s*")
+_SUBORDINATE = re.compile(
+    r"\b(?:after|since|because|as|when|while|once|if|given|considering|having|out\s+of|from|than|for|before|until|with|in|on|at)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -89,31 +69,39 @@ class Extracted:
 Extractor = Callable[[str, Choices, AnswerKind], Extracted]
 
 
-@dataclass(frozen=True)
-class _Statement:
-    start: int
-    rule: str
-    reading: Reading | None
-    blank: bool  # the slot is empty: "the answer is: The answer is B"
-    conditional: bool  # "if you mean X, then the answer is no"
-
-
 def extract(text: str, choices: Choices, kind: AnswerKind) -> Extracted:
     """The answer of a whole generation by its last explicit statement, else by its last sentence.
 
     `choices` are in the order in which their letters were shown.
     """
-    flat = plain(text)
-    statements = _statements(flat, choices, kind)
-    at = _decisive(statements)
-    decisive = statements[at].reading if at is not None else None
-    if at is not None and decisive is not None:
-        return _split(text, decisive.answer, statements[at].rule, _run_start(flat, statements, at))
-    answer = _conclusion(flat, choices, kind)
-    bare = read(flat, choices, kind)
+    flat, offsets = composed_with_offsets(text)
+    flat = plain(flat)
+    answer, rule, start = _answer(flat, choices, kind)
+    return _split(text, answer, rule, offsets[start] if offsets else start)
+
+
+def _answer(flat: str, choices: Choices, kind: AnswerKind) -> tuple[str | None, str, int]:
+    """(answer, rule, where the answer sentence begins) in a plain text."""
+    begin, end = answer_region(flat)
+    lower = lowered(flat)
+    end, soft = _own_turn(lower, begin, end)
+    field = formatted(flat, begin, end, choices, kind)
+    if field is not None and field.reading is not None:
+        return field.reading.answer, field.rule, field.start
+    found = _within_turn(statements(flat, lower, begin, end, choices, kind), soft)
+    at = _decisive(found)
+    if at is not None and (reading := found[at].reading) is not None:
+        if _taken_back(flat, found[at], next((place for place in soft if place > found[at].end), end)):
+            return None, "none", len(flat)
+        start = len(flat) if found[at].rule == IN_PASSING else _run_start(flat, found, at)
+        return reading.answer, found[at].rule, start
+    own = flat[begin:end]
+    unreadable = field is not None or (kind == "number" and at is not None and _ends_text(flat, found[at], end))
+    answer = None if unreadable else _conclusion(own, choices, kind)
+    bare = read(own, choices, kind)
     if bare and bare.whole and (kind != "text" or (answer is None and len(flat.split()) <= _FEW_WORDS)):
-        return _split(text, bare.answer, "bare", 0)
-    return _split(text, answer, "none" if answer is None else "last-sentence", len(text))
+        return bare.answer, "bare", begin
+    return answer, "none" if answer is None else "last-sentence", len(flat)
 
 
 def extract_last(text: str, choices: Choices, kind: AnswerKind) -> Extracted:
@@ -127,7 +115,7 @@ def extract_last(text: str, choices: Choices, kind: AnswerKind) -> Extracted:
         answer = next((choice for _, choice in reversed(mentions(flat, choices, capitals=True))), None)
     elif kind in ("yesno", "truefalse"):
         words = re.findall(r"\b(?:yes|no|true|false)\b", flat, re.IGNORECASE)
-        answer = polar(words[-1], choices, kind) if words else None
+        answer = polarity.in_words(polarity.WORDS[words[-1].lower()], choices, kind) if words else None
     elif kind == "number":
         answer = last_number(flat)
     else:
@@ -141,50 +129,61 @@ def _split(text: str, answer: str | None, rule: str, start: int) -> Extracted:
     return Extracted(answer=answer, rationale=text[:start].strip(), rule=rule, start=start)
 
 
-def _statements(flat: str, choices: Choices, kind: AnswerKind) -> list[_Statement]:
-    """Every explicit statement, up to where the model asks a question of its own after a readable one."""
-    matches = list(_STATEMENT.finditer(flat))
-    found: list[_Statement] = []
-    limit = len(flat)
-    for match, following in zip(matches, [*matches[1:], None], strict=False):
-        if match.start() >= limit:
-            break
-        asked = _OWN_QUESTION.search(flat, match.end())
-        ends = [end.start() for end in (following, asked) if end]
-        slot = flat[match.end() : min(ends, default=len(flat))]
-        if match["boxed"] and (box := _BOX.match(slot)):
-            slot = box[1]
-        reading = read(slot, choices, kind)
-        if reading and asked:
-            limit = min(limit, asked.start())
-        rule = (match.lastgroup or "").replace("_", "-")
-        conditional = _CONDITION.search(flat, max(0, match.start() - 200), match.start()) is not None
-        found.append(_Statement(match.start(), rule, reading, not slot.strip(), conditional))
-    return found
+def _own_turn(lower: str, begin: int, end: int) -> tuple[int, list[int]]:
+    """Where the model's turn ends for certain, and where it may: questions of its own before that."""
+    questions: list[int] = []
+    if "\n" not in lower and "<" not in lower and "[" not in lower:
+        return end, questions
+    for match in phrases.TURN.finditer(lower, begin, end):
+        if match["question"]:
+            questions.append(match.start())
+        elif (before := lower[begin : match.start()].strip()) and not _ASSISTANT.fullmatch(before):
+            return match.start(), questions
+    return end, questions
 
 
-def _decisive(statements: list[_Statement]) -> int | None:
+def _within_turn(found: list[Statement], soft: list[int]) -> list[Statement]:
+    """The statements up to the first question of the model's own that follows a readable one."""
+    first = next((s for s in found if s.reading), None)
+    limit = next((at for at in soft if first and at >= first.end), None)
+    return found if limit is None else [s for s in found if s.start < limit]
+
+
+def _decisive(found: list[Statement]) -> int | None:
     """The place of the statement that counts: the last that is not conditional, whether readable or not.
 
     Conditional ones count only where there is no other and all that can be read agree.
     """
-    firm = [i for i, s in enumerate(statements) if not s.blank and not s.conditional]
+    firm = [i for i, s in enumerate(found) if not s.blank and not s.conditional]
     if firm:
         return firm[-1]
-    readable = {i: s.reading.answer for i, s in enumerate(statements) if s.reading}
+    readable = {i: s.reading.answer for i, s in enumerate(found) if s.reading}
     return max(readable) if len(set(readable.values())) == 1 else None
 
 
-def _run_start(flat: str, statements: list[_Statement], at: int) -> int:
+def _ends_text(flat: str, statement: Statement, end: int) -> bool:
+    """Whether a statement stands in the last sentence."""
+    rest = flat[statement.start : end].strip()
+    return first_sentence(rest) == rest
+
+
+def _taken_back(flat: str, statement: Statement, end: int) -> bool:
+    """Whether what follows the statement takes it back."""
+    said = _CLAUSE_END.search(flat, statement.end, end)
+    return said is not None and phrases.RETRACTED.search(flat, said.end(), end) is not None
+
+
+def _run_start(flat: str, found: list[Statement], at: int) -> int:
     """Where the closing run begins: back over statements that fill their sentence and say the same."""
-    last = statements[at].reading
+    last = found[at].reading
     while at > 0:
-        before = statements[at - 1]
+        before = found[at - 1]
         same = before.reading and last and before.reading.whole and before.reading.answer == last.answer
-        if not (before.blank or same) or not _SENTENCE_BEFORE.search(flat, 0, before.start):
+        fills = before.explicit and _SENTENCE_BEFORE.search(flat, max(0, before.start - 40), before.start)
+        if not (before.blank or same) or not fills:
             break
         at -= 1
-    return statements[at].start
+    return found[at].start
 
 
 def _conclusion(flat: str, choices: Choices, kind: AnswerKind) -> str | None:
@@ -193,26 +192,46 @@ def _conclusion(flat: str, choices: Choices, kind: AnswerKind) -> str | None:
     The sentence must conclude ("So ...", "... is the correct option"), unless its first word is the answer.
     A choice must be all of it, or the only one it names, nothing negated, and the sentence finished: a
     generation that was cut off has no conclusion. Yes or no must stand first, before a comma or the end ("No
-    evidence ..." is neither). A number is the first after the last "=", or else the last. A free text is
-    quoted, or what follows the last "is", "get", "=" or ":", or the sentence's only word.
+    evidence ..." is neither). A number is the first after the last "=", or else the last of its main clause. A
+    free text is quoted, or what follows the last "is", "get", "=" or ":", or the sentence's only word.
     """
     sentence = last_sentence(flat)
     if kind == "number":
         _, equals, result = sentence.rpartition("=")
-        return (first_number(result) if equals else None) or last_number(sentence)
+        return (first_number(result) if equals else None) or _concluding_number(sentence)
     concludes = _CONCLUSION.search(sentence) is not None
     if kind == "choice" and choices:
         reading = read(sentence, choices, kind)
         if reading and reading.whole:
             return reading.answer
-        finished = sentence.endswith((".", "!", ")", '"', "'", "*"))
+        finished = sentence.endswith((".", "!", ")", '"', "'", "*", "。"))
         return only_mention(sentence, choices, within=len(sentence)) if concludes and finished else None
     if kind in ("yesno", "truefalse"):
-        sentence = _CONCLUSION.sub("", sentence, count=1) if concludes else sentence
-        word = leading_polarity(sentence)
-        closed = word and re.match(r"\s*(?:[,.;:!-]|$)", sentence[word.end() :])
-        return polar(word[1], choices, kind) if word and closed else None
+        return _concluding_polarity(sentence, concludes, choices, kind)
     for pattern in _TEXT_CONCLUSIONS:
         if stated := pattern.search(sentence):
             return read_text(stated[1])
     return None
+
+
+def _concluding_number(sentence: str) -> str | None:
+    """The last number of the last clause that has one and depends on no other; what trails behind it is cut:
+    "she has 18 apples left after giving 4"."""
+    for clause in reversed(_CLAUSES.split(sentence)):
+        if _SUBORDINATE.match(clause.lstrip()) or last_number(clause) is None:
+            continue
+        for cut in _SUBORDINATE.finditer(clause):
+            if last_number(clause[: cut.start()]) is not None:
+                return last_stated(clause[: cut.start()])
+        return last_stated(clause)
+    return last_stated(sentence)
+
+
+def _concluding_polarity(sentence: str, concludes: bool, choices: Choices, kind: AnswerKind) -> str | None:
+    opens = _CONCLUSION.match(sentence)
+    if (stated := polarity.judged(sentence, anything=kind == "truefalse" and opens is not None)) is not None:
+        return polarity.in_words(stated[0], choices, kind)
+    rest = _CONCLUSION.sub("", sentence, count=1) if concludes else sentence
+    word = polarity.leading(rest)
+    closed = word and re.match(r"\s*(?:[,.;:!。，-]|$)", rest[word[1] :])
+    return polarity.in_words(word[0], choices, kind) if word and closed else None

@@ -1,31 +1,26 @@
-"""Reading one answer slot: the few words in which a model states its answer.
-
-What a slot must look like. The answer stands first in it, or is the only choice its first sentence names
-where nothing in that sentence negates. "(c) jam and (e) break" is read as (c), which stands first;
-"either (c) jam or (e) break" names two and states neither. "(A) or (B)" where there
-are no others is no statement either, nor is a letter with the text of another choice. Where no rule applies
-nothing is guessed.
-"""
+"""Reading the content of one answer slot: what stands after "the answer is", in a box, or alone."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from cotdistill.evaluation.numbers import first_number
+from cotdistill.evaluation import polarity
+from cotdistill.evaluation.latex import unlatex
+from cotdistill.evaluation.numbers import first_number, numbers, whole_number
+from cotdistill.evaluation.plain_text import cased, composed, first_sentence, key, normal, plain
 
 AnswerKind = Literal["choice", "yesno", "truefalse", "number", "text"]
 Choices = Sequence[str] | None
 
-# Character for character, so that offsets into the plain text are offsets into the original.
-_PLAIN = {0xFF01 + i: 0x21 + i for i in range(94)} | str.maketrans("\u3000\u00a0−‘’“”", "  -''\"\"")
-_POLARITY = {"yes": True, "true": True, "no": False, "false": False}
 _WRAPPING = " \t\r\n*`_$\\{}<>"  # markdown and LaTeX around an answer
 
 _LEAD = re.compile(  # words and marks that may stand before an answer without changing it
-    r"(?:(?:most\s+)?likely|probably|therefore|thus|then|again|also|indeed|clearly|definitely|simply|actually"
-    r"|still|now|that|option|choice|answer|letter|given\s+as|text|boxed|[:=,{(\[<>*`\"'])\s*",
+    r"(?:(?:(?:most\s+)?likely|probably|therefore|thus|then|again|also|indeed|clearly|definitely|simply|actually|certainly"
+    r"|obviously|still|now|that|option|choice|answer|letter|given\s+as|text|boxed|only|donc|also"
+    r"|l'option|la\s+opción|opción|die\s+option|lettre|letra|la)\b|选项|選項|选|選|[:=,{(\[<>*`\"'~→])\s*",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
@@ -33,23 +28,41 @@ _NEGATION = re.compile(
     r"|rather\s+than|instead\s+of|ruled?\s+out|\w+n't)\b",
     re.IGNORECASE,
 )
+_PLACE = re.compile(r"\s*[(\[]\s*\w\s*[)\]][\s.]*")
+_MARKED_UP = re.compile(r"[\\`*${]")
+_ARTICLE, _NOT = re.compile(r"^(?:an?|the)\s+"), re.compile(r"not\s+(?=\S)", re.IGNORECASE)
+_AND = re.compile(r"\s*,?\s*(?:or|and)\b")
 _BRACKETED = re.compile(r"[(\[]\s*([A-Za-z])\s*[)\]]")
-_CAPITAL = re.compile(r"(?<![\w'.])([A-Z])(?=\s*(?:$|[.,:;)\]!?*\n}<>]))")
+_CAPITAL = re.compile(r"(?<![\w'.])([A-Z])(?=\s*(?:$|[.,:;)\]!?*\n}<>。，]))")
 _BARE_LETTER = re.compile(  # in "A bird" the A is an article, in "B because" and "A because" a letter
-    r"([A-Za-z])(?=\s*(?:$|[.,:;)\]!?*\n}<>]|[-–—]\s)|\s+(?:because|since|and|or|is)\b)|([B-HJ-Z])(?=\s)"
+    r"([A-Za-z])(?=\s*(?:$|[.,:;)\]!?*\n}<>。，、（(`\"']|[-–—]+\s|\|)"
+    r"|\s+(?:because|since|and|or|is|rather|instead|not|as|for|due|based|given|but|over|with|which|while)\b)|([B-HJ-Z])(?=\s)"
 )
-_AFTER_LETTER = re.compile(r"^[\s.:;,)]*(?:[-–—]\s+)?")
-_BOTH = re.compile(  # "(A) or (B)", "yes and no"
-    r"\W*(yes|no|true|false|[a-z])\W+(?:or|and)\W+(?!\1)(?:yes|no|true|false|[a-z])\W*$", re.IGNORECASE
+_AFTER_LETTER = re.compile(r"^[\s.:;,)`*\"'。，]*(?:[-–—]+\s+)?")
+_BOTH = re.compile(  # "(A) or (B)", "yes and no", "true/false"
+    r"\W*(yes|no|true|false|[a-z])(?:\W+(?:or|and)\W+|\s*/\s*)(?!\1)(?:yes|no|true|false|[a-z])\W*$", re.IGNORECASE
+)
+_SEVERAL = re.compile(  # "A and B", "(a) fish or (c) sea", "A, B and D"
+    r"\W*(?:both\s+|either\s+)?(?:option\s+)?[(\[]?(?P<first>[A-Za-z])[)\]]?"
+    r"(?P<text>(?:[ :]|\.\s(?![A-Z]\b))[^.;,(\n]{0,40}?)??"
+    r"(?:\s*,\s*|\s*,?\s*(?:\band\b|\bor\b|&|/|\+)\s*)(?:option\s+)?"
+    r"(?:[(\[](?P<second>[A-Za-z])[)\]]|(?P<bare>(?!I\b)[A-Z])(?=\s*(?:$|[.,;:)!\n]|and\b|or\b)))",
 )
 _CLAUSE_END = re.compile(
-    r"\s*(?:$|[.,:;!?)\]\n*}\"'](?!\d)|[-–—]\s|\((?!\w\))|(?:because|since|as|so)\b)", re.IGNORECASE
+    r"\s*(?:$|[.,:;!?)\]\n*}\"'。，；](?!\d)|[-–—]\s|\((?!\w\))|(?:because|since|as|so|rather\s+than|instead\s+of|not)\b)",
+    re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(  # not after one or two letters: "J. K. Rowling", "St. Louis"
-    r"\n|(?<!\b[A-Za-z])(?<!\b[A-Za-z]{2})[.!?][\"')\]*]*\s+(?=[\"'(\[*]*[A-Z0-9])"
+_CLAUSE = re.compile(r"(?<!\d)[.](?=\s|$)|(?<=\d)\.(?=\s|$)|[,;:](?!\d)|[!?。，；\n]|\s[-–—]+\s"
+                     r"|\s(?:because|since|as|for|due|given|rather|instead|over|based|but)\s")  # fmt: skip
+_NOT_BUT = re.compile(
+    r"\s*(?:(?:is|was)\s+)?(?P<no>[^\n;.]{1,60}?)\s*[,;.:—–-]*\s+(?:but\s+rather|but|it\s+is|it's|rather|instead|the\s+answer\s+is)\s+(?P<yes>\S.*)",
+    re.IGNORECASE | re.DOTALL,
 )
+_NEGATIVE_PREFIX = ("in", "im", "un", "non-", "non", "not ", "il", "ir", "dis")
 _WORD_BEFORE, _NUMBER_BEFORE = re.compile(r"\w$"), re.compile(r"\w$|\d[.,/:]$|(?:^|[^\w)])-$")
-_WORD_AFTER, _NUMBER_AFTER = re.compile(r"\w"), re.compile(r"\w|[.,/:]\d")
+_WORD_AFTER, _NUMBER_AFTER = re.compile(r"\w"), re.compile(r"\w|[.,/:]\d|\s\d+/\d")
+_LONGEST_CLAUSE = 200  # characters: a longer one is no answer in another writing
+_HAN = re.compile("[\u2e80-\u9fff\uac00-\ud7af]")  # scripts without blanks between words
 
 
 @dataclass(frozen=True)
@@ -61,11 +74,11 @@ class Reading:
     rest: str = ""
 
 
-def read(slot: str, choices: Choices, kind: AnswerKind) -> Reading | None:
+def read(slot: str, choices: Choices, kind: AnswerKind, language: str = "en") -> Reading | None:
     """What `slot` states; None where it states nothing that can be read."""
-    if choices and (choice := _equal(slot, choices, str.strip)) is not None:
+    if choices and (choice := _formed(tuple(choices))[0].get(slot.strip())) is not None:
         return Reading(choice, whole=True)
-    slot = plain(slot)
+    slot = plain(composed(slot))
     if kind in ("choice", "yesno", "truefalse") and len(choices or "yn") == 2 and _BOTH.match(slot):
         return None
     if kind == "choice" and choices:
@@ -73,52 +86,39 @@ def read(slot: str, choices: Choices, kind: AnswerKind) -> Reading | None:
     if kind in ("yesno", "truefalse"):
         return _read_polarity(slot, choices, kind)
     if kind == "number":
-        number = first_number(first_sentence(slot.strip()))
-        return None if number is None else Reading(number, whole=not re.search(r"[A-Za-z]|\S\n+\S", slot))
+        number = first_number(first_sentence(slot.strip().lstrip("*_`\"' ")), language)
+        return None if number is None else Reading(number, whole=not re.search(r"[^\W\d_]|\S\n+\S", slot))
     text = read_text(slot)
     return None if text is None else Reading(text, whole=normal(text) == normal(slot))
 
 
-# ---------------------------------------------------------------------------------------------- plain text
+def read_clause(slot: str, choices: Choices, kind: AnswerKind, language: str = "en") -> Reading | None:
+    """What the first clause of `slot` states if it states nothing besides: "(B)" of "(B), since it is wet"."""
+    slot = slot.lstrip(" \n:*`_\"")
+    end = _CLAUSE.search(slot)
+    clause = slot[: end.start()] if end else slot
+    if len(clause) > _LONGEST_CLAUSE:
+        return None
+    if kind == "number":
+        whole = whole_number(re.sub(r"(?<=[\w%)])(?:\s+[^\W\d]+){1,2}$", "", clause.strip(_WRAPPING + "\"'.")))
+        return None if whole is None else Reading(whole, whole=True)
+    reading = read(clause, choices, kind, language)
+    if reading is None or not (reading.whole or (kind in ("yesno", "truefalse") and len(clause.split()) == 1)):
+        return None
+    return reading
 
 
-def plain(text: str) -> str:
-    """`text` with full-width and typographic characters made ASCII, one for one."""
-    return text.translate(_PLAIN)
-
-
-@lru_cache(maxsize=1 << 14)
-def cased(text: str) -> str:
-    """`text` without full-width forms, doubled blanks, quotes around it and punctuation after it."""
-    line = " ".join(plain(text).split())
-    bare = line.lstrip("\"'`*_ ").rstrip("\"'`*_ .,;:!?…")  # no "." on the left: ".5" is a number
-    if match := re.fullmatch(r"[(\[]\s*(\w)\s*[)\]]", bare):
-        return match[1]
-    return bare or line
-
-
-def normal(text: str) -> str:
-    """The `cased` form without case."""
-    return cased(text).casefold()
-
-
-@lru_cache(maxsize=1 << 14)
-def key(text: str) -> str:
-    """The normal form without a leading article: "The library." is "library"."""
-    return re.sub(r"^(?:an?|the)\s+(?=\S)", "", normal(text))
-
-
-def first_sentence(text: str) -> str:
-    """The first sentence of `text`; "3.5", "J. K." and "St. Louis" do not end one."""
-    end = _SENTENCE_END.search(text)
-    return text[: end.end()].strip() if end else text
-
-
-def last_sentence(text: str) -> str:
-    """The last sentence of `text`."""
-    text = text.strip()
-    ends = list(_SENTENCE_END.finditer(text))
-    return text[ends[-1].end() :] if ends else text
+def read_negated(slot: str, choices: Choices, kind: AnswerKind) -> Reading | None:
+    """What a slot behind "the answer is not" states: "B, it is A" states A, "valid" the opposite of valid."""
+    if match := _NOT_BUT.match(slot):
+        return read_clause(match["yes"], choices, kind) or read_clause("the " + match["yes"], choices, kind)
+    if kind == "choice" and choices:
+        opposite = _opposite(slot, choices)
+        return None if opposite is None else Reading(opposite, whole=True)
+    if kind in ("yesno", "truefalse") and (found := read_clause(slot, choices, kind)):
+        word = polarity.leading(normal(found.answer))
+        return Reading(polarity.in_words(not word[0], choices, kind), whole=True) if word else None
+    return None
 
 
 # ------------------------------------------------------------------------------------------------- choices
@@ -166,51 +166,87 @@ def mentions(text: str, choices: Sequence[str], capitals: bool = False) -> list[
 def _stands_alone(text: str, begin: int, end: int) -> bool:
     """Whether text[begin:end] is cut out of no longer word, number or date."""
     first, last = text[begin], text[end - 1]
+    if _HAN.match(first) and _HAN.match(last):
+        return True
     before = _NUMBER_BEFORE if first.isdigit() else _WORD_BEFORE
     after = _NUMBER_AFTER if last.isdigit() else _WORD_AFTER
     if first.isalnum() and before.search(text[max(0, begin - 2) : begin]):
         return False
-    return not (last.isalnum() and after.match(text[end : end + 2]))
+    return not (last.isalnum() and after.match(text[end : end + 8]))
 
 
 def _read_choice(slot: str, choices: Sequence[str]) -> Reading | None:
     """By the choice's own text, a bracketed letter, a text or letter that begins the slot, or one mention."""
+    if _PLACE.fullmatch(slot):  # in brackets a letter is a place, even among letters
+        placed = _BRACKETED.match(slot.strip())
+        choice = _lettered(placed, choices) if placed else None
+        return None if choice is None else Reading(choice, whole=True)
+    formed = _formed(tuple(choices))
     for bare in _bare(slot):
-        for form in (cased, normal, key):  # "WW" and "Ww" may be two choices
-            if (choice := _equal(bare, choices, form)) is not None:
+        for form, said in enumerate((cased(bare), normal(bare), key(bare)), start=1):
+            if (choice := formed[form].get(said)) is not None:  # in this order: "WW" and "Ww" may be two choices
                 return Reading(choice, whole=True)
+        if _several(bare, choices):
+            return None
         if (reading := _read_letter(_BRACKETED, bare, choices)) is not None:
             return _unless_contradicted(reading, choices)
         if (choice := _leading(bare, choices)) is not None:
             return Reading(choice)
         if (reading := _read_letter(_BARE_LETTER, bare, choices)) is not None:
             return _unless_contradicted(reading, choices)
+    if (choice := _otherwise_written(slot, choices)) is not None:
+        return Reading(choice, whole=True)
     slot = slot.strip()
+    if negated := _NOT.match(slot):
+        return read_negated(slot[negated.end() :], choices, "choice")
     choice = only_mention(slot, choices, within=len(first_sentence(slot)))
     return None if choice is None else Reading(choice)
 
 
+@lru_cache(maxsize=1 << 12)
+def _formed(choices: tuple[str, ...]) -> tuple[dict[str, str], ...]:
+    """The first choice of each form: stripped, cased, normal and key."""
+    return tuple({form(choice): choice for choice in reversed(choices)} for form in (str.strip, cased, normal, key))
+
+
 def _bare(slot: str) -> Iterator[str]:
-    """`slot` as it stands, then without the words and marks that may precede an answer."""
+    """`slot` as it stands, then without LaTeX, markdown and words that may precede an answer."""
     yield slot.strip()
-    slot = shorter = slot.strip(_WRAPPING)
-    yield slot
+    said = unlatex(slot).replace("`", "").replace("**", "") if _MARKED_UP.search(slot) else slot
+    shorter = said.strip(_WRAPPING)
+    yield shorter
+    first = shorter
     while match := _LEAD.match(shorter):
         shorter = shorter[match.end() :]
-    if shorter != slot:
+    if shorter != first:
         yield shorter.rstrip(_WRAPPING)
+
+
+def _several(slot: str, choices: Sequence[str]) -> bool:
+    """Whether the slot begins with more than one choice by letter: "A and B", "(a) fish or (c) sea"."""
+    match = _SEVERAL.match(slot)
+    if match is None:
+        return False
+    second = match["second"] or match["bare"]
+    if match["first"] in "aAI" and match["text"] is not None and match["second"] is None:
+        return False  # "A bird and I" names none
+    places = [ord(mark.lower()) - ord("a") for mark in (match["first"], second)]
+    return places[0] != places[1] and max(places) < len(choices)
 
 
 def _equal(slot: str, choices: Sequence[str], form: Callable[[str], str]) -> str | None:
     """The first choice that equals the whole slot when both are put in `form`."""
-    return next((choice for choice in choices if form(choice) == form(slot)), None)
+    formed = form(slot)
+    return next((choice for choice in choices if form(choice) == formed), None)
 
 
 def _leading(slot: str, choices: Sequence[str]) -> str | None:
     """The longest choice whose text begins the slot and is followed by the end of a clause."""
-    lower = re.sub(r"^(?:an?|the)\s+", "", slot.lower().lstrip("\"'"))
+    lower = _ARTICLE.sub("", slot.lower().lstrip("\"'"))
     fits = [c for c in choices if lower.startswith(key(c)) and _CLAUSE_END.match(lower, len(key(c)))]
-    return max(fits, key=lambda choice: (len(key(choice)), cased(choice) in slot), default=None)
+    if not fits or _AND.match(lower, len(key(fits[0]))):
+        return None
+    return max(fits, key=lambda choice: (len(key(choice)), cased(choice) in slot))
 
 
 def _lettered(match: re.Match[str], choices: Sequence[str]) -> str | None:
@@ -226,7 +262,8 @@ def _read_letter(pattern: re.Pattern[str], slot: str, choices: Sequence[str]) ->
     if match is None or choice is None:
         return None
     rest = _AFTER_LETTER.sub("", slot[match.end() :])
-    return Reading(choice, whole=key(rest) in ("", key(choice)), rest=rest)
+    said = key(rest.strip("()[] "))
+    return Reading(choice, whole=key(rest) in ("", key(choice)) or said == key(choice), rest=rest)
 
 
 def _unless_contradicted(reading: Reading, choices: Sequence[str]) -> Reading | None:
@@ -235,35 +272,103 @@ def _unless_contradicted(reading: Reading, choices: Sequence[str]) -> Reading | 
     return None if other else reading
 
 
+# ---------------------------------------------------------------------------------- the same, written otherwise
+
+
+def _otherwise_written(slot: str, choices: Sequence[str]) -> str | None:
+    """The one choice that says what the slot says in another writing: hyphens, LaTeX, another form of a number."""
+    clause = first_sentence(slot.strip())
+    if len(clause) > _LONGEST_CLAUSE:
+        return None
+    for form in (_loose, math_form):
+        said = form(clause)
+        fits = {normal(choice): choice for choice in choices if said and form(choice) == said}
+        if len(fits) == 1:
+            return next(iter(fits.values()))
+    quantity = _quantity(clause)
+    if quantity is None:
+        return None
+    fits = {normal(choice): choice for choice in choices if _same_quantity(quantity, _quantity(choice))}
+    return next(iter(fits.values())) if len(fits) == 1 else None
+
+
+@lru_cache(maxsize=1 << 12)
+def _loose(text: str) -> str:
+    """Without hyphens and marks between words: "well-known" is "well known"."""
+    said = " ".join(re.sub(r"[-‐‑_/,;*`\"']+", " ", key(text)).split())
+    return said if re.search(r"[^\W\d_]{2}", said) and not re.search(r"\d", said) else ""
+
+
+@lru_cache(maxsize=1 << 12)
+def math_form(text: str) -> str:
+    """Mathematics without blanks, dollar signs and kinds of brackets: "$\\dfrac{1}{2}$" is "1/2"; else ""."""
+    said = unlatex(plain(composed(text))).strip(" \n.,;:!$")
+    if not re.search(r"[\d=√π∞±^\\]", said) or re.search(r"(?<![\\A-Za-z])[A-Za-z]{4,}", said):
+        return ""
+    return re.sub(r"\s+", "", said).replace("$", "").casefold()
+
+
+@lru_cache(maxsize=1 << 12)
+def _quantity(text: str) -> tuple[Fraction, str] | None:
+    """(number, unit) of a text that is one number with at most two words of unit or currency; None otherwise."""
+    around = " .,;:!?*`\"'" if text.strip().startswith("$") else _WRAPPING + "\"'.,;:!?$"
+    said = unlatex(plain(composed(text))).strip(around)
+    found = numbers(said)
+    number = whole_number(said)
+    unit = re.search(r"(?<=[\d\s%½a-z])\s*([^\W\d_]+(?:[ /]+[^\W\d_]+)?\d?)$", said)
+    if number is None and unit and len(found) <= 1:
+        number = whole_number(said[: unit.start()])
+    if number is None:
+        return None
+    name = unit[1].lower() if unit and number and not whole_number(said) else ""
+    money = re.search(r"[$€£¥₹]|\b(?:dollars?|euros?|pounds?|usd|eur)\b", said, re.IGNORECASE)
+    percent = "%" if "%" in said or "percent" in said.lower() else ""
+    return Fraction(number), percent or ("money" if money else name.removesuffix("s"))
+
+
+def _same_quantity(a: tuple[Fraction, str], b: tuple[Fraction, str] | None) -> bool:
+    return b is not None and a[0] == b[0] and (a[1] == b[1] or not a[1] or not b[1])
+
+
+def _opposite(slot: str, choices: Sequence[str]) -> str | None:
+    """The one choice that denies the one that `slot` names: "invalid" for "valid", and back."""
+    said = key(first_sentence(slot.strip()))
+    if _equal(said, choices, key) is None:
+        return None
+    fits = [choice for choice in choices for prefix in _NEGATIVE_PREFIX
+            if key(choice) in (prefix + said,) or said == prefix + key(choice)]  # fmt: skip
+    return fits[0] if len(set(fits)) == 1 else None
+
+
 # ---------------------------------------------------------------------------------------- yes/no and text
-
-
-def leading_polarity(slot: str) -> re.Match[str] | None:
-    """The yes, no, true or false that `slot` begins with."""
-    return re.match(r"(yes|no|true|false)\b", slot, re.IGNORECASE)
-
-
-def polar(word: str, choices: Choices, kind: AnswerKind) -> str:
-    """`word` ("True", "no", ...) in the words of the choices, else in those of `kind`."""
-    words = choices or (("yes", "no") if kind == "yesno" else ("true", "false"))
-    positive = _POLARITY[word.lower()]
-    return next((w for w in words if _POLARITY.get(normal(w)) == positive), word.lower())
 
 
 def _read_polarity(slot: str, choices: Choices, kind: AnswerKind) -> Reading | None:
     """Yes or True, no or False, at the head of the slot, or the letter of either."""
+    if (value := polarity.nots(slot)) is not None:
+        return Reading(polarity.in_words(value, choices, kind), whole=True)
     for bare in _bare(slot):
-        if match := leading_polarity(bare):
-            return Reading(polar(match[1], choices, kind), whole=not normal(bare[match.end() :].lstrip(".,")))
+        if found := polarity.leading(bare):
+            value, end = found
+            return Reading(polarity.in_words(value, choices, kind), whole=not normal(bare[end:].lstrip(".,")))
+        if kind == "truefalse" and (initial := re.match(r"[(\[]?([TtFf])[)\]]?\s*(?:[.,;:!]|$)", bare)):
+            return Reading(polarity.in_words(initial[1].lower() == "t", choices, kind), whole=len(bare) < 4)
         for pattern in (_BRACKETED, _BARE_LETTER):
             if (reading := _read_letter(pattern, bare, choices or ())) is not None:
                 return reading
-    return None
+    stated = polarity.judged(first_sentence(slot.strip()))
+    return Reading(polarity.in_words(stated[0], choices, kind)) if stated else None
 
 
 def read_text(slot: str) -> str | None:
     """The quotation a slot begins with, else its first sentence without marks around it; None if empty."""
-    slot = slot.strip().lstrip(":").strip(_WRAPPING)
+    slot = slot.strip().lstrip(":：")
+    if "\\begin" in slot:
+        return slot.strip(" \n$.")
+    slot = (unlatex(slot) if re.search(r"\\[A-Za-z]", slot) else slot).strip()
+    if slot.rstrip(". ").endswith("_") and not slot.startswith(("*", "`", "_")) and len(slot.split()) == 1:
+        return slot.rstrip(". ")  # a name may end in an underscore
+    slot = slot.strip(_WRAPPING)
     quoted = re.match(r"\"([^\"\n]+)\"|'([^'\n]+)'(?!\w)", slot)
     text = (quoted[1] or quoted[2]) if quoted else first_sentence(slot)
-    return text.strip(_WRAPPING + "\"'").rstrip(".,;:!? ") or None
+    return text.strip(_WRAPPING + "\"'").rstrip(".,;:!?。，、 ") or None

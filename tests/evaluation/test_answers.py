@@ -3,6 +3,7 @@
 The figures on real chains are exact: a change that moves one needs a new EXTRACTOR version.
 """
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -22,7 +23,7 @@ from cotdistill.evaluation.answers import (
     render_answer,
     same_answer,
 )
-from cotdistill.evaluation.reading import normal
+from cotdistill.evaluation.plain_text import normal
 from tests import real
 
 SEA = ["fish", "deep sea fish", "sea", "ignore"]
@@ -94,7 +95,7 @@ def test_letters_and_rendering():
         ("a fish", "fish"),  # the article is not the letter a
         ("A fish", "fish"),
         ("the deep sea fish, not the sea", "deep sea fish"),
-        ("(c) sea and (a) fish", "sea"),
+        ("(c) sea and (a) fish", None),
         ("(b) deep-sea fish", "deep sea fish"),
         ("(d) fish", None),  # letter against text
         ("(d) ignoring it", "ignore"),
@@ -126,7 +127,7 @@ def test_read_choice(slot, answer):
         ("in St. Louis.", ["St. Louis", "Paris"], "St. Louis"),
         ("E. coli", ["a", "b", "E. coli", "d", "e"], "E. coli"),
         ("b", ["x", "y", "b"], "b"),  # a text before a place
-        ("(b)", ["x", "y", "b"], "b"),
+        ("(b)", ["x", "y", "b"], "y"),  # in brackets it is a place
         ("(b)", ["x", "y", "bb"], "y"),
         ("fur", ["fur", "hair", "Fur", "fur"], "fur"),
         ("(d)", ["fur", "hair", "skin", "fur"], "fur"),
@@ -194,7 +195,7 @@ def test_read_yes_or_no(slot, choices, kind, answer):
         ("1/0", None),
         ("0.0", "0"),
         ("-0", "0"),
-        ("10, 20", "10"),
+        ("10, 20", None),
         ("many", None),
         ("x2", None),
     ],
@@ -246,7 +247,7 @@ def test_read_text(slot, answer):
         ("0.75", "3/4", None, "number", True),
         ("0.33", "1/3", None, "number", False),
         ("72", "-72", None, "number", False),
-        ("seven", "7", None, "number", False),
+        ("seven", "7", None, "number", True),
         ("True", "yes", ["yes", "no"], "yesno", True),
         ("False", "yes", ["yes", "no"], "yesno", False),
         ("No", "false", None, "truefalse", True),
@@ -282,7 +283,7 @@ def test_unparsed_is_not_wrong():
         ),
         ("It swims. The answer to this question is B.", "deep sea fish", "It swims.", "answer-is"),
         ("It swims. The answer that best fits this is D.", "ignore", "It swims.", "answer-is"),
-        ("It swims. **Answer:** (c)", "sea", "It swims. **", "answer-is"),
+        ("It swims. **Answer:** (c)", "sea", "It swims.", "answer-is"),
         ("It swims. The best option is sea.", "sea", "It swims.", "option-is"),
         ("It swims. \\boxed{\\text{(c)}}", "sea", "It swims.", "boxed"),
         ("It swims.\n#### c", "sea", "It swims.", "hashes"),
@@ -321,8 +322,8 @@ def test_unparsed_is_not_wrong():
             "answer-is",
         ),
         # no statement at all
-        ("(A) is the correct option.", "fish", "(A) is the correct option.", "last-sentence"),
-        ("It swims. So it must be a deep sea fish.", "deep sea fish", None, "last-sentence"),
+        ("(A) is the correct option.", "fish", "(A) is the correct option.", "in-passing"),
+        ("It swims. So it must be a deep sea fish.", "deep sea fish", None, "in-passing"),
         ("The sea is near. It swims like a fish.", None, "The sea is near. It swims like a fish.", "none"),
         ("So it cannot be a fish.", None, "So it cannot be a fish.", "none"),
         ("So the fish is in the sea.", None, "So the fish is in the sea.", "none"),
@@ -548,11 +549,11 @@ def test_every_real_choice_reads_back_in_every_style(style):
 @pytest.mark.parametrize(
     ("questions", "teacher", "right", "wrong", "unparsed"),
     [
-        # 75.8 %. The recorded 7,413 (76.1 %) has 25 more: it reads "either (b) couch or (e) bed" as (e), from
-        # the first letter of "either". The 179 "either", 3 "one of these" and a contradiction are unparsed.
-        ("commonsenseqa.train", "palm-540b", 7388, 2170, 183),
+        # 75.4 %. The recorded 7,413 (76.1 %) has 25 more: it reads "either (b) couch or (e) bed" as (e), from
+        # the first letter of "either", and 44 more: it reads "(a) movies or (c) theatre" as (a). All are unparsed.
+        ("commonsenseqa.train", "palm-540b", 7344, 2109, 288),
         ("commonsenseqa.train", "llama3-70b-L3", 9726, 6, 0),
-        ("openbookqa.train", "gpt-4o-0shot-nogold", 4648, 267, 40),
+        ("openbookqa.train", "gpt-4o-0shot-nogold", 4644, 266, 45),
         ("openbookqa.train", "gpt-4o-L3", 4930, 19, 6),
         ("strategyqa.train", "gpt-4o-L3", 1335, 56, 0),
         # its chains end before any answer: only those that say yes or no can be judged
@@ -591,13 +592,15 @@ def test_big_bench_hard_as_published(task, published):
 
 
 def test_palm_figure_with_undecided_answers_read_as_recorded():
-    """The whole gap to the recorded 76.1 % is "either", read as the letter e."""
+    """The gap to the recorded 76.1 % is "either", read as the letter e, and the first of several letters."""
     by_id = {row["id"]: row for row in real.rows("normalised/commonsenseqa.train.jsonl")}
     right = total = 0
     for row in real.rows("teacher/commonsenseqa.train.palm-540b.jsonl"):
         question, text = by_id[row["id"]], row["samples"][0]["text"]
         choices, gold = question["choices"], question["answer"]
         found = extract(text.replace("So the answer is either", "So the answer is (e)"), choices, "choice")
+        if found.answer is None and (several := re.search(r"So the answer is \(([a-e])\)[^.]*(?: or | and |, )", text)):
+            found = extract(f"The answer is ({several[1]}).", choices, "choice")
         right += judge(found.answer, gold, choices, "choice") == "right"
         total += 1
     assert (right, total) == (7413, 9741)

@@ -30,7 +30,7 @@ from cotdistill.grid.crews import crew_for
 from cotdistill.grid.description import describe
 from cotdistill.grid.digests import write_digests
 from cotdistill.grid.estimate import estimate
-from cotdistill.grid.plan import Plan, plan_of
+from cotdistill.grid.plan import Plan, bad_rows, plan_of
 from cotdistill.grid.preparation import choose_rows, is_that_file, references, row_tasks
 from cotdistill.grid.rows import training_rows
 from cotdistill.grid.sets import QuestionSet, dev_set, overlaps
@@ -102,7 +102,8 @@ class Grid:
         for chosen in self.plan.sets:
             chosen.examples()
         if self.config.sweep and self.config.dev is not None:
-            dev_set(self.config.dev, None, (), self.out, self.config.data_seed).examples()
+            dev_set(self.config.dev, None, (), self.out, self.config.data_seed, self.config.map,
+                    bad_rows(self.config)).examples()
 
     def prepare(self, crew: Crew) -> Iterator[Record]:
         """Rows, and beside them the references."""
@@ -144,7 +145,8 @@ class Grid:
         rates = self.config.sweep.get("lr")
         if not rates:
             return dict.fromkeys((arm.label for arm in self.arms), self.config.lr)
-        dev = (dev_set(self.config.dev, self.plan.train, self.rows.dev(), self.out, self.config.data_seed),)
+        dev = (dev_set(self.config.dev, self.plan.train, self.rows.dev(), self.out, self.config.data_seed,
+                       self.config.map, bad_rows(self.config)),)
         wanted = [(arm, self.config.seeds[0], rate) for arm in self.arms for rate in rates]
         for _ in self.run_cells(crew, wanted, "sweep", dev):
             pass

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.in_process import Done, run
+from tests.models import items
 
 ROW = {"id": "a", "question": "Where is it?", "choices": ["shed", "barn"], "answer": "barn", "rationale": "It is so."}
 FREE = {"question": "How many?", "answer": "18", "rationale": "So it is."}
@@ -43,6 +44,13 @@ def elicited(folder: Path, data: str, *args: str) -> tuple[Done, Made]:
     return done, [json.loads(line) for line in out.read_text().split("\n") if line] if out.exists() else []
 
 
+def fed(pipe: Path, content: bytes) -> threading.Thread:
+    """Someone who writes into a pipe."""
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
+    writer.start()
+    return writer
+
+
 def zstd(content: bytes) -> bytes:
     return bytes(pa.compress(content, "zstd", asbytes=True))
 
@@ -62,8 +70,7 @@ def test_packed_files_arrays_and_byte_order_marks(name: str, pack: Callable[[byt
 def test_pipes_are_read_once(tmp_path: Path) -> None:
     pipe = tmp_path / "questions"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(lines(FREE),))
-    writer.start()
+    writer = fed(pipe, lines(FREE))
     done, made = elicited(tmp_path, str(pipe))
     writer.join()
     assert (done.code, made[0]["id"]) == (0, "questions-rows-00001")
@@ -161,6 +168,36 @@ def test_maps(name: str, content: bytes, columns: str, expected: list[Any], tmp_
         return
     assert done.code == 0, done.err
     assert [(row["question"], row["choices"], row["answer"]) for row in made] == expected
+
+
+def test_evaluate_reads_a_mapped_pipe_once_for_all(tmp_path: Path) -> None:
+    pipe = tmp_path / "questions"
+    os.mkfifo(pipe)
+    for name, said in (("one", "shed"), ("two", "barn")):
+        (tmp_path / f"{name}.jsonl").write_bytes(lines({"id": "7", "text": f"The answer is {said}."}))
+    writer = fed(pipe, b"uid,stem,A,B,key\n7,Where?,shed,barn,2\n8,,a,b,1\n")
+    done = run("evaluate", str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl"), "--data", f"s={pipe}", "--map",
+               "id=uid,question=stem,choices=A+B,answer=key", "--bad-rows", "skip", "--max-bad-rows", "0.5")
+    writer.join()
+    assert done.code == 0, done.err
+    assert [json.loads(line)["accuracy"] for line in done.out.splitlines()] == [0.0, 1.0]
+    assert "questions:3: the question is missing" in done.err
+
+
+def test_ablate_reads_mapped_questions_and_pipes(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(lines(*(json.loads(item.line()) for item in items(4))))
+    pipe = tmp_path / "questions"
+    os.mkfifo(pipe)
+    writer = fed(pipe, b"stem,A,B,key\nWhere?,shed,barn,2\nWhere now?,shed,barn,\n")
+    grid = ["ablate", str(tmp_path / "rows.jsonl"), "--strategies", "cot", "--data", str(pipe), "--map",
+            "question=stem,choices=A+B,answer=key", "--dry-run", "-o", str(tmp_path / "grid")]
+    skipped = run(*grid, "--bad-rows", "skip", "--max-bad-rows", "0.5")
+    writer.join()
+    assert skipped.code == 0, skipped.err
+    assert "questions: 1 of 2 rows were skipped" in skipped.err
+    refused = run(*grid, "--train", str(pipe))
+    assert (refused.code, len(refused.errors)) == (2, 1), refused.err
+    assert "which a pipe cannot be" in refused.errors[0]
 
 
 @pytest.mark.parametrize(("name", "content", "args", "said"), [

@@ -54,7 +54,7 @@ class ElicitConfig(AskingOptions, ForeignRows, BadRows, Config):
 
     teacher: str = option(DEMO, "demo, a local path or hub name, openai:MODEL, recorded:FILE, or rows", QUESTIONS,
                           files=True)
-    data: str = option(DEMO, "demo, a JSONL, CSV or Parquet file, - for stdin, or hf:NAME", QUESTIONS, key=False,
+    data: str = option(DEMO, "demo, a file (JSON, CSV or Parquet), - for stdin, or hf:NAME", QUESTIONS, key=False,
                        files=True)
     split: str | None = option(None, "Split of the data set", QUESTIONS, shown="train")
     shard: str | None = option(None, "I/N: only part I of N consecutive parts of the rows", QUESTIONS)

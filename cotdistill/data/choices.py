@@ -193,7 +193,10 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _text(value: Any, what: str) -> str:
-    text = text_of_cell(value)
+    try:
+        text = text_of_cell(value)
+    except ValueError as error:
+        raise ValueError(f"a {what} {error}") from None
     if text is None:
         raise ValueError(f"a {what} is empty")
     return text

@@ -83,13 +83,15 @@ def read_recordings(file: Path, columns: Columns | None = None, bad: BadRows = S
     """The recordings in a file of any kind known here, or under a map. Raises `DataError` for none of them."""
     rows = [(line, row) for line, row in foreign_rows(file) if not is_end(row)]
     refused = Refused(str(file), bad)
-    first = next((row for _, row in rows if not isinstance(row, DataError)), None)
+    line, first = next((one for one in rows if not isinstance(one[1], DataError)), rows[0] if rows else (0, {}))
+    if isinstance(first, DataError):
+        raise first
     if isinstance(first, str) and columns is None:
         return _by_place(file, [_sound(row) for row in rows])
     known = mapped(columns) if columns is not None else next((one for one in FORMATS if one.recognises(first)), None)
-    if known is None and first is not None:
+    if known is None and rows:
         fields = ", ".join(map(str, list(first)[:20])) if isinstance(first, dict) else type(first).__name__
-        raise DataError.at(str(file), rows[0][0], f"is no recording of a kind known here (it holds {fields})",
+        raise DataError.at(str(file), line, f"is no recording of a kind known here (it holds {fields})",
                            "name its columns with --map id=...,text=..., or give one of: "
                            + "; ".join(one.shape for one in (*FORMATS, Format(TEXTS, (), lambda row: Said(())))))
     found = Recordings(file)

@@ -53,6 +53,12 @@ def title(source: str | Path) -> str:
     return "stdin" if stem(source) == "stdin" else Path(Path(name).stem if packed else name).stem
 
 
+def is_pipe(source: str | Path) -> bool:
+    """Whether an input can be read only once."""
+    path = Path(source)
+    return str(source) == STDIN or (path.exists() and not path.is_file() and not path.is_dir())
+
+
 def suffix(source: str | Path) -> str:
     """`.csv` of x.csv, X.CSV and x.csv.gz."""
     path = Path(str(source).lower())

@@ -133,4 +133,5 @@ def _check_choices(choices: Sequence[str] | None, answer: str) -> None:
     if len(choices) > MOST_CHOICES:
         raise ValueError(f"{len(choices)} choices, more than the {MOST_CHOICES} that have a letter")
     if answer not in choices:
-        raise ValueError(f"the gold answer {answer!r} is not among the choices {list(choices)}")
+        shown = [choice[:80] for choice in choices[:10]]
+        raise ValueError(f"the gold answer {answer[:80]!r} is not among the choices {shown}")

@@ -90,9 +90,15 @@ class CellStore:
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None  # never written, or damaged: the cell is run again
-        return found
+        return found if _is_cell(found) else None
+
+
+def _is_cell(found: object) -> bool:
+    """Whether what a file holds is a cell."""
+    return (isinstance(found, dict) and all(isinstance(found.get(part), str) for part in ("key", "name"))
+            and all(isinstance(found.get(part), dict) for part in ("definition", "record")))
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -71,7 +71,8 @@ def _items(plan: Plan) -> dict[str, list[Item]]:
     if all(rows_file(plan.out, decoding).exists() for decoding in plan.decodings):
         return {decoding: read_items(rows_file(plan.out, decoding)) for decoding in plan.decodings}
     assert plan.train is not None
-    standing = stand_ins(load_examples(plan.train, None, plan.config.limit, plan.config.data_seed))
+    standing = stand_ins(load_examples(plan.train, None, plan.config.limit, plan.config.data_seed, plan.config.map,
+                                       plan.config))
     say(f"{len(standing)} questions would be put to the teacher {plan.teacher}, {len(plan.decodings)} times")
     return dict.fromkeys(plan.decodings, standing)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.config import DEMO, AblateConfig, AskingOptions, Config, DistillConfig, ElicitConfig, WalkingOptions
+from cotdistill.config.common import BadRows, ForeignRows
 from cotdistill.config.option import options_of
 from cotdistill.data.files import file_digest
-from cotdistill.data.inputs import STDIN
+from cotdistill.data.inputs import STDIN, is_pipe
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world, load_examples
@@ -49,7 +50,7 @@ class Plan:
     def given_items(self) -> list[Item]:
         """The rows that were given, read once: stdin cannot be read again."""
         assert self.given is not None
-        return read_items(self.given, self.config.limit)
+        return read_items(self.given, self.config.limit, bad=self.config)
 
     @property
     def attributed_teacher(self) -> str | None:
@@ -63,7 +64,8 @@ class Plan:
     def elicited(self, decoding: str, path: Path) -> ElicitConfig:
         """How the rows of one decoding are elicited: unless told otherwise, the teacher explains the gold answer."""
         kinds = {kind for arm in self.arms for kind, _ in arm.variant.made.needs()}
-        given = {**given_options(self.config, Config), **given_options(self.config.elicit, AskingOptions)}
+        given = {**given_options(self.config, Config), **given_options(self.config, ForeignRows),
+                 **given_options(self.config, BadRows), **given_options(self.config.elicit, AskingOptions)}
         return ElicitConfig.build(**{
             **given, "teacher": self.teacher, "data": self.train, "decode": decoding, "out": path,
             "counterfactual": "counterfactual" in kinds, "seed": None})
@@ -71,12 +73,13 @@ class Plan:
     def answering(self, chosen: QuestionSet, folder: Path) -> ElicitConfig:
         """How the teacher answers one set: greedily, without a hint."""
         return self.elicited(GREEDY, folder / f"{chosen.name}.jsonl").model_copy(update={
-            "data": chosen.spec, "split": chosen.split, "hint": "none", "counterfactual": False, "limit": None})
+            "data": chosen.spec, "split": chosen.split, "map": chosen.columns, "hint": "none", "counterfactual": False,
+            "limit": None})
 
     def asked(self, config: ElicitConfig) -> dict[str, Any]:
         """What defines a teacher's answers: how it is asked, who it is, and the questions (not where they lie)."""
         where = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
-        questions = load_examples(config.data, config.split, config.limit, config.data_seed)
+        questions = load_examples(config.data, config.split, config.limit, config.data_seed, config.map, config)
         return {"config": config.defining(),
                 "teacher": student_digest(where), "questions": digest(questions)}
 
@@ -89,14 +92,21 @@ class Plan:
                     mode="json", include={name for name, one in options_of(WalkingOptions).items() if one.key})}
 
 
+def bad_rows(config: AblateConfig) -> BadRows:
+    """What a grid does with question rows that cannot be read."""
+    return BadRows(bad_rows=config.bad_rows, max_bad_rows=config.max_bad_rows)
+
+
 def plan_of(config: AblateConfig, study: Study | None, made: list[Arm], base: Arm, rows: str | None) -> Plan:
     """The plan of a settled configuration; by default the embedded world and its teacher."""
     if rows not in (None, STDIN) and not os.path.exists(str(rows)):
         raise DataError.at(str(rows), None, "no such file", "check the path")
+    if config.train is not None and is_pipe(config.train):
+        raise UsageError(f"--train {config.train}: is read more than once, which a pipe cannot be; save it in a file")
     train = config.train or (DEMO if rows is None else None)
     teacher = config.teacher or (DEMO if train and is_world(train) else None)
     if rows is None and teacher is None:
         raise UsageError("ablate elicits only with a teacher: name --teacher, or give elicited ROWS")
     out = config.out or Path("runs") / (f"ablation-{config.study}" if config.study else "ablation")
     return Plan(config, study, made, base, rows, train, teacher, out,
-                tuple(question_sets(config.data, train, config.split, config.data_seed)))
+                tuple(question_sets(config.data, train, config.split, config.data_seed, config.map, bad_rows(config))))

@@ -82,7 +82,9 @@ def _token_counts(config: ElicitConfig, examples: list[Example], items: dict[str
     teacher = open_teacher(config, dry_run=True)
     template = PromptTemplate(config.prompt, teacher.style)
     shots = choose_shots(config.shots, examples,
-                         lambda: training_rows(config.data, load_examples(config.data, config.split), config.data_seed),
+                         lambda: training_rows(config.data, load_examples(config.data, config.split, None,
+                                                                          config.data_seed, config.map, config),
+                                               config.data_seed, config.map),
                          config.seed)
     calls = plan(config, examples, examples, teacher, fitted(config, examples, teacher, template, shots), template)
     counts = {}

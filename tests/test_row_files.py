@@ -40,7 +40,7 @@ def read(folder: Path, name: str, content: bytes, *args: str) -> tuple[Done, Mad
 
 def elicited(folder: Path, data: str, *args: str) -> tuple[Done, Made]:
     out = folder / "made.jsonl"
-    done = run("elicit", "--teacher", "rows", "--data", data, *args, "-o", str(out))
+    done = run("elicit", "--teacher", "rows", "--data", data, *args, "-o", str(out), "--overwrite")
     return done, [json.loads(line) for line in out.read_text().split("\n") if line] if out.exists() else []
 
 
@@ -59,6 +59,7 @@ def zstd(content: bytes) -> bytes:
     ("q.jsonl", bytes), ("q.jsonl", b"\xef\xbb\xbf".__add__), ("Q.JSONL.GZ", gzip.compress), ("q.jsonl.zst", zstd),
     ("q.bz2", bz2.compress), ("q.jsonl.xz", lzma.compress), ("q.jsonl", gzip.compress), ("q", bytes),
     ("q.jsonl", lambda content: content.replace(b"\n", b"\r\n")), ("q.json", lambda content: b" [" + content + b"]\n"),
+    ("q.json", lambda content: json.dumps(json.loads(content), indent=1).encode() + b"\n"),
     ("q.JSON.gz", lambda content: gzip.compress(b"[" + content + b"]")),
 ])
 def test_packed_files_arrays_and_byte_order_marks(name: str, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
@@ -101,6 +102,7 @@ def test_pipes_are_read_once(tmp_path: Path) -> None:
     ({**ROW, "choices": [{"label": "A", "text": "shed"}, {"label": "B", "text": "barn"}], "answer": "B"},
      {"choices": ["shed", "barn"], "answer": "barn"}),
     ({**ROW, "choices": ["true", "false"], "answer": False}, {"answer": "false"}),
+    ({**ROW, "choices": "['shed', \"barn\"]"}, {"choices": ["shed", "barn"]}),
     ({**ROW, "choices": ["cafe\u0301", "bar"], "answer": "caf\u00e9"}, {"answer": "cafe\u0301"}),
     ({**ROW, "note": "mine", "score": 1.5, "answers": ["x"]},
      {"extra": {"note": "mine", "score": 1.5, "answers": ["x"]}}),
@@ -158,6 +160,8 @@ COLUMNS = csv('Where?,shed,barn,,2,"so, so"', 'Where?,x,y,z,3,"so, so"', header=
                                                            {"text": "barn", "label": "B"}]},
                        "key": "B", "w": ["So.", "So."]}),
      "question=q.stem,choices=q.choices,answer=key,rationale=w", [("Where?", ["shed", "barn"], "barn")]),
+    ("q.csv", csv("Which?,2|1|0,2,so", header="q,c,a,w"), "question=q,choices=c,answer=a,rationale=w,first=0",
+     [("Which?", ["2", "1", "0"], "0")]),
     ("q.csv", csv('"{""stem"": ""Where?""}",shed|barn,1,so', header="q,c,a,w"),
      "question=q.stem,choices=c,answer=a,rationale=w,first=1", [("Where?", ["shed", "barn"], "shed")]),
 ])

@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,7 @@ EMPTY = ("", "null", "None", "[]", "{}")
 POLES = (("yes", "no"), ("Yes", "No"), ("true", "false"), ("True", "False"))
 TRUTH = {True: ("yes", "true"), False: ("no", "false")}
 _LABELLED = re.compile(r"\(?(?P<label>[A-Za-z]|\d{1,2})(?:\)\s*|[.:]\s+)(?P<text>\S.*)", re.DOTALL)
+_INDEX = re.compile(r"\d{1,4}(\.0+)?")
 _LETTER = re.compile(r"(?:option |choice |answer )?[(\[]?(?P<letter>[a-z])[)\].:]{0,2}", re.IGNORECASE)
 
 
@@ -70,11 +73,12 @@ def read_choices(value: Any, labels: Any = None) -> Choices | None:
     return Choices(texts, tuple(named))
 
 
-def answer_of(value: Any, choices: Choices) -> tuple[Answer, Choices]:
+def answer_of(value: Any, choices: Choices, is_index: bool = False) -> tuple[Answer, Choices]:
     """What an answer cell names among `choices`, and these, without labels in their texts where they had any.
 
     A text is taken as it stands before it is taken as a label or an index; only labels that the file itself
-    gives come first. An answer that is none of the choices is returned as it is.
+    gives come first, and an index that is said to be one (`is_index`). An answer that is none of the choices is
+    returned as it is.
     """
     if isinstance(value, bool):
         return _pole(value, choices), choices
@@ -85,9 +89,12 @@ def answer_of(value: Any, choices: Choices) -> tuple[Answer, Choices]:
         if text in texts and text != labelled:
             warn_once(f"the answer {text!r} is a label and a choice's text: the label counts")
         return labelled, choices
+    if is_index and _INDEX.fullmatch(text):
+        return Index(int(float(text)), len(texts)), choices
     if (same := _same_text(text, texts)) is not None:
         if _place(text, len(texts)) not in (None, texts.index(same)) and not labels:
-            warn_once(f"the answer {text!r} is a choice's text and could be an index: the text counts")
+            warn_once(f"the answer {text!r} is a choice's text and could be an index: the text counts (--map "
+                      "...,first=0 reads indices)")
         return same, choices
     if not labels and (split := _split_labels(texts)) is not None:
         found, _ = answer_of(value, split)
@@ -99,7 +106,7 @@ def answer_of(value: Any, choices: Choices) -> tuple[Answer, Choices]:
         place = _at_label(written["label"], choices)
         if place is not None and _same_text(written["text"], (texts[place],)) is not None:
             return texts[place], choices
-    if re.fullmatch(r"\d{1,4}(\.0+)?", text):
+    if _INDEX.fullmatch(text):
         return Index(int(float(text)), len(texts)), choices
     return text, choices
 
@@ -173,14 +180,16 @@ def _split_labels(texts: Sequence[str]) -> Choices | None:
 
 
 def _decoded(value: Any) -> Any:
-    """The JSON list or mapping in a cell of text."""
+    """The list or mapping in a cell of text: JSON, or Python's own notation, which pandas writes into CSV."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
         return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        what = "list" if value.lstrip().startswith("[") else "mapping"
-        raise ValueError(f"the cell {value[:60]!r} is not a JSON {what}") from None
+    for parse in (json.loads, literal_eval):
+        with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            found = parse(value)
+            if isinstance(found, (list, dict)):
+                return found
+    what = "list" if value.lstrip().startswith("[") else "mapping"
+    raise ValueError(f"the cell {value[:60]!r} is not a JSON {what}")
 
 
 def _listed(value: Any) -> list[Any]:

@@ -53,6 +53,9 @@ def attempts(stream: io.BufferedReader, name: str) -> Iterator[Attempt]:
             yield from _array(text.read(), name)
             return
         for number, line in enumerate(text, start=1):
+            if line.strip() == "{":  # objects written over several lines, as jq does
+                yield from _spread(line + text.read(), name, number)
+                return
             if line.strip():
                 try:
                     check_utf8(line, name, number)
@@ -111,6 +114,25 @@ def _array(text: str, name: str) -> Iterator[Attempt]:
         if text[at : at + 1] not in (",", "]") or at >= len(text):
             raise DataError.at(name, line_number, "the array does not go on after this element", "give whole JSON")
         at += text[at] == ","
+
+
+def _spread(text: str, name: str, number: int) -> Iterator[Attempt]:
+    """Objects one behind the other, each over several lines, with the line each begins in."""
+    at, counted = 0, 0
+    while (at := _skip(text, at)) < len(text):
+        number, counted = number + text.count("\n", counted, at), at
+        end = _end(text, at)
+        check_utf8(text[at:end], name, number)
+        yield number, _value(text[at:end], name, number)
+        at = end
+
+
+def _end(text: str, at: int) -> int:
+    """Where the object that begins at `at` ends; the end of the text where it is malformed."""
+    try:
+        return DECODER.raw_decode(text, at)[1]
+    except (ValueError, RecursionError):
+        return len(text)
 
 
 def _skip(text: str, at: int) -> int:

@@ -134,7 +134,8 @@ def mapped(columns: Columns, task: str, split: str | None) -> Convert:
                   "split": split, "rationale": rationale}
         labels = columns.labels[0].of(row) if columns.labels else None
         text_of(columns.answer[0], row, "answer")
-        return _drafted(line, fields, columns.answer[0].of(row), _cells_of_choices(columns.choices, row), labels)
+        return _drafted(line, fields, columns.answer[0].of(row), _cells_of_choices(columns.choices, row), labels,
+                        is_index=columns.first is not None)
 
     return convert
 
@@ -177,7 +178,8 @@ def _draft(row: Any, convert: Convert, name: str, line: int) -> Draft:
         raise DataError.at(name, line, str(error), REMEDY) from None
 
 
-def _drafted(line: int, fields: dict[str, Any], answer: Any, choices: Any, labels: Any, free: bool = False) -> Draft:
+def _drafted(line: int, fields: dict[str, Any], answer: Any, choices: Any, labels: Any, free: bool = False,
+             is_index: bool = False) -> Draft:
     """`free`: the row says that there are no choices; where it says nothing, yes and no speak for themselves."""
     offered = read_choices(choices, labels)
     if offered is None:
@@ -185,7 +187,7 @@ def _drafted(line: int, fields: dict[str, Any], answer: Any, choices: Any, label
         pair = None if free and choices is None else poles(text)
         return Draft(line, fields, text, Choices(pair) if pair else None)
     _needed({"answer": answer}, "answer")
-    found, offered = answer_of(answer, offered)
+    found, offered = answer_of(answer, offered, is_index)
     return Draft(line, fields, found, offered)
 
 

@@ -36,7 +36,7 @@ from cotdistill.strategies.scores import from_sidecar
 from cotdistill.teachers.recorded import from_recordings, from_row
 from tests.models import items
 
-INPUTS = 330  # of each reader
+INPUTS = 200  # of each reader
 CONTRACT = {Exit.USAGE, Exit.BAD_DATA, Exit.NOTHING_LEFT, Exit.UNAVAILABLE}
 ITEMS = items(4)
 EXAMPLES = [item.example() for item in ITEMS]

@@ -154,7 +154,8 @@ def strategies(
         strategies_table(listed)
 
 
-PREVIEWED = ("strategy", "param", "student", "answers", "data_seed", "plugin", "trust_remote_code")
+PREVIEWED = ("strategy", "param", "student", "answers", "chat", "data_seed", "plugin", "trust_remote_code",
+             "partial_weights")
 
 
 @app.command(epilog=epilog("cotdistill preview --strategy scott",

@@ -38,6 +38,7 @@ from cotdistill.students.fitness import decoder_for
 from cotdistill.students.load import demo_model, load_student
 from cotdistill.students.recipes import settle
 from cotdistill.students.train import Trained, total_steps, train
+from cotdistill.students.unknown import unknown_characters, unknown_tokens
 from cotdistill.students.walk import walk
 
 
@@ -121,6 +122,7 @@ def _distill(config: DistillConfig, strategy: Strategy, items: list[Item], sourc
         lora.attach(student, lora.parse_lora(config.lora), config.seed)
     data = encoded(config, strategy, items, samples, student)
     _check_dropped(data, len(samples), config)
+    _check_unknown(data, samples, student, config)
     if dry_run:
         steps = total_steps(config, len(data.samples))
         say(f"would train {strategy.name} on {len(data.samples)} samples of {len(items)} rows for {steps} steps: "
@@ -133,7 +135,7 @@ def _distill(config: DistillConfig, strategy: Strategy, items: list[Item], sourc
     card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained, dev, reasons)
     if is_main_process():
         with new_folder(run / "student") as aside:
-            student.save(aside)
+            student.save(aside, chat_template=config.chat)
         write_text(run / "README.md", model_card(card))
         card.write(run)
     return _summary(run, card)
@@ -142,7 +144,7 @@ def _distill(config: DistillConfig, strategy: Strategy, items: list[Item], sourc
 def fresh_student(config: DistillConfig) -> Student:
     """The untrained student of a configuration."""
     return load_student(config.student, device=device_of(config.device), trust_remote_code=config.trust_remote_code,
-                        quantize=config.quantize, chat=config.chat)
+                        quantize=config.quantize, chat=config.chat, partial_weights=config.partial_weights)
 
 
 def dev_examples(config: DistillConfig) -> list[Example] | None:
@@ -188,6 +190,20 @@ def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> Non
         raise DataError(f"rows: {dropped} of {samples} samples would be dropped ({reasons}), more than "
                         f"{config.max_dropped:.0%}; raise --max-length or allow it with --max-dropped")
     warn(f"dropped {dropped} of {samples} samples: {reasons}")
+
+
+def _check_unknown(data: EncodedSet, samples: list[Sample], student: Student, config: DistillConfig) -> None:
+    unknown, total = unknown_tokens(data, student.tokens)
+    if not unknown:
+        return
+    drafts = [draft for sample in samples for draft in sample.drafts.values()]
+    texts = (text for draft in drafts for text in (draft.example.text(), draft.rationale, draft.answer) if text)
+    said = f"{unknown} of {total} tokens ({unknown / total:.1%}) are unknown to the student's tokenizer"
+    characters = unknown_characters(texts, student.tokens)
+    if unknown / total > config.max_unknown:
+        raise DataError(f"rows: {said}, more than {config.max_unknown:.0%}: {characters}; take a student whose "
+                        "tokenizer knows them, or allow it with --max-unknown")
+    warn(f"{said}: {characters}")
 
 
 def _card(key: str, config: DistillConfig, strategy: Strategy, items: list[Item], source: str, student: Student,

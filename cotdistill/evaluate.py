@@ -311,7 +311,8 @@ def _walker(config: EvaluateConfig, subject: Subject, student: Student | None) -
 
 
 def _load(config: EvaluateConfig, model: str, chat: bool) -> Student:
-    return load_student(model, config.dtype, device_of(config.device), config.trust_remote_code, chat=chat)
+    return load_student(model, config.dtype, device_of(config.device), config.trust_remote_code, chat=chat,
+                        partial_weights=config.partial_weights)
 
 
 def _store(

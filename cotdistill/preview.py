@@ -8,12 +8,12 @@ from typing import Any
 from rich.text import Text
 
 from cotdistill.config import DEMO, DistillConfig
-from cotdistill.console import console, show
+from cotdistill.console import console, show, warn
 from cotdistill.data.records import Item, Rationale
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
 from cotdistill.demo import world
-from cotdistill.errors import UsageError
+from cotdistill.errors import DataError, UsageError
 from cotdistill.strategies.forms import FillContext, Form, Slots
 from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.registry import create
@@ -21,6 +21,7 @@ from cotdistill.strategies.scores import word_scores
 from cotdistill.students.encode import Encoder
 from cotdistill.students.families import Student
 from cotdistill.students.load import load_student
+from cotdistill.students.unknown import unknown_characters
 
 
 def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[str, Any]]:
@@ -29,12 +30,18 @@ def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[s
     items = read_items(rows, allow_partial=True) if rows is not None else demo_items()
     if not 0 <= at < len(items):
         raise UsageError(f"--row {at}: there are {len(items)} rows, counted from 0")
-    student = load_student(config.student, trust_remote_code=config.trust_remote_code)
+    student = load_student(config.student, trust_remote_code=config.trust_remote_code, chat=config.chat,
+                           partial_weights=config.partial_weights)
     encoder = student.encoder(config.answers, config.max_length, share="none")
     context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items))
     sample = join([items[at]], strategy)[0][0]
     data = encoder.encode([sample], strategy, context)
-    by_form = {int(tree.forms[0]): tree for tree in data.samples[0]} if data.samples else {}
+    if not data.samples:
+        raise DataError(f"row {items[at].id!r} cannot be trained on: {', '.join(data.dropped)}; give another --row")
+    texts = [items[at].question, *(one.text for one in items[at].rationales)]
+    if characters := unknown_characters(texts, student.tokens):
+        warn(f"characters unknown to the student's tokenizer: {characters}")
+    by_form = {int(tree.forms[0]): tree for tree in data.samples[0]}
     for index, form in enumerate(data.forms):
         tree = by_form[index]
         prompt_source, prompt = _prompt(encoder, form, sample, strategy.fill(sample.drafts[form.kind], context))

@@ -54,6 +54,8 @@ class Config(Options):
     dtype: Dtype = option("float32", "Precision of the model", GENERAL,
                           shown="float32; bfloat16 to train a pretrained student on a GPU that has it")
     trust_remote_code: bool = option(False, "Run code that is shipped with a model", GENERAL)
+    partial_weights: bool = option(
+        False, "Load a model though weights are missing from its files (they start at random) or left over", GENERAL)
 
     overwrite: bool = option(False, "Replace an output that holds something else", GENERAL, key=False)
     repair: bool = option(False, "Set damaged lines of unfinished work aside (FILE.damaged) and make them again",

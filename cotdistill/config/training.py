@@ -50,6 +50,8 @@ class TrainingOptions(Options):
     compile: bool = option(False, "torch.compile the student", MEMORY)
     max_length: int | None = option(None, "Drop longer samples", MEMORY, shown="the model's context", gt=0, le=Most)
     max_dropped: float = option(0.02, "Fail if a larger share of the samples is dropped", MEMORY, ge=0, le=1)
+    max_unknown: float = option(0.02, "Fail if the student's tokenizer knows less: largest share of unknown tokens",
+                                MEMORY, key=False, ge=0, le=1)
     dev_every: int | None = option(None, "Evaluate on --dev every N optimizer steps", PROGRESS, shown="an epoch",
                                    gt=0, le=Most)
     patience: int | None = option(None, "Early stopping: N dev evaluations without improvement", PROGRESS, gt=0,

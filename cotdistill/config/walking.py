@@ -54,6 +54,7 @@ class EvaluateConfig(WalkingOptions, ForeignRows, BadRows, Config):
     strategy: str | None = option(None, "Strategy by which a plain model is asked", PLAIN)
     param: dict[str, str] = option({}, "NAME=VALUE: a parameter of that strategy (repeatable)", PLAIN)
     answers: AnswerStyle = option("text", "How a plain model is asked to answer", PLAIN)
+    chat: bool = option(False, "Ask a plain model inside its chat template", PLAIN)
     flip_rate: int | None = option(None, "Also run at batch size N; report the share of answers that change",
                                    DECODING, key=False, gt=0, le=Most)
     from_predictions: bool = option(False, "Recompute from stored predictions, without a model", OUTPUT, key=False)

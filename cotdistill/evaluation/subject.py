@@ -45,6 +45,8 @@ def subject_of(name: str, config: EvaluateConfig, model_digest: Callable[[str], 
             raise UsageError(
                 f"--strategy {config.strategy}: {name} is a run, which knows its strategy; leave it out"
             )
+        if config.chat:
+            raise UsageError(f"--chat: {name} is a run, which knows whether it was trained in a chat; leave it out")
         return Subject(name, place, read_card(place), str(place / "student"))
     if config.strategy is None:
         if place.is_dir() and not (place / "config.json").is_file():
@@ -61,13 +63,14 @@ def subject_of(name: str, config: EvaluateConfig, model_digest: Callable[[str], 
 def _card(config: EvaluateConfig, student: Mapping[str, Any], source: str) -> RunCard:
     """A run card for what was not trained here."""
     strategy = describe(create(config.strategy, config.param)) if config.strategy else _ELSEWHERE
-    key = json_digest({"strategy": strategy, "student": student, "answers": config.answers})
+    chat = {"chat": True} if config.chat else {}
+    key = json_digest({"strategy": strategy, "student": student, "answers": config.answers, **chat})
     return RunCard(
         key=key,
         strategy=strategy,
         student=dict(student),
         data={"source": None, "world": None, "rows": 0},
-        config={"seed": config.seed, "answers": config.answers},
+        config={"seed": config.seed, "answers": config.answers, **chat},
         counts={},
         trained={"steps": 0},
         versions=package_versions(),

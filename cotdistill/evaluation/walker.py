@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cotdistill.config import EvaluateConfig
+from cotdistill.console import warn_once
 from cotdistill.data.records import Example
 from cotdistill.errors import DataError
 from cotdistill.evaluation.answers import AnswerStyle, render_answer
@@ -25,6 +26,7 @@ from cotdistill.students.encode import Encoder
 from cotdistill.students.families import Student
 from cotdistill.students.fitness import decoder_for
 from cotdistill.students.sampling import Sampling
+from cotdistill.students.unknown import unknown_characters
 from cotdistill.students.walk import Goal, Walked, walk
 
 ROOM = 4  # tokens beyond the longest answer: "the", a full stop; what goes on after that is no answer
@@ -55,6 +57,8 @@ class Walker:
     def predict(self, examples: Sequence[Example], batch_size: int) -> list[Prediction]:
         """The plan walked for every question; with `--score choices` up to the answer, which the likelihoods
         give."""
+        if characters := unknown_characters((example.text() for example in examples), self.student.tokens):
+            warn_once(f"the questions hold characters unknown to the student's tokenizer: {characters}")
         goal: Goal = "choices" if self.config.score == "choices" else "answer"
         decoder = decoder_for(self.student, batch_size=batch_size)
         walked = walk(
@@ -278,7 +282,7 @@ class Walker:
     def _vocabulary(self) -> list[int]:
         """Ids that random tokens are drawn from: no special ones, which would end or blank out a text."""
         tokenizer = self.student.tokenizer
-        special = {*tokenizer.all_special_ids, self.student.tokens.stop, self.student.tokens.pad}
+        special = {*tokenizer.all_special_ids, *self.student.tokens.stops, self.student.tokens.pad}
         return [token for token in range(len(tokenizer)) if token not in special]
 
     def _text(self, value: SlotValue) -> str:

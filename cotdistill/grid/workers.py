@@ -137,12 +137,22 @@ class Processes:
 
     def _hire(self, at: int) -> _Worker:
         ours, theirs = self.context.Pipe()
-        gpu = at % self.gpus if self.gpus else None
+        gpu = gpu_of(at, self.gpus) if self.gpus else None
         process = self.context.Process(target=_work, args=(theirs, self.make, gpu), daemon=True)
         with _one_thread():
             process.start()
         theirs.close()
         return _Worker(process, ours)
+
+
+def gpu_of(worker: int, count: int) -> str:
+    """The GPU of a worker, as CUDA_VISIBLE_DEVICES takes it: one of the `count` that this process may use itself.
+
+    Their names are numbers or UUIDs; without the variable they are counted from 0.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in visible.split(",")] if visible else [str(at) for at in range(count)]
+    return names[worker % min(count, len(names))]
 
 
 def perform(task: Task, workshop: Any) -> Outcome:
@@ -159,10 +169,10 @@ def perform(task: Task, workshop: Any) -> Outcome:
                                          f"{where.lineno})")
 
 
-def _work(pipe: Connection, make: MakeWorkshop, gpu: int | None) -> None:
+def _work(pipe: Connection, make: MakeWorkshop, gpu: str | None) -> None:
     """A worker's life."""
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)  # before torch is imported
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch is imported
     from signal import SIG_IGN, SIGINT, signal
 
     signal(SIGINT, SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides

@@ -5,8 +5,9 @@
 
     lm_eval --model hf --model_args pretrained=RUN/student --include_path DIR --tasks cotdistill-SET-choices
 
-The texts are those of the walk; the harness tokenises prompt and answer together where the walk joins
-segments, so ids can differ for tokenizers that merge across a blank.
+The texts are those of the walk, a chat template's turns included (leave --apply_chat_template out); the harness
+tokenises prompt and answer together where the walk joins segments, so ids can differ for tokenizers that merge
+across a blank.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +47,24 @@ def export_harness(folder: Path, config: EvaluateConfig, examined: Examined) -> 
     strategy = restore(card.strategy, examined.subject.name)
     answers, predictions = card.config["answers"], examined.predictions
     name, form = f"{examined.subject.folder.name}-{examined.name}", answering_form(strategy)
+    chat = _chat(model, config) if card.config.get("chat") else None
     tasks = []
     # An encoder-decoder of the harness has its prompt in the encoder: nothing can stand before the answer.
     if all(p.choices for p in predictions) and not (
         _before_answer(form) and _is_encoder_decoder(model, config)
     ):
-        rows = [_choice_row(p, strategy, answers) for p in predictions if _reached(p, strategy)]
+        rows = [_choice_row(p, strategy, answers, chat) for p in predictions if _reached(p, strategy)]
         if len(rows) < len(predictions):
             warn(
                 f"{name}: {len(predictions) - len(rows)} questions have no rationale to score choices after; the "
                 "harness leaves them out, here they count as unparsed"
             )
-        tasks.append(_write(folder, f"cotdistill-{name}-choices", rows, _choice_task()))
+        about = _choice_task(" " if chat is None or _before_answer(form) else "")
+        tasks.append(_write(folder, f"cotdistill-{name}-choices", rows, about))
     if len(strategy.plan) == 1:
-        rows = [_walk_row(p, form, answers) for p in predictions]
-        tasks.append(_write(folder, f"cotdistill-{name}-walk", rows, _walk_task(form, config.max_new_tokens)))
+        rows = [_walk_row(p, form, answers, chat) for p in predictions]
+        about = _walk_task(form, config.max_new_tokens, chat)
+        tasks.append(_write(folder, f"cotdistill-{name}-walk", rows, about))
     if not tasks:
         raise UsageError(
             f"--export lm-eval: {strategy.name!r} walks {len(strategy.plan)} prompts and {examined.name} "
@@ -77,17 +82,45 @@ def _is_encoder_decoder(model: str, config: EvaluateConfig) -> bool:
     return bool(config_of(model, config.trust_remote_code).is_encoder_decoder)
 
 
+@dataclass(frozen=True)
+class Chat:
+    """A chat template around the question, and the text that ends the assistant's turn."""
+
+    before: str
+    after: str
+    end: str
+
+
+def _chat(model: str, config: EvaluateConfig) -> Chat:
+    from cotdistill.students.load import load_tokenizer
+    from cotdistill.students.tokens import SegmentTokenizer
+
+    words = load_tokenizer(model, model, config.trust_remote_code)
+    tokens = SegmentTokenizer(words, _is_encoder_decoder(model, config), chat=True)
+    return Chat(*tokens.around, str(words.convert_ids_to_tokens(tokens.stop)))
+
+
 def answering_form(strategy: Strategy) -> Form:
     """The form of the plan in which the answer is given."""
     forms = [strategy.form(name) for name in strategy.plan]
     return next(form for form in forms if any(part.slot == "answer" for part in form.target))
 
 
-def prompt_before_answer(form: Form, example: Example, rationale: str | None) -> str:
+def prompt_before_answer(form: Form, example: Example, rationale: str | None, chat: Chat | None = None) -> str:
     """The walk's text up to where the answer begins."""
-    slots = {"question": example.text(), "rationale": rationale or ""}
-    parts = [*form.source_segments(), *_before_answer(form)]
+    source = _source(form, example, chat, rationale)
+    shown = _rendered(_before_answer(form), example, rationale)
+    return source + (shown if chat is None else shown.lstrip())  # a turn begins without its blank
+
+
+def _rendered(parts: Sequence[Part], example: Example, rationale: str | None) -> str:
+    slots: dict[str, str] = {"question": example.text(), "rationale": rationale or ""}
     return "".join(str(render(part.text, dict(slots))) for part in parts)
+
+
+def _source(form: Form, example: Example, chat: Chat | None, rationale: str | None = None) -> str:
+    text = _rendered(form.source_segments(), example, rationale)
+    return text if chat is None else chat.before + text + chat.after
 
 
 def _before_answer(form: Form) -> list[Part]:
@@ -103,25 +136,23 @@ def _example(p: Prediction) -> Example:
     return Example(id=p.id, question=p.question, choices=p.choices, answer=p.gold, task=p.task)
 
 
-def _choice_row(p: Prediction, strategy: Strategy, answers: AnswerStyle) -> dict[str, Any]:
+def _choice_row(p: Prediction, strategy: Strategy, answers: AnswerStyle, chat: Chat | None) -> dict[str, Any]:
     assert p.choices is not None
     return {
         "id": p.id,
-        "prompt": prompt_before_answer(answering_form(strategy), _example(p), p.rationale),
+        "prompt": prompt_before_answer(answering_form(strategy), _example(p), p.rationale, chat),
         "choices": [render_answer(choice, p.choices, answers) for choice in p.choices],
         "gold": p.choices.index(p.gold),
     }
 
 
-def _walk_row(p: Prediction, form: Form, answers: AnswerStyle) -> dict[str, Any]:
-    prompt = "".join(
-        str(render(part.text, {"question": _example(p).text()})) for part in form.source_segments()
-    )
-    return {"id": p.id, "prompt": prompt, "gold": render_answer(p.gold, p.choices, answers)}
+def _walk_row(p: Prediction, form: Form, answers: AnswerStyle, chat: Chat | None) -> dict[str, Any]:
+    return {"id": p.id, "prompt": _source(form, _example(p), chat), "gold": render_answer(p.gold, p.choices, answers)}
 
 
-def _choice_task() -> dict[str, Any]:
+def _choice_task(delimiter: str) -> dict[str, Any]:
     return {
+        "target_delimiter": delimiter,
         "output_type": "multiple_choice",
         "doc_to_choice": "choices",
         "doc_to_target": "gold",
@@ -131,11 +162,12 @@ def _choice_task() -> dict[str, Any]:
     }
 
 
-def _walk_task(form: Form, max_new_tokens: int) -> dict[str, Any]:
+def _walk_task(form: Form, max_new_tokens: int, chat: Chat | None) -> dict[str, Any]:
     """Generation up to the stop token; the answer is what stands between the connector and what follows
     it."""
     before = [part.text.strip() for part in _before_answer(form) if part.slot is None]
     after = [part.text.strip() for part in form.target[len(_before_answer(form)) + 1 :] if part.slot is None]
+    ends = [] if chat is None else [chat.end]
     slots = 1 + any(part.slot is not None for part in _before_answer(form))
     # The longest run of texts that the walk would have stopped at; nothing to wait for where the answer comes
     # first.
@@ -144,7 +176,7 @@ def _walk_task(form: Form, max_new_tokens: int) -> dict[str, Any]:
     return {
         "output_type": "generate_until",
         "doc_to_target": "gold",
-        "generation_kwargs": {"until": after[:1], "do_sample": False, "max_gen_toks": slots * max_new_tokens},
+        "generation_kwargs": {"until": after[:1] + ends, "do_sample": False, "max_gen_toks": slots * max_new_tokens},
         "filter_list": [
             {
                 "name": "answer",

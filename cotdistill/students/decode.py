@@ -8,24 +8,16 @@ business, caches and batching the decoder's.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, EncoderDecoderCache
 
+from cotdistill.students.contexts import MakeContexts, usual_contexts
+from cotdistill.students.contexts import Prompt as Prompt
 from cotdistill.students.families import Student
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What one context starts from: decoder ids, and the encoder's ids for an encoder-decoder model."""
-
-    ids: list[int]
-    source: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,11 +62,12 @@ def greedy(logits: Tensor, sessions: Sequence[Session]) -> list[Choice]:
 
 @dataclass(frozen=True)
 class Decoder:
-    """The plain decoder: batches of sessions sorted by prompt length, padded on the left, in lock-step."""
+    """The plain decoder: batches of sessions sorted by prompt length, in lock-step."""
 
     student: Student
     rule: Rule = greedy
     batch_size: int = 16
+    contexts: MakeContexts | None = None  # None: what the model's forward asks for
 
     @torch.inference_mode()
     def run(self, sessions: Sequence[Session]) -> None:
@@ -87,8 +80,7 @@ class Decoder:
     def _run_batch(self, sessions: Sequence[Session]) -> None:
         k = len(sessions[0].prompts)
         contexts = [prompt for session in sessions for prompt in session.prompts]
-        family = _Seq2Seq if self.student.encoder_decoder else _Causal
-        forward = family(self.student, contexts)
+        forward = (self.contexts or usual_contexts(self.student))(self.student, contexts)
         queues = [forward.rest(session.prompts) for session in sessions]
         live = set(range(len(sessions)))
         logits = forward.first().view(len(sessions), k, -1)
@@ -112,78 +104,3 @@ class Decoder:
 def _length(session: Session) -> tuple[int, int]:
     """Of the longest context, decoder ids first: what a batch has to wait for."""
     return max((len(prompt.ids), len(prompt.source or ())) for prompt in session.prompts)
-
-
-class _Causal:
-    """Left-padded decoder-only batch with explicit positions (GPT-2 without them is off by 0.4)."""
-
-    def __init__(self, student: Student, contexts: Sequence[Prompt]) -> None:
-        self.model, self.device = student.model, student.device
-        width = max(len(prompt.ids) for prompt in contexts)
-        padding = [width - len(prompt.ids) for prompt in contexts]
-        ids = [[student.tokens.pad] * pad + prompt.ids for pad, prompt in zip(padding, contexts, strict=True)]
-        self.ids = torch.tensor(ids, device=self.device)
-        self.mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding], device=self.device)
-        self.cache = DynamicCache(config=self.model.config)
-        # Bloom has no positions to give, GPT-J no head to spare.
-        self.known = inspect.signature(self.model.forward).parameters
-
-    def rest(self, prompts: Sequence[Prompt]) -> list[int]:
-        """What `first` leaves to be fed: nothing."""
-        return []
-
-    def first(self) -> Tensor:
-        """Logits [B, V] after the prompts."""
-        return self._forward(self.ids, (self.mask.cumsum(-1) - 1).clamp(min=0))
-
-    def step(self, tokens: list[int]) -> Tensor:
-        """Logits [B, V] after one more token a row."""
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], 1)
-        ids = torch.tensor(tokens, device=self.device)[:, None]
-        return self._forward(ids, self.mask.sum(-1, keepdim=True) - 1)
-
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        options = {"position_ids": positions, "logits_to_keep": 1}
-        out = self.model(input_ids=ids, attention_mask=self.mask, past_key_values=self.cache, use_cache=True,
-                         **{name: value for name, value in options.items() if name in self.known})
-        logits: Tensor = out.logits[:, -1].float()
-        return logits
-
-
-class _Seq2Seq:
-    """Encoder-decoder batch: all decoders start together, so their positions agree without padding.
-
-    Longer decoder prompts (a rationale that is given) are fed token by token behind the shortest: their decoders have
-    no positions that could be moved, and relative ones count what is padded.
-    """
-
-    def __init__(self, student: Student, contexts: Sequence[Prompt]) -> None:
-        self.model, self.device = student.model, student.device
-        sources = [prompt.source or [] for prompt in contexts]
-        width = max(map(len, sources))
-        ids = torch.tensor([s + [student.tokens.pad] * (width - len(s)) for s in sources], device=self.device)
-        self.mask = torch.tensor([[1] * len(s) + [0] * (width - len(s)) for s in sources], device=self.device)
-        self.encoded = self.model.get_encoder()(input_ids=ids, attention_mask=self.mask)
-        self.shortest = min(len(prompt.ids) for prompt in contexts)
-        self.starts = [prompt.ids[: self.shortest] for prompt in contexts]
-        self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-
-    def rest(self, prompts: Sequence[Prompt]) -> list[int]:
-        """What `first` leaves to be fed; the contexts of a session differ in their sources only."""
-        if any(prompt.ids != prompts[0].ids for prompt in prompts):
-            raise ValueError("the contexts of an encoder-decoder's session need one decoder prompt")
-        return prompts[0].ids[self.shortest :]
-
-    def first(self) -> Tensor:
-        """Logits [B, V] after what all decoder prompts have (mostly the start token alone)."""
-        return self._forward(torch.tensor(self.starts, device=self.device))
-
-    def step(self, tokens: list[int]) -> Tensor:
-        """Logits [B, V] after one more token a row."""
-        return self._forward(torch.tensor(tokens, device=self.device)[:, None])
-
-    def _forward(self, ids: Tensor) -> Tensor:
-        out = self.model(encoder_outputs=self.encoded, attention_mask=self.mask, decoder_input_ids=ids,
-                         past_key_values=self.cache, use_cache=True)
-        logits: Tensor = out.logits[:, -1].float()
-        return logits

@@ -4,7 +4,7 @@ micro-batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cotdistill.errors import UsageError
 from cotdistill.evaluation.answers import AnswerStyle
 from cotdistill.strategies.forms import Reweight
 from cotdistill.students.attention import PACKED, Segments, moved, segments, using_attention
@@ -24,6 +25,7 @@ from cotdistill.students.forwards import replaced
 from cotdistill.students.loss import Scratch, nll_of, weighted_nll
 from cotdistill.students.tokens import SegmentTokenizer
 
+BATCH_DEPENDENT_ROPE = {"dynamic", "longrope"}  # their frequencies follow the longest row of the batch
 TOLERANCE = 1e-4  # of an nll in float32, a fast path against the plain one
 
 
@@ -46,7 +48,11 @@ class Student:
         self.model = model
         self.tokenizer = tokenizer
         self.encoder_decoder: bool = bool(model.config.is_encoder_decoder)
-        self.tokens = SegmentTokenizer(tokenizer, self.encoder_decoder, chat)
+        self.tokens = SegmentTokenizer(tokenizer, self.encoder_decoder, chat, _ends(model))
+        # A router's own loss has no part in ours, and its shape check fails where a cache is filled.
+        self._router_logits = getattr(model.config, "output_router_logits", None)
+        if self._router_logits:
+            model.config.output_router_logits = False
 
     @property
     def device(self) -> torch.device:
@@ -68,7 +74,18 @@ class Student:
         config = self.model.config
         if self.encoder_decoder and getattr(config, "relative_attention_num_buckets", None):
             return None
-        return getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+        limits = (getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None),
+                  self.rope_switch)
+        return min((limit for limit in limits if limit), default=None)
+
+    @property
+    def rope_switch(self) -> int | None:
+        """Length from which on one row changes the rotary frequencies of its whole batch (Phi-3's longrope).
+
+        Longer rows are refused: what a row gives must not depend on its neighbours.
+        """
+        found = _switches(getattr(self.model.config, "rope_parameters", None) or {})
+        return min(found, default=None)
 
     @property
     def share(self) -> Share:
@@ -85,6 +102,11 @@ class Student:
 
         Everything that encodes comes here, tests and benchmarks too. A walk merges nothing: it passes "none".
         """
+        if max_length and self.rope_switch and max_length > self.rope_switch:
+            raise UsageError(
+                f"--max-length {max_length}: above {self.rope_switch} tokens one row changes the rotary positions of "
+                f"its whole batch (longrope); give at most {self.rope_switch}"
+            )
         return Encoder(self.tokens, self.start, answers, max_length or self.context, share or self.share)
 
     @cached_property
@@ -195,10 +217,20 @@ class Student:
         weighted = coef * nll
         return weighted.sum(), weighted.detach()
 
-    def save(self, folder: Path) -> None:
-        """Hugging Face format with tokenizer; safetensors."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+    def save(self, folder: Path, chat_template: bool = True) -> None:
+        """Hugging Face format with tokenizer; safetensors. Without its chat template where chats were not learned."""
+        template, config = self.tokenizer.chat_template, self.model.config
+        if self._router_logits:
+            config.output_router_logits = True
+        if not chat_template:
+            self.tokenizer.chat_template = None
+        try:
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        finally:
+            self.tokenizer.chat_template = template
+            if self._router_logits:
+                config.output_router_logits = False
 
     def _direct_loss(
         self,
@@ -240,6 +272,20 @@ class Student:
             [tree.positions.astype(np.int64) + at * ids.shape[1] for at, tree in enumerate(trees)]
         )
         return inputs, kept
+
+
+def _switches(parameters: Mapping[str, Any]) -> list[int]:
+    """`original_max_position_embeddings` of ropes that follow the longest row; given once or per layer type."""
+    nested = [one for value in parameters.values() if isinstance(value, dict) for one in _switches(value)]
+    if parameters.get("rope_type") not in BATCH_DEPENDENT_ROPE:
+        return nested
+    return [*nested, *([int(length)] if (length := parameters.get("original_max_position_embeddings")) else [])]
+
+
+def _ends(model: Any) -> set[int]:
+    """Every id with which the model ends a text: chat models end a turn with another token than a document."""
+    more = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return {*more} if isinstance(more, list) else set() if more is None else {more}
 
 
 @contextmanager

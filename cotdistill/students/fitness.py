@@ -1,4 +1,4 @@
-"""Whether slots serve a model: what its configuration says, then a start-up test against plain batches."""
+"""What decodes a model: start-up tests of plain batches against its own generate(), of slots against plain batches."""
 
 from __future__ import annotations
 
@@ -11,23 +11,85 @@ import torch
 from torch import Tensor
 
 from cotdistill.console import warn_once
-from cotdistill.students.decode import Choice, Decoder, Decodes, Prompt, Rule, Session, greedy
-from cotdistill.students.families import Student
+from cotdistill.students.contexts import Generated, Prompt, generated
+from cotdistill.students.decode import Choice, Decoder, Decodes, Rule, Session, greedy
+from cotdistill.students.families import BATCH_DEPENDENT_ROPE, Student
 from cotdistill.students.slots import SlotDecoder
 
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
-BATCH_DEPENDENT_ROPE = {"dynamic", "longrope"}  # their frequencies follow the longest row of the batch
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # of the logits' norm; other types: HALF
 HALF = 5e-2
+TRIED = 4  # tokens generated at start-up
 
 _reasons: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
+_strange: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
 
 
 def decoder_for(student: Student, rule: Rule = greedy, batch_size: int = 16) -> Decodes:
-    """The slot decoder, or plain batches for T5 and for a model that slots cannot serve (said once)."""
+    """The slot decoder; plain batches for T5 and for a model that slots cannot serve; generate() for a model that
+    plain batches cannot serve either (said once).
+    """
+    if not served_by_batches(student):
+        return Decoder(student, rule, batch_size, Generated)
     if served_by_slots(student):
         return SlotDecoder(student, rule, batch_size)
     return Decoder(student, rule, batch_size)
+
+
+def served_by_batches(student: Student) -> bool:
+    """Whether plain batches say what generate() says; where they do not, says so once."""
+    if student.model not in _strange:
+        _strange[student.model] = _differs_from_generate(student)
+    reason = _strange[student.model]
+    if reason is not None:
+        warn_once(f"{type(student.model).__name__}: generate() token by token, much slower, because {reason}")
+    return reason is None
+
+
+def _differs_from_generate(student: Student) -> str | None:
+    """A few greedy tokens of two prompts, generated one by one, then decoded as one batch: the logits must agree."""
+    student.model.eval()
+    prompts = [_as_prompt(student, ids) for ids in _texts(student)]
+    try:
+        expected = [generated(student, prompt, TRIED) for prompt in prompts]
+    except Exception as error:  # a model that generate() does not serve is nothing to compare with
+        warn_once(f"{type(student.model).__name__}: decoding was not checked, as its own generate() fails "
+                  f"({type(error).__name__})")
+        return None
+    record = _Record()
+    try:
+        Decoder(student, record, len(prompts)).run(
+            [_Scripted(at, [prompt], [[token] for token in ids[:-1]])
+             for at, (prompt, (ids, _)) in enumerate(zip(prompts, expected, strict=True))])
+    except Exception as error:  # whatever a forward raises that is called in another way than its own
+        said = (str(error).splitlines() or [""])[0]
+        return f"plain batches fail on it ({type(error).__name__}: {said[:100]})"
+    for at, (_, logits) in enumerate(expected):
+        distance = _distance(list(logits), record.logits[at], student)
+        if distance is not None:
+            return f"plain batches differ from it by {distance:.1g} of the logits' size"
+    return None
+
+
+def _texts(student: Student) -> list[list[int]]:
+    """Two prompts of unlike lengths."""
+    ids = list(student.tokens.first("Ada counts the seven lamps in the long hall, then she walks home. "))
+    few = min(len(ids), 24, (student.context or 512) // 4)
+    return [ids[:few], ids[few // 3 : few - 2]]
+
+
+def _as_prompt(student: Student, ids: list[int]) -> Prompt:
+    return Prompt([*student.tokens.before, *ids]) if student.start is None else Prompt([student.start], ids)
+
+
+def _distance(expected: Sequence[Tensor], found: Sequence[Tensor], student: Student) -> float | None:
+    """How far the first logits that differ are apart, as a share of their size; None where all agree."""
+    tolerance = TOLERANCE.get(student.model.dtype, HALF)
+    for one, other in zip(expected, found, strict=True):
+        scale = (one - one.mean()).norm()
+        if not (other - one).norm() <= tolerance * scale:  # NaN must fail as well
+            return float((other - one).norm() / scale)
+    return None
 
 
 def served_by_slots(student: Student) -> bool:
@@ -72,12 +134,10 @@ def _disagreement(student: Student) -> str | None:
         SlotDecoder(student, slots, 2).run(_script(student))
     except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:
         return f"the slot decoder fails on it ({type(error).__name__}: {str(error).splitlines()[0]})"
-    tolerance = TOLERANCE.get(student.model.dtype, HALF)
     for name, logits in plain.logits.items():
-        for expected, found in zip(logits, slots.logits[name], strict=True):
-            scale = (expected - expected.mean()).norm()
-            if not (found - expected).norm() <= tolerance * scale:  # NaN must fail as well
-                return f"its logits differ by {float((found - expected).norm() / scale):.1g} of their size"
+        distance = _distance(logits, slots.logits[name], student)
+        if distance is not None:
+            return f"its logits differ by {distance:.1g} of their size"
     return None
 
 

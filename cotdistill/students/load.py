@@ -10,8 +10,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from cotdistill.config import DEMO
+from cotdistill.console import warn_once
 from cotdistill.data.network import unreachable_hub
 from cotdistill.errors import Unavailable, UsageError, missing_extra
+from cotdistill.seeds import derive
 from cotdistill.students.families import Student
 from cotdistill.students.model_files import adapter_base, check_folder, is_adapter
 
@@ -27,10 +29,12 @@ def load_student(
     trust_remote_code: bool = False,
     quantize: Bits | None = None,
     chat: bool = False,
+    partial_weights: bool = False,
 ) -> Student:
     """A student by path or hub name, or the embedded demo base; any Auto-class model of either family.
 
-    A folder with a PEFT adapter gives its base with the adapter merged. Raises `Unavailable`.
+    A folder with a PEFT adapter gives its base with the adapter merged. `partial_weights`: weights that are in no
+    file start at random, the same at every load. Raises `Unavailable`.
     """
     torch.set_flush_denormal(True)  # tiny activations cost up to 2.5x on a CPU, and carry nothing
     where = locate(name)
@@ -41,7 +45,7 @@ def load_student(
             raise UsageError(f"--quantize: {name} is an adapter, which cannot be merged into {quantize} weights; "
                              "give a model that is merged")
         options["quantization_config"] = quantization(quantize)
-    model = _model(where if base is None else _base_of(where, base), name, dtype, options)
+    model = _model(where if base is None else _base_of(where, base), name, dtype, options, partial_weights)
     if base is not None:
         model = _adapted(model, Path(where))
     tokenizer = load_tokenizer(where, name, trust_remote_code, base)
@@ -132,9 +136,10 @@ def _config(where: str, name: str, trust_remote_code: bool) -> Any:
         raise _unavailable(name, "config.json", error) from error
 
 
-def _model(where: str, name: str, dtype: str, options: dict[str, Any]) -> Any:
+def _model(where: str, name: str, dtype: str, options: dict[str, Any], partial_weights: bool) -> Any:
     config = _config(where, name, options["trust_remote_code"])
     auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    torch.manual_seed(derive(0, "weights"))  # for those that are in no file
     try:
         model, info = auto.from_pretrained(
             where,
@@ -146,11 +151,11 @@ def _model(where: str, name: str, dtype: str, options: dict[str, Any]) -> Any:
         )
     except Exception as error:
         raise _unavailable(name, "", error) from error
-    _check_weights(info, name)
+    _check_weights(info, name, partial_weights)
     return model
 
 
-def _check_weights(info: dict[str, Any], name: str) -> None:
+def _check_weights(info: dict[str, Any], name: str, partial: bool) -> None:
     """Every weight of the model comes from its file, and every weight of the file is used."""
     if mismatched := sorted(info["mismatched_keys"]):
         key, stored, wanted = mismatched[0]
@@ -161,8 +166,11 @@ def _check_weights(info: dict[str, Any], name: str) -> None:
         (info["unexpected_keys"], "of its files have no place in the model"),
     ):
         if found := sorted(key for key in keys if not TABLES.search(key)):
-            raise Unavailable(f"{name}: {len(found)} weights {what}, e.g. {found[0]}; its config.json and its weights "
-                              "belong to different models, or a part is missing")
+            said = f"{name}: {len(found)} weights {what}, e.g. {found[0]}"
+            if not partial:
+                raise Unavailable(f"{said}; its config.json and its weights belong to different models, or a part is "
+                                  "missing (--partial-weights loads it all the same)")
+            warn_once(said)
 
 
 def _check_embeddings(model: Any, tokenizer: Any, name: str) -> None:

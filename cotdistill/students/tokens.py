@@ -26,11 +26,14 @@ class SegmentTokenizer:
     """A Hugging Face tokenizer that answers per segment.
 
     before, after: ids around every source (BOS; EOS after an encoder's input; a chat template's turns).
-    stop: the id that ends a target. pad: any valid id, never attended to.
+    stop: the id that ends a target. stops: it and `ends`, the ids that end what is generated.
+    pad: any valid id, never attended to. unknown: the id of text that has no token, None where there is none.
     chat: the source is the user's turn of the tokenizer's chat template, the target the assistant's.
     """
 
-    def __init__(self, tokenizer: Any, encoder_decoder: bool, chat: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Any, encoder_decoder: bool, chat: bool = False, ends: Iterable[int] = ()
+    ) -> None:
         self.tokenizer = tokenizer
         self.chat = chat
         bare, full = self._ids([NEUTRAL])[0], tokenizer(NEUTRAL)["input_ids"]
@@ -41,10 +44,15 @@ class SegmentTokenizer:
             raise UsageError("the student's tokenizer has no end-of-sequence token; a target could never end")
         self.stop: int = tokenizer.eos_token_id
         self.pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.stop
+        # GPT-2 calls its end of text unknown, too, and never gives it for a text.
+        unknown, others = tokenizer.unk_token_id, (tokenizer.eos_token_id, tokenizer.bos_token_id)
+        self.unknown: int | None = None if unknown in others else unknown
+        self.around: tuple[str, str] = ("", "")  # the chat template's text before and after the user's message
         self._prefix = bare
         self._cache: dict[tuple[bool, str], tuple[int, ...]] = {}
         if chat:
             self._take_template_apart()
+        self.stops = frozenset({self.stop, *ends})
 
     def warm(self, first: Iterable[str], rest: Iterable[str]) -> None:
         """Tokenise many segments in two batches (the fast tokenizers' strength); `segment` then looks them
@@ -90,7 +98,7 @@ class SegmentTokenizer:
         )
         if asked.count(ASKED) != 1 or closed.count(ANSWERED) != 1:
             raise UsageError("the student's chat template changes or repeats its messages; leave --chat out")
-        head, tail = asked.split(ASKED)
+        head, tail = self.around = asked.split(ASKED)[0], asked.split(ASKED)[1]
         if "think" in tail:
             warn_once(f"the chat template opens the answer with {tail.strip()!r}; targets follow it as it is")
         self.before, self.after = self._ids([head])[0] if head else [], self._ids([tail])[0] if tail else []

@@ -6,6 +6,7 @@ a run killed at any moment and started again equals the uninterrupted one, bit f
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from accelerate.utils import DistributedType, broadcast_object_list
 from torch import Tensor
 
 from cotdistill.config import DistillConfig
-from cotdistill.console import progress
+from cotdistill.console import progress, warn
 from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.seeds import derive
 from cotdistill.strategies.forms import Reweight
@@ -112,6 +113,8 @@ class Loop:
         self.plain = plain or not student.head_is_linear
         self.steps = total_steps(config, len(data.samples))
         self.accelerator = _accelerator(student, config, folder)
+        if self.accelerator.num_processes > 1 and has_dropout(student.model):
+            warn("dropout draws differ by process: the loss curve is that of this number of processes, not of one")
         optimizer = optimizer_for(student.model, config)
         self.progress = checkpoints.restore(self.checkpoints, student.model, optimizer, key)
         if self.accelerator.is_main_process:
@@ -330,6 +333,11 @@ def _accelerator(student: Student, config: DistillConfig, folder: Path) -> Accel
         if find_spec(tracker) is None:  # accelerate would go on without it
             raise missing_extra(tracker, f"--track {tracker}")
     precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched not in ("no", precision):
+        wanted = {"bf16": "give --dtype bfloat16 and ", "fp16": "give --dtype float16 and "}.get(launched, "")
+        raise UsageError(f"accelerate launch asks for mixed precision {launched}, the run for --dtype {config.dtype}, "
+                         f"which is part of its key; {wanted}leave --mixed_precision out")
     AcceleratorState._reset_state()  # a process may train several students, each in its own precision
     try:
         made = Accelerator(
@@ -349,6 +357,12 @@ def _accelerator(student: Student, config: DistillConfig, folder: Path) -> Accel
         "cotdistill", {key: str(value) for key, value in config.model_dump(mode="json").items()}
     )
     return made
+
+
+def has_dropout(model: Any) -> bool:
+    """Whether training drops anything: by a module, or by a rate in the configuration that attention is given."""
+    rates = [rate for name, rate in model.config.to_dict().items() if "drop" in name and isinstance(rate, (int, float))]
+    return any(rates) or any(module.p > 0 for module in model.modules() if isinstance(module, torch.nn.Dropout))
 
 
 def _compile_layers(model: Any) -> None:

@@ -112,7 +112,7 @@ class WalkSession:
         """One generated token: what to append in its place, or None when this form (or the walk) is done."""
         fed: list[int] = []
         reached = False
-        if choice.token != self.encoder.tokens.stop:
+        if choice.token not in self.encoder.tokens.stops:
             fed.append(choice.token)
             self.ids.append(choice.token)
             self.context.append(choice.token)

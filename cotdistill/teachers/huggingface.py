@@ -169,7 +169,7 @@ class TeacherSession:
         self.model, self.prompts, self.desk, self.random, self.done = model, prompts, desk, draws, done
         self.until_blank_line = until_blank_line
         self.ids: list[int] = []
-        self.stops = _stops(model)
+        self.stops = model.tokens.stops
         self.room = max_new_tokens
         if model.context is not None:
             self.room = min(self.room, model.context - max(map(_length, prompts)))
@@ -237,17 +237,12 @@ def load_teacher(config: ElicitConfig, weights: bool = True) -> tuple[Student, s
     place = demo_model("teacher") if config.teacher == DEMO else Path(config.teacher)
     name = str(place) if config.teacher == DEMO else config.teacher
     if weights:
-        model = load_student(name, config.dtype, device_of(config.device), config.trust_remote_code)
+        model = load_student(name, config.dtype, device_of(config.device), config.trust_remote_code,
+                             partial_weights=config.partial_weights)
     else:
         model = outline_student(name, config.trust_remote_code)
     shown = DEMO if config.teacher == DEMO else place.name if place.is_dir() else config.teacher
     return model, f"{shown}@{_revision(place, model.model)}"
-
-
-def _stops(model: Student) -> set[int]:
-    """Every id that ends a text: chat models end a turn with another token than a document."""
-    more = getattr(model.model.generation_config, "eos_token_id", None)
-    return {model.tokens.stop, *(more if isinstance(more, list) else [] if more is None else [more])}
 
 
 def _length(prompt: Prompt) -> int:

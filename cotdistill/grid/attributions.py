@@ -103,7 +103,8 @@ def _asked(workshop: Workshop, scoring: Scoring, items: list[Item], seed: int, l
     config: AblateConfig = workshop.config
     if teacher is not None:
         model, _ = load_teacher(ElicitConfig(teacher=teacher, device=config.device, dtype=config.dtype,
-                                             trust_remote_code=config.trust_remote_code))
+                                             trust_remote_code=config.trust_remote_code,
+                                             partial_weights=config.partial_weights))
         return model, TEACHER_FORM
     arm = scoring.trains
     student = workshop.fresh_student(scoring.student)

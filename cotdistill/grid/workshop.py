@@ -73,7 +73,7 @@ class Workshop:
         if self.config.dtype == "float32":
             return self.student(name)
         return load_student(name, self.config.dtype, device_of(self.config.device), self.config.trust_remote_code,
-                            self.config.quantize, self.config.chat)
+                            self.config.quantize, self.config.chat, self.config.partial_weights)
 
     def items(self, arm: Arm) -> list[Item]:
         """What an arm trains on."""

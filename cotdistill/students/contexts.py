@@ -213,7 +213,7 @@ def generated(student: Student, prompt: Prompt, length: int) -> tuple[list[int],
 @contextmanager
 def _no_generation_settings(student: Student) -> Iterator[None]:
     kept = student.model.generation_config
-    student.model.generation_config = GenerationConfig(
+    student.model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         pad_token_id=student.tokens.pad, decoder_start_token_id=student.start)
     try:
         yield

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cotdistill.errors import DataError, UsageError
-from cotdistill.grid.workers import Crew, Here, Processes, Task
+from cotdistill.grid.workers import Crew, Here, Processes, Task, gpu_of
 
 
 def add(workshop: list[int], value: int) -> tuple[int, int]:
@@ -104,6 +104,35 @@ def test_workers_end_when_their_main_process_is_killed(tmp_path: Path) -> None:
     while _runs(worker):
         assert time.monotonic() < until, "the worker outlived its main process"
         time.sleep(0.1)
+
+
+def seen(workshop: list[int]) -> tuple[int, str | None]:
+    return os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize(("visible", "expected"), [
+    ("2,3", {"2", "3"}), (" 5 , 7", {"5", "7"}), (None, {"0", "1"}), ("", {"0", "1"}),
+    ("GPU-4d7a,GPU-9c01", {"GPU-4d7a", "GPU-9c01"}),
+    ("MIG-1/2/0,MIG-1/3/0", {"MIG-1/2/0", "MIG-1/3/0"}),
+])
+def test_workers_get_the_gpus_that_this_process_may_use(
+    visible: str | None, expected: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert {gpu_of(worker, 2) for worker in range(4)} == expected
+
+
+def test_a_worker_sees_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    crew = Processes(list, 2, gpus=2)
+    crew.submit([Task(n, seen) for n in range(2)])
+    found = [outcome.value for outcome in crew.outcomes()]
+    crew.close()
+    assert {gpu for _, gpu in found} == {"2", "3"}
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"
 
 
 def _runs(pid: int) -> bool:

@@ -9,8 +9,10 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
+from cotdistill.students.load import load_student
 from tests.in_process import run
 from tests.models import items, student
 
@@ -110,6 +112,18 @@ def test_a_damaged_model_is_exit_6_and_one_line(kind: str, base: Path, tmp_path:
         assert said in done.errors[0], name
         assert done.out == ""
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["one layer more", "one layer less", "a layer lost", "a head too many"])
+def test_partial_weights_are_loaded_where_asked_for_and_said(kind: str, base: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(base, model)
+    DAMAGES[kind][0](model)
+    done = run(*commands(base, model)["distill"], "--partial-weights")
+    assert done.code == 0, done.err
+    assert " weights " in done.err.splitlines()[0]
+    again = [load_student(str(model), partial_weights=True).model.state_dict() for _ in range(2)]
+    assert all(torch.equal(value, again[1][name]) for name, value in again[0].items())
 
 
 @pytest.mark.parametrize("kept", ["chat_template.jinja", "tokenizer_config.json"])

@@ -13,7 +13,8 @@ import pytest
 from tests.models import items, student
 
 
-def distill(launcher: list[str], folder: Path, out: Path, *options: str) -> list[dict[str, float]]:
+def distill(launcher: list[str], folder: Path, out: Path, *options: str,
+            said: list[str] | None = None) -> list[dict[str, float]]:
     command = [
         sys.executable,
         *launcher,
@@ -39,6 +40,8 @@ def distill(launcher: list[str], folder: Path, out: Path, *options: str) -> list
     ]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
+    if said is not None:
+        said.append(done.stderr)
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["run"] for record in printed] == [str(out)]  # rank 0 alone speaks
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -56,6 +59,18 @@ def test_two_processes_give_the_loss_curve_of_one(family: str, tmp_path: Path) -
     assert card["trained"]["processes"] == 2
     assert json.loads((tmp_path / "one" / "run.json").read_text())["trained"]["processes"] == 1
     assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_say_that_dropout_gives_a_curve_of_their_own(tmp_path: Path) -> None:
+    student("llama", attention_dropout=0.1).save(tmp_path / "base")
+    (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(8)))
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    said: list[str] = []
+    distill(torchrun, tmp_path, tmp_path / "two", said=said)
+    assert said[0].count("warning: dropout draws differ by process") == 1
+    distill([], tmp_path, tmp_path / "one", said=said)
+    assert "dropout" not in said[1]
 
 
 @pytest.mark.slow

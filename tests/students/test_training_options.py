@@ -21,7 +21,7 @@ from cotdistill.students.lora import Lora, attach, merge, parse_lora
 from cotdistill.students.memory import release_memory
 from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
 from cotdistill.students.recipes import RECIPES, settle
-from cotdistill.students.train import GIB, train
+from cotdistill.students.train import GIB, has_dropout, train
 from tests.in_process import run
 from tests.models import items, student
 from tests.students.training import distance, encode, step_gradient
@@ -316,6 +316,35 @@ def test_half_precision_is_refused_for_t5_and_bfloat16_trains(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed here")
+@pytest.mark.parametrize(("launched", "dtype", "remedy"), [
+    ("bf16", "float32", "give --dtype bfloat16 and leave --mixed_precision out"),
+    ("fp16", "bfloat16", "give --dtype float16 and leave --mixed_precision out"),
+    ("fp8", "bfloat16", "leave --mixed_precision out"),
+    ("no", "float32", None), ("no", "bfloat16", None), ("bf16", "bfloat16", None),
+])
+def test_the_precision_of_accelerate_launch_is_never_ignored(
+    launched: str, dtype: str, remedy: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+    pupil = student("gpt2")
+    data, asked = encode(pupil, "cot"), config(steps=1, dtype=dtype)
+    if remedy is None:
+        assert train(pupil, data, asked, tmp_path).steps == 1
+        return
+    with pytest.raises(UsageError) as refused:
+        train(pupil, data, asked, tmp_path)
+    assert str(refused.value) == (f"accelerate launch asks for mixed precision {launched}, the run for --dtype "
+                                  f"{dtype}, which is part of its key; {remedy}")
+
+
+def test_dropout_is_found_in_modules_and_in_rates() -> None:
+    pupil = student("gpt2")
+    assert not has_dropout(pupil.model)
+    assert has_dropout(student("llama", attention_dropout=0.1).model)
+    attach(pupil, parse_lora("r=2,dropout=0.1"))
+    assert has_dropout(pupil.model)
+
+
 def test_a_quantised_base_without_its_extra_is_unavailable(tmp_path: Path) -> None:
     student("gpt2").save(tmp_path)
     with pytest.raises(Unavailable, match="quantized"):

@@ -7,6 +7,7 @@ prepend a blank (Llama 2) would otherwise split " So" into two. The first segmen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from cotdistill.console import warn_once
 from cotdistill.errors import Unavailable, UsageError
 
 NEUTRAL = "x"
+LISTED = re.compile(r"""["']type["']: ["']text["']""")  # a list of parts printed as such
 TEMPLATES = ("chat_template.jinja", "tokenizer_config.json")  # where a chat template is kept, the newer place first
 ASKED, ANSWERED = (
     "<<asked>>",
@@ -124,18 +126,38 @@ class SegmentTokenizer:
 def render_chat(
     tokenizer: Any, turns: Sequence[Mapping[str, Any]], add_generation_prompt: bool, remedy: str
 ) -> str:
-    """Turns in the tokenizer's chat template, as text. Raises `Unavailable` where the template itself raises."""
-    try:
-        return str(
-            tokenizer.apply_chat_template(
-                list(turns), tokenize=False, return_dict=False, add_generation_prompt=add_generation_prompt
+    """Turns in the tokenizer's chat template, as text.
+
+    Templates of models that see images want a list of parts as content and pass over plain text without a word:
+    where the text is not in what they write, it is given as a part. Raises `Unavailable` where the template
+    itself raises, `UsageError` where the messages are lost all the same.
+    """
+    parts = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
+    failure: Exception | None = None
+    for chat in (list(turns), parts):
+        try:
+            said = str(
+                tokenizer.apply_chat_template(
+                    chat, tokenize=False, return_dict=False, add_generation_prompt=add_generation_prompt
+                )
             )
-        )
-    except Exception as error:  # a template is a program: it raises what it likes
-        folder = Path(tokenizer.name_or_path)
-        file = next((folder / name for name in TEMPLATES if (folder / name).is_file()), folder)
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise Unavailable(f"{file}: the chat template fails ({said[0]}); correct it, or {remedy}") from error
+        except Exception as error:  # a template is a program: it raises what it likes
+            failure = error if chat is not parts else failure
+            continue
+        if _holds(said, turns) and not (chat is parts and LISTED.search(said)):
+            return said
+    if failure is None:
+        raise UsageError(f"the chat template of {tokenizer.name_or_path} changes or loses its messages; {remedy}")
+    folder = Path(tokenizer.name_or_path)
+    file = next((folder / name for name in TEMPLATES if (folder / name).is_file()), folder)
+    why = str(failure).strip().splitlines() or [type(failure).__name__]
+    raise Unavailable(f"{file}: the chat template fails ({why[0]}); correct it, or {remedy}") from failure
+
+
+def _holds(text: str, turns: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a text has the content of every turn; templates may trim it."""
+    words = " ".join(text.split())
+    return all(" ".join(turn["content"].split()) in words for turn in turns)
 
 
 def _find(part: list[int], whole: list[int]) -> int:

@@ -220,7 +220,7 @@ def _wait(headers: Mapping[str, str]) -> float | None:
 
 
 def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "without a word"
+    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "no message"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -55,7 +55,7 @@ def log_probability(content: bytes, begin: int, end: int) -> float:
     offsets, values = found.get("text_offset"), found.get("token_logprobs")
     if not offsets or not values:
         raise UsageError("this server returns no log probabilities of prompts, which --decode rerank and "
-                         "--wrong hardest read (vLLM's completion endpoint does); leave them away")
+                         "--wrong hardest read (vLLM's completion endpoint does); omit them")
     return float(sum(value for value, offset in zip(values, offsets, strict=False)
                      if begin <= offset < end and value is not None))
 

@@ -89,7 +89,7 @@ def test_no_template_and_templates_that_change_the_text_are_refused() -> None:
     plain = student("gpt2")
     with pytest.raises(UsageError, match="no chat template"):
         Student(plain.model, plain.tokenizer, chat=True)
-    with pytest.raises(UsageError, match="changes or repeats"):
+    with pytest.raises(UsageError, match="changes or loses"):
         chat_student(CHATML.replace("{{ message.content }}", "{{ message.content | upper }}"))
 
 

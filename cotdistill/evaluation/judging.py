@@ -6,6 +6,8 @@ newer one, needs no model.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -20,6 +22,10 @@ from cotdistill.evaluation.answers import (
     judge,
     read_answer,
 )
+from cotdistill.evaluation.numbers import whole_number
+from cotdistill.evaluation.plain_text import first_sentence
+from cotdistill.evaluation.statements import lowered, statements
+from cotdistill.evaluation.thoughts import answer_region
 
 ExtractorName = Literal["answers", "math-verify"]
 Judge = Callable[[str | None, str, Choices, AnswerKind], tuple[str | None, Verdict]]
@@ -59,12 +65,36 @@ def judge_math(
         return judge_slot(output, gold, choices, kind)
     math = _math_verify()
     # No timeouts: they are signals, which only a main thread may use; these are short strings.
-    expected = math.parse(gold if "$" in gold or "\\" in gold else f"${gold}$", parsing_timeout=None)
-    found = math.parse(output, parsing_timeout=None) if output else []
+    expected = math.parse(delimited(gold), parsing_timeout=None)
+    found = math.parse(delimited(_last_slot(output)), parsing_timeout=None) if output else []
     if not found:
         return None, "unparsed"
     right = math.verify(expected, found, timeout_seconds=None)
     return str(found[-1]), "right" if right else "wrong"
+
+
+def delimited(text: str) -> str:
+    """`text` as math-verify reads it whole: without delimiters it takes "3\\pi" for 3 and "2 2/3" for 2."""
+    bare = text.strip().rstrip(".").strip("*` ")
+    number = whole_number(bare)
+    if number is not None:
+        return f"${number}$"
+    if re.search(r"\\boxed|\$|\\\(|\\\[", bare):
+        return bare
+    prose = re.search(r"(?<![\\A-Za-z])[A-Za-z]{2,}", bare)
+    return bare if prose and "\\" not in bare else f"${bare}$"
+
+
+def _last_slot(output: str) -> str:
+    """What the last explicit statement of `output` states, else all of it."""
+    found = [s for s in statements(output, lowered(output), *answer_region(output), None, "text") if s.explicit]
+    if not found:
+        begin, end = answer_region(output)
+        return output[begin:end]
+    last = found[-1]
+    if last.slot is not None:
+        return f"${last.slot}$"
+    return first_sentence(output[last.end :].strip())
 
 
 def judge_by(extractor: ExtractorName, whole: bool = False) -> Judge:
@@ -89,4 +119,5 @@ def _math_verify() -> Any:
         import math_verify
     except ImportError:
         raise missing_extra("math", "--extractor math-verify") from None
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it repeats that it has no timeouts
     return math_verify

@@ -29,6 +29,7 @@ from cotdistill.teachers.mixing import refuse_mixing
 from cotdistill.teachers.planning import plan
 from cotdistill.teachers.processes import Processes
 from cotdistill.teachers.prompts import PromptTemplate
+from cotdistill.teachers.reasoning import split_thoughts
 from cotdistill.teachers.recorded import ROWS, from_recordings, from_row
 from cotdistill.teachers.shots import Shots, choose_shots
 from cotdistill.teachers.yields import Bill, yield_tables
@@ -124,7 +125,7 @@ def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[Item]:
     mapped = Columns.parse(config.map) if config.map is not None else None
     for name in config.teacher.removeprefix(RECORDED).split(","):
         recordings = read_recordings(Path(name), mapped if mapped and mapped.of_recordings else None, config)
-        new = from_recordings(examples, recordings, config.counterfactual)
+        new = from_recordings(examples, recordings, config)
         say(f"{sum(map(bool, new))} of {len(examples)} questions have a recording in {recordings.file.name}")
         found = [before + after for before, after in zip(found, new, strict=True)]
     return [item_of(example, rationales, config.keep)
@@ -253,9 +254,10 @@ def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> En
     """The journal's entry for a reply."""
     if reply.failed is not None:
         return Entry(call.example.id, failed=reply.failed)
-    thoughts = reply.reasoning if config.reasoning == "rationale" else None
+    more, text = split_thoughts(reply.text, config.reasoning_marker) if config.reasoning_marker else (None, reply.text)
+    thoughts = (reply.reasoning or more) if config.reasoning == "rationale" else None
     decoding = {**call.decoding, SERVED: dict(reply.served)} if reply.served else call.decoding
-    rationale = judged(call.example, call.kind, call.supports, reply.text, teacher=teacher,
+    rationale = judged(call.example, call.kind, call.supports, text, teacher=teacher,
                        decoding=decoding, prompt=call.digest, finished=reply.finished, thoughts=thoughts)
     return Entry(call.example.id, rationale, tokens=(reply.prompt_tokens, reply.completion_tokens))
 

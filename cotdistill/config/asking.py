@@ -24,6 +24,9 @@ class AskingOptions(Options):
     chat: Literal["auto", "on", "off"] = option("auto", "Apply the teacher's chat template", PROMPT)
     reasoning: Literal["drop", "rationale"] = option(
         "drop", "Thinking spans of a reasoning model: drop them, or take them as the rationale", PROMPT)
+    reasoning_marker: tuple[str, ...] = option(
+        (), "'OPEN CLOSE': what opens and closes thinking spans, beside the known markers (repeatable)", PROMPT,
+        repeated=True)
     contrast: Literal["wrong", "empty"] = option("wrong", "The answer that is contrasted with", DECODING)
     lambda_: float = option(0.5, "Weight of the contrast", DECODING, ge=0, le=Most)
     plausibility: float | None = option(None, "Mask tokens below this share of the likeliest token's probability",

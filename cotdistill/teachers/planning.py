@@ -65,6 +65,8 @@ def _decodings(config: ElicitConfig, kind: Kind, hint: str, teacher: Teacher) ->
                            **teacher.settings}
     if config.reasoning != "drop":
         how["reasoning"] = config.reasoning
+    if config.reasoning_marker:
+        how["reasoning_marker"] = list(config.reasoning_marker)
     if config.contrasts:
         gold = kind == "counterfactual" and config.contrast == "wrong"
         how |= {"contrast": "gold" if gold else config.contrast, "lambda": config.lambda_}

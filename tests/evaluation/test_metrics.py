@@ -76,7 +76,7 @@ def test_cost_counts_every_forwarded_token() -> None:
 
 def test_math_verify_reads_what_plain_reading_cannot() -> None:
     pytest.importorskip("math_verify")
-    p = prediction(0, None, gold="1/2", choices=None, output="\\boxed{\\frac{2}{4}}")
+    p = prediction(0, None, gold="\\frac{1}{\\sqrt{2}}", choices=None, output="\\boxed{\\frac{\\sqrt{2}}{2}}")
     assert judged_again([p], "answers")[0].verdict != "right"
     assert judged_again([p], "math-verify")[0].verdict == "right"
     assert judged_again([p.model_copy(update={"output": "\\boxed{\\frac{2}{3}}"})], "math-verify")[0].verdict == "wrong"

@@ -5,6 +5,8 @@ The grid's directory must lie where every node sees it under the same path.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,21 +15,14 @@ from cotdistill.console import silence
 from cotdistill.errors import Unavailable, missing_extra
 from cotdistill.grid.workers import MakeWorkshop, Outcome, Task, perform
 
+PATIENCE = 5.0  # seconds to wait for a connection
+
 
 class Cluster:
     """`count` actors; None: as many as the cluster's GPUs (or, without any, CPUs) allow."""
 
     def __init__(self, make: MakeWorkshop, address: str, gpus_per_cell: float, count: int | None = None) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise missing_extra("ray", "--ray") from None
-        self.ray = ray
-        try:
-            ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise Unavailable(
-                f"--ray {address}: no cluster there ({error}); start one with: ray start --head") from None
+        self.ray = ray = _joined(address)
         whole = ray.cluster_resources()
         gpus = gpus_per_cell if whole.get("GPU", 0) > 0 else 0.0
         most = int(whole["GPU"] / gpus) if gpus else int(whole.get("CPU", 1))
@@ -68,6 +63,38 @@ class Cluster:
             return Outcome(task.about, error=f"its worker died ({str(failure).splitlines()[0]})")
         self.idle.append(actor)
         return Outcome(task.about, value, error, refused)
+
+
+def _joined(address: str) -> Any:
+    """Ray, its cluster joined. Raises `Unavailable`, at once where nobody listens, else within a minute or so."""
+    # Read when ray is imported: it would try a server that is not Ray's for five minutes, logging all the while.
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+    except ImportError:
+        raise missing_extra("ray", "--ray") from None
+    try:
+        if address not in ("auto", "local"):
+            _check_listening(address, ray.util.get_node_ip_address())
+        ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # of sockets, of gRPC and of Ray's own
+        raise Unavailable(f"--ray {address}: no cluster there ({' '.join(str(error).split())[:200]}); "
+                          "start one with: ray start --head") from error
+    return ray
+
+
+def _check_listening(address: str, own: str) -> None:
+    """Raises `OSError` where nobody listens at HOST:PORT or ray://HOST:PORT, `ValueError` for what is neither."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError("it is auto, local, HOST:PORT or ray://HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except OSError:
+        if host not in ("127.0.0.1", "localhost"):
+            raise
+        socket.create_connection((own, int(port)), PATIENCE).close()  # Ray reads loopback as the machine's address
 
 
 class _Actor:

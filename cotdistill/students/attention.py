@@ -101,7 +101,7 @@ def packed_attention(
     if torch.is_autocast_enabled(kind):  # rotary embeddings leave queries and keys in float32
         query, key, value = (part.to(torch.get_autocast_dtype(kind)) for part in (query, key, value))
     fused = query.is_cuda and query.dtype in HALF and segments.chains and not dropout and softcap is None
-    if fused and (sliding_window is None or "window_size" in _varlen_options()):
+    if fused and _varlen_options() and (sliding_window is None or "window_size" in _varlen_options()):
         return _varlen(query, key, value, segments, scaling, sliding_window), None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -171,9 +171,14 @@ def _varlen(
 
 @cache
 def _varlen_options() -> frozenset[str]:
-    """The parameters this torch's varlen_attn takes; they changed between versions."""
-    from torch.nn.attention.varlen import varlen_attn
+    """The parameters this torch's varlen_attn takes, which changed between versions; none where it has no such kernel.
 
+    Without it the trees are attended one by one, as on the CPU.
+    """
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return frozenset()
     return frozenset(signature(varlen_attn).parameters)
 
 

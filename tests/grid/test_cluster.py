@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -53,8 +55,12 @@ def test_a_dead_actor_costs_one_task() -> None:
     assert found["c"].value == 1  # a new actor, a new workshop
 
 
-def test_no_cluster_is_said() -> None:
+@pytest.mark.parametrize("address", ["auto", "127.0.0.1:1", "ray://127.0.0.1:1", "localhost:1", "nonsense", "x:y",
+                                     "nowhere.invalid:6379", "127.0.0.1:99999", "http://x", ""])
+def test_no_cluster_is_said_at_once(address: str) -> None:
     from cotdistill.grid.cluster import Cluster
 
-    with pytest.raises(Unavailable, match="ray start"):
-        Cluster(list, "auto", 1.0, 1)  # finds none: the tests above shut theirs down
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match=f"--ray {re.escape(address)}: no cluster there .*; start one with: ray"):
+        Cluster(list, address, 1.0, 1)  # auto finds none: the tests above shut theirs down
+    assert time.monotonic() - begun < 30

@@ -31,7 +31,7 @@ from cotdistill.grid.description import describe
 from cotdistill.grid.digests import write_digests
 from cotdistill.grid.estimate import estimate
 from cotdistill.grid.plan import Plan, bad_rows, plan_of
-from cotdistill.grid.preparation import choose_rows, is_that_file, references, row_tasks
+from cotdistill.grid.preparation import check_models, choose_rows, is_that_file, references, row_tasks
 from cotdistill.grid.rows import training_rows
 from cotdistill.grid.sets import QuestionSet, dev_set, overlaps
 from cotdistill.grid.workers import Crew, Outcome, Task
@@ -57,6 +57,7 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     if dry_run:
         grid.describe()
         return
+    check_models(grid.plan)
     check_folder(grid.out)
     if not config.overwrite:
         refuse_foreign(grid.out, GRID)

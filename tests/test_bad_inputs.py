@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig, EvaluateConfig
+from cotdistill.config.common import Config
+from cotdistill.config.option import options_of
 from cotdistill.strategies import registry
 from tests.cli import Done, call
 from tests.models import items, student
@@ -310,3 +315,81 @@ def test_ablate_names_rows_that_are_not_there() -> None:
 @pytest.mark.parametrize("row", ["-1", "4", "-99999999999999999999", "99999999999999999999"])
 def test_preview_has_no_such_row(row: str) -> None:
     refused(call("preview", "rows.jsonl", "--student", "model", "--row", row), 2, f"--row {row}: there are 4 rows")
+
+
+@pytest.mark.parametrize(("option", "name"), [
+    ("--student", "./nowhere"), ("--student", "model,./nowhere"), ("--student", "rows.jsonl"), ("--student", "."),
+    ("--student", "no/such/model"), ("--teacher", "./nowhere"), ("--device", "tpu9"), ("--ray", "127.0.0.1:1")])
+def test_what_every_cell_needs_is_missed_before_the_first(option: str, name: str) -> None:
+    given = {"--student": "model", "--data": "asked.jsonl", "-o": "grid", "--device": "cpu"} | {option: name}
+    done = call("ablate", "rows.jsonl", "--strategies", "cot,answer-only", *(text for pair in given.items()
+                                                                             for text in pair))
+    assert done.code == 6, done.stderr
+    assert len(done.errors) == 1
+    assert name.split(",")[-1] in done.errors[0] or "'cotdistill[ray]'" in done.errors[0]
+    assert not Path("grid").exists()
+
+
+COMMANDS: dict[str, tuple[type[Config], tuple[str, ...]]] = {
+    "elicit": (ElicitConfig, ()), "distill": (DistillConfig, ("rows.jsonl",)), "evaluate": (EvaluateConfig, ("model",)),
+    "ablate": (AblateConfig, ("rows.jsonl",))}
+NUMBERS = [(command, field) for command, (config, _) in COMMANDS.items() for field, one in options_of(config).items()
+           if one.type in (int, float) or (one.kind == "list" and not one.values and {"int", "float"}
+           & set(re.findall(r"\w+", str(one.type))))]
+NOT_NUMBERS = ("nan", "inf", "-inf", "1e999", "1e300", "-1e300", "9" * 5000, "-5", "0x10", "ten", "1,,x")
+
+
+@pytest.mark.parametrize(("command", "field"), NUMBERS)
+def test_an_option_takes_no_number_that_is_none(command: str, field: str) -> None:
+    config, rows = COMMANDS[command]
+    option = options_of(config)[field].name
+    for text in NOT_NUMBERS:
+        done = call(command, *rows, f"{option}={text}")
+        refused(done, 2, option)
+        assert len(done.errors[0]) < 400, text
+
+
+CONFIGS = {
+    "nul": 'out: "a\\0b"', "deep": "a: " + "[" * 20_000, "deep blocks": "- " * 20_000, "steps text": "steps: '5'",
+    "steps words": "steps: many", "inf": "lr: .inf", "nan": "lr: .nan", "huge": "lr: 1.0e+30", "huge rate": "lr: 1000",
+    "big seed": f"seed: {10**30}", "long seed": "seed: " + "9" * 5000, "negative seed": "seed: -1", "list": "- steps",
+    "text": "steps", "number": "5", "binary": "\x00\x01", "tag": "lr: !!python/object/apply:os.system [x]",
+    "unknown": "stepz: 5", "null key": "~: 5", "list for a number": "steps: [5]",
+    "mapping for a number": "steps: {a: 5}",
+    "truth for a number": "steps: true", "number for a name": "strategy: 5", "list for a path": "out: [a, b]",
+    "aliases": "a: &a [x, x]\nb: &b [*a, *a]\nsteps: *b", "recursive": "steps: &a [*a]",
+    "twice": "lr: 1\nlr: 2\nsteps: x",
+    "date": "steps: 2020-01-01", "cut": 'steps: "', "tabs": "\tsteps: 5",
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_configuration_that_is_none_is_named(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(CONFIGS[kind] + "\n")
+    done = call("distill", "rows.jsonl", "--config", "study.yaml", "--student", "model", "--dry-run")
+    refused(done, 2)
+    assert len(done.errors[0]) < 500
+
+
+@pytest.mark.parametrize("args", [
+    ("ablate", "rows.jsonl", "--data", "asked.jsonl", "--sweep", "lr=nan"),
+    ("ablate", "rows.jsonl", "--data", "asked.jsonl", "--sweep", "lr=1e30"),
+    ("ablate", "rows.jsonl", "--data", "asked.jsonl", "--sweep", "lr=0"),
+    ("ablate", "rows.jsonl", "--data", "asked.jsonl", "--sweep", "steps=1"),
+    ("ablate", "rows.jsonl", "--data", "asked.jsonl", "--strategies", ""),
+    ("ablate", "rows.jsonl", "--data", "asked.jsonl", "--strategies", ","),
+    ("ablate", "rows.jsonl", "--data", "asked.jsonl", "--strategies", "cot", "--param", "cascod.alpha=1"),
+    ("ablate", "rows.jsonl", "--data", "asked.jsonl", "--strategies", "cot", "--param", "alpha=1"),
+    ("evaluate", "model", "--strategy", "cot", "--data", "asked.jsonl", "--param", "x=1"),
+    ("elicit", "--data", "asked.jsonl", "--teacher", "model", "--lambda", "inf"),
+])
+def test_a_value_that_means_nothing_is_refused(args: tuple[str, ...], base: Path, card: dict[str, Any],
+                                               tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(base / "run")
+    refused(call(*args, "--device", "cpu"), 2)
+
+
+def test_stored_predictions_that_are_not_there_are_missed(base: Path, card: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(base / "run", tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "predictions", ignore_errors=True)
+    refused(call("evaluate", "run", "--data", "asked.jsonl", "--from-predictions"), 3, "run/predictions/asked.jsonl")

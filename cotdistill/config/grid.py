@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from cotdistill.config.asking import AskingOptions
 from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows
 from cotdistill.config.option import Most, option, section
-from cotdistill.config.training import TrainingOptions
+from cotdistill.config.training import MAX_RATE, TrainingOptions
 from cotdistill.config.walking import WalkingOptions
 
 COMPARED, REWRITES, ROWS = "What is compared", "Rewritten rationales", "Rows and questions"
@@ -79,6 +79,8 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     @field_validator("sweep")
     @classmethod
     def _rates(cls, value: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
-        if set(value) - {"lr"} or any(not rates or min(rates) <= 0 for rates in value.values()):
-            raise ValueError("a sweep is lr=V1,V2,... with rates above 0")
+        if set(value) - {"lr"} or any(
+            not rates or min(rates) <= 0 or max(rates) > MAX_RATE for rates in value.values()
+        ):
+            raise ValueError(f"a sweep is lr=V1,V2,... with rates above 0, up to {MAX_RATE:g}")
         return value

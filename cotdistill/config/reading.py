@@ -71,13 +71,18 @@ def coerced(option: Option, value: Any) -> Any:
     if option.kind == "mapping":
         return _mapping(option, value)
     if option.kind == "list":
-        value = split_list(value) if isinstance(value, str) else _several(value)
+        text, value = value, split_list(value) if isinstance(value, str) else _several(value)
+        if isinstance(text, str) and not value:
+            raise UsageError(f"{where}: names nothing; give values with commas between them, or leave it out")
+        if any(isinstance(one, bool) for one in value):
+            raise UsageError(f"{where}: a truth value is not one of its values")
     elif option.kind == "repeated":
         value = _several(value)
     elif isinstance(value, bool) and {"on", "off"} <= set(option.values):
         value = "on" if value else "off"  # YAML 1.1 reads on and off as truth values
-    elif option.type in (int, float) and isinstance(value, str):
-        raise UsageError(f"{where}: should be a number, not the text {value!r}")
+    elif option.type in (int, float) and isinstance(value, str | bool):
+        what = "text" if isinstance(value, str) else "truth value"
+        raise UsageError(f"{where}: should be a number, not the {what} {_short(value)}")
     if isinstance(value, list):
         return tuple(_text(option, one) for one in value)
     return _text(option, value)

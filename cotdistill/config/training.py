@@ -13,6 +13,7 @@ from cotdistill.evaluation.answers import AnswerStyle
 
 STRATEGY, STUDENT, TRAINING = "Strategy and rows", "Student", "Training"
 MEMORY, PROGRESS = "Memory and speed", "Dev set, checkpoints, output"
+MAX_RATE = 10.0  # of learning: above, no optimizer here ends anywhere but in NaN
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -28,7 +29,7 @@ class TrainingOptions(Options):
     epochs: float | None = option(None, "Passes over the rows", TRAINING, shown="3; 10 for the embedded student", gt=0,
                                   le=Most)
     batch_size: int = option(16, "Examples per optimizer step", TRAINING, gt=0, le=Most)
-    lr: float = option(2e-3, "Peak learning rate", TRAINING, gt=0, le=Most,
+    lr: float = option(2e-3, "Peak learning rate", TRAINING, gt=0, le=MAX_RATE,
                        shown="5e-5; from 1 B parameters 2e-5; LoRA 2e-4; the embedded student 2e-3")
     optimizer: Literal["adamw", "adafactor"] = option("adamw", "Optimizer", TRAINING)
     weight_decay: float = option(0.01, "Weight decay, on matrices only", TRAINING, ge=0, le=Most)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cotdistill.config import DEMO
 from cotdistill.console import say
 from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.records import Item
@@ -20,8 +21,20 @@ from cotdistill.grid.workers import Task
 from cotdistill.grid.workshop import answer_as_teacher, answer_untrained, elicit_rows
 from cotdistill.run_key import definition
 from cotdistill.strategies.grids import UNTRAINED
+from cotdistill.teachers.recorded import ROWS
 
 Reference = tuple[str, dict[str, Any], tuple[Callable[..., Any], tuple[Any, ...]]]  # name, definition, task
+
+
+def check_models(plan: Plan) -> None:
+    """Complain at once about a student, teacher or device that is not there: every cell would fail on it alone."""
+    from cotdistill.students.devices import device_of
+    from cotdistill.students.load import outline_student
+
+    device_of(plan.config.device)
+    local = plan.teacher is not None and plan.teacher not in (DEMO, ROWS) and ":" not in plan.teacher
+    for name in (*plan.config.student, *([str(plan.teacher)] if local else [])):
+        outline_student(name, plan.config.trust_remote_code)
 
 
 def row_tasks(plan: Plan, store: CellStore) -> Iterator[Task]:

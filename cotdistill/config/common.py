@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cotdistill.config.option import Most, option, options_of
+from cotdistill.config.option import Most, Option, option, options_of
 from cotdistill.config.reading import by_path, coerced, explain, read_config
 from cotdistill.errors import UsageError
 
@@ -69,9 +69,23 @@ class Config(Options):
         values |= by_path({name: value for name, value in given.items() if value is not None}, options,
                           cls.own_sections, "")
         try:
-            return cls(**cls._nested({path: coerced(options[path], value) for path, value in values.items()}))
+            made = cls(**cls._nested({path: coerced(options[path], value) for path, value in values.items()}))
         except ValidationError as error:
             raise UsageError(explain(error, options)) from None
+        for path in values:
+            made._refuse_idle(path, options)
+        return made
+
+    def _refuse_idle(self, path: str, options: Mapping[str, Option]) -> None:
+        """Complain about an option that would change nothing, as what it belongs to was not asked for."""
+        section, dot, name = path.rpartition(".")
+        held, one = getattr(self, section) if dot else self, options[path]
+        if not one.needs or getattr(held, name) == one.info.get_default(call_default_factory=True, validated_data={}):
+            return
+        if not any(getattr(group, field, None) for group in (held, self) for field in one.needs):
+            prefix = f"{section}." if dot else ""
+            wanted = [options[at].name for field in one.needs for at in (prefix + field, field) if at in options]
+            raise UsageError(f"{one.name} changes nothing without {' or '.join(dict.fromkeys(wanted))}")
 
     @classmethod
     def _nested(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ COMPARED, REWRITES, ROWS = "What is compared", "Rewritten rationales", "Rows and
 FAIRNESS, RUNNING = "Fairness", "Running"
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Words = Annotated[int, Field(gt=0, le=Most)]
 Count = Annotated[int, Field(ge=0, le=Most)]
 
 
@@ -40,14 +41,16 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     baseline: str | None = option(None, "Label of the arm that all others are compared with", COMPARED)
     placement: tuple[Literal["before", "after"], ...] = option((), "Rationale before or after the label", REWRITES)
     permute_tokens: bool = option(False, "Add post-cot with a shuffled rationale", REWRITES)
-    permute_level: tuple[Literal["word", "token", "sentence"], ...] = option(("word",), "What is shuffled", REWRITES)
+    permute_level: tuple[Literal["word", "token", "sentence"], ...] = option(("word",), "What is shuffled", REWRITES,
+                                                                             needs="permute_tokens study")
     mask_tokens: tuple[Ratio, ...] = option((), "Shares of masked words, e.g. 0.25,0.5", REWRITES)
-    key_tokens: tuple[Count, ...] = option((), "Numbers of key words kept, e.g. 1,3,5", REWRITES)
+    key_tokens: tuple[Words, ...] = option((), "Numbers of key words kept, e.g. 1,3,5", REWRITES)
     key_by: tuple[Literal["tfidf", "integrated-gradients", "gradient-input", "random"], ...] = option(
-        ("tfidf",), "How key words are found", REWRITES)
+        ("tfidf",), "How key words are found", REWRITES, needs="key_tokens study")
     key_from: Literal["student", "teacher"] = option(
-        "student", "Whose gradients find them: a rationale-first student's or the teacher's", REWRITES)
-    exclude_label: bool = option(False, "Words of the label are never key words", REWRITES)
+        "student", "Whose gradients find them: a rationale-first student's or the teacher's", REWRITES,
+        needs="key_tokens study")
+    exclude_label: bool = option(False, "Words of the label are never key words", REWRITES, needs="key_tokens study")
     tags: tuple[Literal["none", "input", "both"], ...] = option((), "Where SCOTT's tags stand", REWRITES)
     teacher: str | None = option(None, "As in elicit; it also answers the evaluation sets", ROWS, shown="demo",
                                  files=True)
@@ -55,7 +58,8 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     teacher_decoding: tuple[Literal["greedy", "contrastive"], ...] = option(
         (), "How the teacher's rationales are decoded", ROWS, shown="greedy")
     match_lengths: bool = option(
-        False, "Keep only rows whose rationales are about equally long under every decoding", ROWS)
+        False, "Keep only rows whose rationales are about equally long under every decoding", ROWS,
+        needs="teacher_decoding")
     rows_: Literal["common", "own"] = option(
         "common", "common: every arm trains on the rows that all can use; own: each on those that it can use", ROWS)
     train_size: tuple[Share, ...] = option((1.0,), "Shares of the training rows, e.g. 0.1,0.5,1", ROWS, min_length=1)
@@ -71,7 +75,7 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     elicit: AskingOptions = section(AskingOptions(hint="gold"), "Teacher", "teacher-")
     jobs: int | None = option(None, "Worker processes", RUNNING, shown="one per GPU, or per core", gt=0, le=10_000)
     ray: str | None = option(None, "Run the cells on a Ray cluster: its address, or auto", RUNNING)
-    gpus_per_cell: float = option(1.0, "GPUs of a Ray cluster per cell", RUNNING, gt=0, le=Most)
+    gpus_per_cell: float = option(1.0, "GPUs of a Ray cluster per cell", RUNNING, gt=0, le=Most, needs="ray")
     explain: bool = option(False, "Explain for each cell why it runs or is skipped", RUNNING)
     out: Path | None = option(None, "Directory of the grid; the same command resumes it", RUNNING,
                               names=("--out", "-o"), shown="runs/ablation")

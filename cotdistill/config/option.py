@@ -20,15 +20,18 @@ Most = 10**9  # the largest count, size or seed that an option takes: far above 
 
 
 def option(default: Any, help: str, panel: str, *, key: bool = True, shown: str | None = None,
-           names: tuple[str, ...] = (), repeated: bool = False, files: bool = False, **bounds: Any) -> Any:
+           names: tuple[str, ...] = (), repeated: bool = False, files: bool = False, needs: str = "",
+           **bounds: Any) -> Any:
     """A field of a config that is an option of the command line too.
 
     `help`: the sentence of --help. `panel`: the group it stands in there. `key`: whether it is part of what defines a
     result. `shown`: what --help calls the default, where the value does not say it. `names`: its flags, where they
     are not made from the field's name. `repeated`: a tuple given by repeating the option, not by commas. `files`: a
-    text that may name a file (`~` is the home directory). `bounds`: pydantic's constraints (gt, le, min_length, ...).
+    text that may name a file (`~` is the home directory). `needs`: fields, one of which must be set for it to mean
+    anything: without them it is refused, not ignored. `bounds`: pydantic's constraints (gt, le, min_length, ...).
     """
-    extra: dict[str, Any] = {"panel": panel, "key": key, "names": list(names), "repeated": repeated, "files": files}
+    extra: dict[str, Any] = {"panel": panel, "key": key, "names": list(names), "repeated": repeated, "files": files,
+                             "needs": needs.split()}
     if shown is not None:
         extra["shown"] = shown
     return Field(default, description=help, json_schema_extra=extra, **bounds)
@@ -87,6 +90,11 @@ class Option:
     def key(self) -> bool:
         """Whether it is part of what defines a result."""
         return bool(self._extra("key"))
+
+    @property
+    def needs(self) -> list[str]:
+        """Fields, one of which must be set for it to mean anything."""
+        return list(self._extra("needs") or ())
 
     @property
     def files(self) -> bool:

@@ -23,8 +23,9 @@ class TrainingOptions(Options):
     answers: AnswerStyle = option("text", "How {answer} is written in the training text", STRATEGY)
     chat: bool = option(False, "Wrap sources in the student's chat template", STUDENT)
     lora: str | None = option(None, "r=64,alpha=32[,target=...]: train low-rank adapters", STUDENT)
-    merge_lora: bool = option(True, "Merge the LoRA adapters into the weights when saving", STUDENT)
-    quantize: Literal["8bit", "4bit"] | None = option(None, "Quantize the base model under --lora", STUDENT)
+    merge_lora: bool = option(True, "Merge the LoRA adapters into the weights when saving", STUDENT, needs="lora")
+    quantize: Literal["8bit", "4bit"] | None = option(None, "Quantize the base model under --lora", STUDENT,
+                                                      needs="lora")
     steps: int | None = option(None, "Optimizer steps", TRAINING, gt=0, le=Most)
     epochs: float | None = option(None, "Passes over the rows", TRAINING, shown="3; 10 for the embedded student", gt=0,
                                   le=Most)
@@ -54,14 +55,15 @@ class TrainingOptions(Options):
     max_unknown: float = option(0.02, "Fail if the student's tokenizer knows less: largest share of unknown tokens",
                                 MEMORY, key=False, ge=0, le=1)
     dev_every: int | None = option(None, "Evaluate on --dev every N optimizer steps", PROGRESS, shown="an epoch",
-                                   gt=0, le=Most)
+                                   gt=0, le=Most, needs="dev")
     patience: int | None = option(None, "Early stopping: N dev evaluations without improvement", PROGRESS, gt=0,
-                                  le=Most)
+                                  le=Most, needs="dev")
     track: tuple[Literal["trackio", "wandb", "tensorboard", "mlflow"], ...] = option(
         (), "Log the training curves to these trackers", PROGRESS)
     checkpoint_every: int | None = option(None, "Save a checkpoint every N optimizer steps", PROGRESS, key=False,
                                           gt=0, le=Most)
-    keep_checkpoints: int = option(2, "Newest checkpoints kept", PROGRESS, key=False, gt=0, le=Most)
+    keep_checkpoints: int = option(2, "Newest checkpoints kept", PROGRESS, key=False, gt=0, le=Most,
+                                   needs="checkpoint_every")
 
 
 class DistillConfig(TrainingOptions, BadRows, Config):

@@ -29,8 +29,8 @@ class WalkingOptions(Options):
     max_new_tokens: int = option(160, "Most tokens generated for a rationale or an answer", DECODING, gt=0, le=Most)
     probe: tuple[str, ...] = option((), "Faithfulness probes: all, or names such as oracle,corrupt", PROBES)
     rationales: str | None = option(None, "Elicited rows of the questions, for the oracle and counterfactual probes",
-                                    PROBES, key=False, files=True)
-    ratios: tuple[Ratio, ...] = option((0.5,), "Shares of corrupted tokens, e.g. 0.25,0.5", PROBES)
+                                    PROBES, key=False, files=True, needs="probe")
+    ratios: tuple[Ratio, ...] = option((0.5,), "Shares of corrupted tokens, e.g. 0.25,0.5", PROBES, needs="probe")
 
 
 class EvaluateConfig(WalkingOptions, ForeignRows, BadRows, Config):
@@ -39,11 +39,12 @@ class EvaluateConfig(WalkingOptions, ForeignRows, BadRows, Config):
     # A grid has none of the next five: its tables stand on one greedy answer per question, which `verify` computes
     # again without a model. `cotdistill evaluate` takes them on the grid's runs.
     samples: int | None = option(None, "Sampled answers per question: majority vote, pass@k", DECODING, gt=1, le=Most)
-    temperature: float = option(0.7, "Temperature of --samples", DECODING, gt=0, le=Most)
-    top_p: float = option(1.0, "Nucleus of --samples", DECODING, gt=0, le=1)
-    simulator: tuple[Literal["tfidf", "transformer"], ...] = option(("tfidf",), "Simulators of LAS", PROBES)
+    temperature: float = option(0.7, "Temperature of --samples", DECODING, gt=0, le=Most, needs="samples")
+    top_p: float = option(1.0, "Nucleus of --samples", DECODING, gt=0, le=1, needs="samples")
+    simulator: tuple[Literal["tfidf", "transformer"], ...] = option(("tfidf",), "Simulators of LAS", PROBES,
+                                                                    needs="probe")
     simulator_model: str | None = option(None, "Model that the transformer simulator starts from", PROBES,
-                                         shown="the student's base model", files=True)
+                                         shown="the student's base model", files=True, needs="probe")
     data: tuple[str, ...] = option((), "Question rows, FILE or NAME=FILE (repeatable)", QUESTIONS, key=False,
                                    repeated=True, files=True)
     split: str | None = option(None, "Split of the data sets", QUESTIONS)
@@ -52,7 +53,7 @@ class EvaluateConfig(WalkingOptions, ForeignRows, BadRows, Config):
     train: str | None = option(None, "Training rows to check the sets against (contamination)", QUESTIONS, key=False,
                                shown="the run's own", files=True)
     strategy: str | None = option(None, "Strategy by which a plain model is asked", PLAIN)
-    param: dict[str, str] = option({}, "NAME=VALUE: a parameter of that strategy (repeatable)", PLAIN)
+    param: dict[str, str] = option({}, "NAME=VALUE: a parameter of that strategy (repeatable)", PLAIN, needs="strategy")
     answers: AnswerStyle = option("text", "How a plain model is asked to answer", PLAIN)
     chat: bool = option(False, "Ask a plain model inside its chat template", PLAIN)
     flip_rate: int | None = option(None, "Also run at batch size N; report the share of answers that change",

@@ -31,20 +31,32 @@ def read_items(source: str | Path, limit: int | None = None, allow_partial: bool
     name = shown(source)
     rows: list[Item] = []
     seen: dict[str, int] = {}
-    refused, end = Refused(name, bad), False
+    refused, came = Refused(name, bad), 0
+    ends: list[Any] = []  # of several streams joined, one each
     for number, fields in json_attempts(source):
         if is_end(fields):
-            end = True
-        elif (limit is None or len(rows) < limit) and (
+            ends.append(fields["end"])
+            continue
+        came += 1
+        if (limit is None or len(rows) < limit) and (
                 row := refused.attempt(number, partial(_item, fields, name, number, seen))):
             rows.append(row)
     refused.tell(len(rows))
-    if str(source) == STDIN and not allow_partial and not end:
+    if ends and not allow_partial and _counted(ends) != came:
+        raise DataError.at(name, None, f"the end line counts {_counted(ends)} rows, but {came} came through", "rerun "
+                           "the command before this one, or pass --allow-partial")
+    if str(source) == STDIN and not allow_partial and not ends:
         raise DataError.at(name, None, f"the stream stopped after {len(rows)} rows without its end line, so the "
                            "command before this one failed", "rerun it, or pass --allow-partial")
     if not rows:
         raise DataError.at(name, None, "holds no rows", "give a file with one JSON object a line")
     return rows
+
+
+def _counted(ends: list[Any]) -> int:
+    """How many rows the end lines of streams speak of; -1 where one speaks of none."""
+    counts = [count for end in ends if isinstance(end, dict) and type(count := end.get("rows")) is int]
+    return sum(counts) if len(counts) == len(ends) else -1
 
 
 def _item(fields: Any, name: str, number: int, seen: dict[str, int]) -> Item:

@@ -17,7 +17,7 @@ from typing import Any
 
 from cotdistill.config import AblateConfig
 from cotdistill.console import say, warn
-from cotdistill.data.files import check_folder, json_digest
+from cotdistill.data.files import check_folder, json_digest, write_text
 from cotdistill.data.lock import locked_folder
 from cotdistill.data.records import digest
 from cotdistill.data.runcard import refuse_foreign
@@ -28,7 +28,7 @@ from cotdistill.grid.budgets import Load, Taught, budget_steps, needs_loads
 from cotdistill.grid.cells import Cell, CellStore, Record, cell_name
 from cotdistill.grid.crews import crew_for
 from cotdistill.grid.description import describe
-from cotdistill.grid.digests import write_digests
+from cotdistill.grid.digests import damaged, run_of, set_aside, write_digests
 from cotdistill.grid.estimate import estimate
 from cotdistill.grid.plan import Plan, bad_rows, plan_of
 from cotdistill.grid.preparation import check_models, choose_rows, is_that_file, references, row_tasks
@@ -110,7 +110,7 @@ class Grid:
         """Rows, and beside them the references."""
         crew.submit(list(row_tasks(self.plan, self.store)))
         for name, about, task in references(self.plan):
-            stored = self.store.finished(json_digest(about))
+            stored = self.finished(json_digest(about))
             if stored is None:
                 crew.submit([Task((name, about), *task)])
             else:
@@ -189,11 +189,22 @@ class Grid:
             cell = self.cell(arm, seed, rate, purpose, sets)
             if self.config.explain:
                 say(self.store.explain(cell.name, cell.definition))
-            stored = self.store.finished(cell.key)
+            stored = self.finished(cell.key)
             if stored is None:
                 crew.submit([Task(cell, run_cell, (cell, sets))])
             else:
                 yield self.take(stored, None)
+
+    def finished(self, key: str) -> Record | None:
+        """The record of what is finished and still is what it was; what is damaged is said and made again."""
+        record = self.store.finished(key)
+        found = damaged(self.out, record) if record is not None else []
+        if record is not None and found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            warn(f"{record['cell']}: {found[0]}{more} changed since the cell was made; it is made again")
+            set_aside(self.out, run_of(self.out, record), found)
+            return None
+        return record
 
     def submit_scores(self, crew: Crew) -> None:
         """Attributions first: cells wait for them."""
@@ -272,6 +283,9 @@ class Grid:
             cell_name(arm, seed, 0.0, "compare") for arm in self.arms for seed in self.config.seeds]
         records = [self.records[name] for name in order]
         write_lines(self.out / "cells.jsonl", records)
+        for chosen in self.plan.sets:
+            write_text(self.out / "questions" / f"{chosen.name}.jsonl",
+                       "".join(example.line() + "\n" for example in chosen.examples()))
         description = describe(self.plan, self.rows, self.swept, self.rates, self.steps, self.overlap)
         description.write(self.out)
         write_report(self.out, self.out, description, records, made_line())

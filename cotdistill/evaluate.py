@@ -335,6 +335,7 @@ def _store(
             }
         ),
         config.repair,
+        {"run": subject.card.key, "questions": digest(examples)},
     )
 
 

@@ -1,32 +1,48 @@
 """`cotdistill verify`: every number of a report computed again, every digest checked, down to each teacher row.
 
-    digests    of every file the report stands on; a changed file is named, of rows the id of the changed one
-    cells      figures of every set from its stored predictions, outputs read again by our extractor
-    runs       the rows each run says it was trained on, made again from the teacher's rows; the run's own key
-    report     comparisons, claims and pages made again, and compared byte for byte but for the line of their making
+    digests    of every file the report stands on; a changed file is named, of rows the id of the changed one, and so
+               is a file that nothing lists
+    cells      figures of every set from its stored predictions, outputs read again by our extractor; whose answers
+               these are, and to which questions; what each cell's own record weighed when it was made
+    runs       the rows each run says it was trained on, made again from the teacher's rows; the run's own key; what it
+               cost, by its card
+    report     comparisons, claims, pages and figures made again, and compared byte for byte but for the line of their
+               making
+
+A grid that somebody made anew with other answers, every digest included, cannot be told from an honest one: there is
+no secret in it. What is compared with something outside of the directory are the questions of the embedded world.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cotdistill.console import say
-from cotdistill.data.files import file_digest
-from cotdistill.data.records import digest
+from cotdistill.data.files import file_digest, json_digest
+from cotdistill.data.logs import parse_object, whole_lines
+from cotdistill.data.records import Example, digest
+from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import read_card
+from cotdistill.data.tasks import is_world, load_examples
 from cotdistill.errors import DataError, Difference
-from cotdistill.grid.arms import Arm
-from cotdistill.grid.digests import read_digests, row_digests
-from cotdistill.grid.rows import Rows, read_rows, training_rows
-from cotdistill.report.ablation import DESCRIPTION, read_description, read_lines, write_report
+from cotdistill.grid.cells import CellStore
+from cotdistill.grid.digests import read_digests, row_digests, run_of, unlisted
+from cotdistill.grid.references import teacher_prediction
+from cotdistill.grid.rows import Rows, mean_words, read_rows, rows_of
+from cotdistill.grid.workshop import costs
+from cotdistill.report.ablation import DESCRIPTION, Description, read_description, read_lines, write_report
 from cotdistill.report.sections import NOT_RECOMPUTED
-from cotdistill.report.stored import set_figures
+from cotdistill.report.stored import read_predictions, set_figures
 from cotdistill.run_key import card_key
-from cotdistill.strategies.grids import Variant
 
+Record = dict[str, Any]
+Questions = Mapping[str, list[Example]]
+MADE = re.compile(r"Made \d{4}-\d\d-\d\d \d\d:\d\d UTC by cotdistill [\w.+-]+")
 PRINTED = ("comparisons.jsonl", "claims.jsonl", "report.md", "report.html")
 
 
@@ -56,12 +72,76 @@ def differences(out: Path, counts: dict[str, int]) -> Iterator[str]:
     records = read_lines(out / "cells.jsonl")
     description = read_description(out)
     rows = read_rows(out, list(description.rows["files"]))
+    yield from missing_cells(records, description)
+    questions = {name: load_examples(str(out / "questions" / f"{name}.jsonl"))
+                 for name in dict.fromkeys(name for record in records for name in record.get("sets", ()))}
+    yield from other_questions(questions, description)
     for record in records:
         counts["cells"] += 1
+        if "error" in record:
+            continue
         yield from changed_figures(out, record, counts)
-        if record["role"] in ("strategy", "control") and "error" not in record:
+        yield from changed_record(out, record, questions)
+        if record["role"] == "teacher":
+            yield from other_answers(out, record, questions)
+        if record["role"] in ("strategy", "control"):
             yield from changed_run(out, record, rows, int(description.config["data_seed"]), counts)
     yield from changed_report(out, records, counts)
+
+
+def missing_cells(records: Sequence[Record], description: Description) -> Iterator[str]:
+    """Cells of the grid that are not among the records: one that was left out, or added, changes every comparison."""
+    expected = {f"{arm}/seed-{seed}" for arm in description.steps for seed in description.config["seeds"]}
+    found = [record["cell"] for record in records if record["role"] in ("strategy", "control")]
+    for name in sorted(expected.symmetric_difference(found)):
+        yield f"cells.jsonl: {name} is " + ("missing" if name in expected else f"no cell of {DESCRIPTION}")
+    for name, count in Counter(found).items():
+        if count > 1:
+            yield f"cells.jsonl: {name} is there {count} times"
+
+
+def other_questions(questions: Questions, description: Description) -> Iterator[str]:
+    """Question rows of the embedded world that are not the world's own."""
+    specs = description.rows["sets"]
+    for name, examples in questions.items():
+        spec, split = specs[name]["data"], specs[name]["split"]
+        if is_world(spec) and examples != load_examples(spec, split, None, int(description.config["data_seed"])):
+            yield f"questions/{name}.jsonl: not the questions of {spec} ({split})"
+
+
+def changed_record(out: Path, record: Record, questions: Questions) -> Iterator[str]:
+    """What a cell's record, its definition and the first lines of its predictions say of one another."""
+    for name, weight in record["files"].items():
+        if not (out / name).is_file() or file_digest(out / name) != weight:
+            yield f"{name}: not what {record['cell']} weighed when it was made"
+    run = run_of(out, record)
+    card = read_card(run) if (run / "run.json").is_file() else None
+    for name, stored in record["sets"].items():
+        path, asked = out / stored["predictions"], {one.id: one for one in questions[name]}
+        header = parse_object(whole_lines(path)[0])
+        if header.get("questions") != digest(questions[name]) or header.get("run") != (card and card.key):
+            yield f"{stored['predictions']}: its first line names another run or other questions"
+        for said in (found := read_predictions(path)):
+            one = asked.get(said.id)
+            if one is None or (said.question, said.choices, said.gold) != (one.question, one.choices, one.answer):
+                yield f"{stored['predictions']}: {said.id} is not the question of questions/{name}.jsonl"
+                break
+        if len(found) != len(asked):
+            yield f"{stored['predictions']}: {len(found)} answers to {len(asked)} questions"
+        if stored["digest"] != file_digest(path):
+            yield f"{stored['predictions']}: not what {record['cell']} weighed when it was made"
+
+
+def other_answers(out: Path, record: Record, questions: Questions) -> Iterator[str]:
+    """Predictions of the teacher that its own rows do not give."""
+    for name, stored in record["sets"].items():
+        rows = {item.id: item for item in read_items(run_of(out, record) / f"{name}.jsonl")}
+        given = {one.id: teacher_prediction(one, rows[one.id], 0, 0) for one in questions[name] if one.id in rows}
+        for said in read_predictions(out / stored["predictions"]):
+            one = given.get(said.id)
+            if one is None or (said.output, said.rationale) != (one.output, one.rationale):
+                yield f"{stored['predictions']}: {said.id} is not answered as in {name}.jsonl beside it"
+                break
 
 
 def changed_files(out: Path, counts: dict[str, int]) -> Iterator[str]:
@@ -79,9 +159,11 @@ def changed_files(out: Path, counts: dict[str, int]) -> Iterator[str]:
         elif file_digest(path) != weight:
             yield f"{name}: changed since the report was written{_which_rows(path, rows.get(name))}"
     counts["rows"] += sum(map(len, rows.values()))
+    for name in unlisted(out, files, CellStore(out).records()):
+        yield f"{name}: nothing lists it; ablate with the same options lists it, or remove it"
 
 
-def changed_figures(out: Path, record: dict[str, Any], counts: dict[str, int]) -> Iterator[str]:
+def changed_figures(out: Path, record: Record, counts: dict[str, int]) -> Iterator[str]:
     """Figures of a cell that its predictions do not give."""
     for name, stored in record.get("sets", {}).items():
         found = set_figures(out / stored["predictions"], extractor=stored.get("extractor", "answers"))
@@ -92,32 +174,42 @@ def changed_figures(out: Path, record: dict[str, Any], counts: dict[str, int]) -
                        f"not {stored.get(figure)}")
 
 
-def changed_run(out: Path, record: dict[str, Any], rows: Rows, data_seed: int, counts: dict[str, int]) -> Iterator[str]:
-    """A run that was not trained on the rows it should have been, or whose card does not give its key."""
-    run = (out / next(iter(record["sets"].values()))["predictions"]).parent.parent
+def changed_run(out: Path, record: Record, rows: Rows, data_seed: int, counts: dict[str, int]) -> Iterator[str]:
+    """A run that was not trained on the rows it should have been, or whose card is not that of its cell."""
+    run = run_of(out, record)
     card, name = read_card(run), str(run.relative_to(out))
-    arm = Arm(Variant(record["strategy"], record["params"]), record["student"], record["decoding"], record["control"],
-              record["train_size"])
-    if digest(training_rows(rows, arm, data_seed)) != card.data["digest"]:
+    items = rows_of(rows, record["arm"], record["decoding"], record["control"], record["train_size"], data_seed)
+    if not digest(items) == card.data["digest"] == record["rows_digest"]:
         yield f"{name}/run.json: {record['cell']} was trained on other rows than rows/ gives"
     scores = card.config.get("scores")
     if scores is not None and file_digest(out / "scores" / Path(scores).name) != card.data["scores"]:
         yield f"{name}/run.json: scores/{Path(scores).name} is not what {record['cell']} was trained with"
-    key = card_key(card)
-    if key != card.key or card.key != record["run_key"]:
+    if card_key(card) != card.key or card.key != record["run_key"]:
         yield f"{name}/run.json: its parts do not give the key of {record['cell']}"
-    counts["numbers"] += 2
+    says = {"strategy": card.strategy["name"], "params": card.strategy["params"], "student": card.config["student"],
+            "seed": card.config["seed"], "lr": card.config["lr"], **costs(card, mean_words(items))}
+    for what, value in says.items():
+        counts["numbers"] += 1
+        if record[what] != value:
+            yield f"cells.jsonl: {record['cell']}: {what} is {value} by {name}/run.json, not {record[what]}"
+    kept = CellStore(out).stored(record["key"])
+    if kept is None or kept["record"] != record or json_digest(kept["definition"]["training"]) != card.key:
+        yield f"cells.jsonl: {record['cell']} is not what cells/ keeps of it"
 
 
-def changed_report(out: Path, records: list[dict[str, Any]], counts: dict[str, int]) -> Iterator[str]:
+def changed_report(out: Path, records: list[Record], counts: dict[str, int]) -> Iterator[str]:
     """Pages that these cells do not give."""
     made = (out / "report.md").read_text(encoding="utf-8").rstrip("\n").split("\n")[-1]
-    with tempfile.TemporaryDirectory() as again:
-        write_report(out, Path(again), read_description(out), records, made)
-        for name in (*PRINTED, *sorted(str(path.relative_to(again)) for path in Path(again).glob("figures/*.svg"))):
-            if (Path(again) / name).read_bytes() != (out / name).read_bytes():
+    if not MADE.fullmatch(made):
+        yield "report.md: its last line does not say when it was made"
+    with tempfile.TemporaryDirectory() as folder:
+        write_report(out, Path(folder), read_description(out), records, made)
+        again = Path(folder)
+        drawn = {str(path.relative_to(root)) for root in (again, out) for path in (root / "figures").glob("*")}
+        for name in (*PRINTED, *sorted(drawn)):
+            if not (again / name).is_file() or (again / name).read_bytes() != (out / name).read_bytes():
                 yield f"{name}: {DESCRIPTION} and cells.jsonl give another one"
-        counts["numbers"] += sum(len(line) for line in read_lines(Path(again) / "comparisons.jsonl"))
+        counts["numbers"] += sum(len(line) for line in read_lines(again / "comparisons.jsonl"))
 
 
 def _which_rows(path: Path, before: dict[str, str] | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,31 @@ def test_two_sets_of_one_name_are_refused() -> None:
     named = ablate("--steps", "1", "--strategies", "cot", "--data", "other=other/asked.jsonl")
     assert named.code == 0, named.stderr
     assert list(json.loads(named.stdout.splitlines()[-1])["sets"]) == ["asked", "other"]
+
+
+@pytest.mark.parametrize("damage", ["predictions", "card", "weights and predictions", "record", "gone"])
+def test_a_finished_cell_that_was_damaged_is_said_and_made_again(damage: str) -> None:
+    options = ("--steps", "1", "--strategies", "cot")
+    assert ablate(*options).code == 0
+    run = next(Path("out/runs").iterdir())
+    before = {path: path.read_bytes() for path in (run / "predictions" / "asked.jsonl", run / "run.json",
+                                                   run / "student" / "model.safetensors")}
+    predictions, card, weights = before
+    if "predictions" in damage:
+        predictions.write_text(predictions.read_text().replace('"generated":', '"generated":1', 1))
+    if damage == "card":
+        card.write_text(card.read_text().replace('"steps": 1', '"steps": 2'))
+    if "weights" in damage:
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    if damage == "record":
+        cell = next(path for path in Path("out/cells").iterdir() if '"cell": "cot/seed-0"' in path.read_text())
+        cell.write_text(cell.read_text().replace('"right": ', '"right": 1'))
+    if damage == "gone":
+        shutil.rmtree(run)
+    done = ablate(*options)
+    assert done.code == 0, done.stderr
+    assert "is damaged: what it kept is made again" in done.stderr if damage == "record" else (
+        "changed since the cell was made; it is made again" in done.stderr)
+    assert {path: path.read_bytes() for path in before} == before
+    assert call("verify", "out").code == 0
+    assert "changed since" not in ablate(*options).stderr

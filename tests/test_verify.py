@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cotdistill.console import console
 from cotdistill.errors import DataError, Difference, Exit
 from cotdistill.grid.digests import write_digests
 from cotdistill.report.ablation import read_lines
@@ -97,11 +99,78 @@ def _forge_a_teacher_row(out: Path) -> str:
     return "was trained on other rows"
 
 
-@pytest.mark.parametrize("forge", [_forge_a_figure, _forge_a_comparison, _forge_a_teacher_row, _forge_a_verdict])
+def _edit(out: Path, pattern: str, change: Callable[[str], str]) -> None:
+    path = sorted(out.glob(pattern))[0]
+    before = path.read_text()
+    assert change(before) != before
+    path.write_text(change(before))
+
+
+def _copy_another_seeds_answers(out: Path) -> str:
+    one, two = [out / record["sets"]["id"]["predictions"] for record in read_lines(out / "cells.jsonl")
+                if record["arm"] == "cot"]
+    one.write_bytes(two.read_bytes())
+    return "its first line names another run"
+
+
+def _leave_out_a_seed(out: Path) -> str:
+    lines = (out / "cells.jsonl").read_text().splitlines(keepends=True)
+    (out / "cells.jsonl").write_text("".join(line for line in lines if '"cell": "cot/seed-1"' not in line))
+    return "cot/seed-1 is missing"
+
+
+def _change_a_question(out: Path) -> str:
+    _edit(out, "questions/id.jsonl", lambda text: text.replace("?", "!", 1))
+    return "is not the question of questions/id"
+
+
+def _forge_the_cost(out: Path) -> str:
+    _edit(out, "cells.jsonl", lambda text: text.replace('"train_flops": ', '"train_flops": 1', 1))
+    return "train_flops is"
+
+
+def _forge_the_teacher(out: Path) -> str:
+    path = next(out.glob("references/teacher-*/predictions/id.jsonl"))
+    header, first, *rest = path.read_text().splitlines(keepends=True)
+    fields = json.loads(first)
+    fields |= {"output": next(c for c in fields["choices"] if c != fields["output"])}
+    path.write_text("".join([header, json.dumps(fields) + "\n", *rest]))
+    return "is not answered as in"
+
+
+def _redraw_a_figure(out: Path) -> str:
+    path = sorted(out.glob("figures/*.png"))[0]
+    path.write_bytes(path.read_bytes() + b"\0")
+    return f"{path.name}: ablation.json"
+
+
+def _say_more_than_when(out: Path) -> str:
+    _edit(out, "report.md", lambda text: text.rstrip("\n") + ", audited\n")
+    return "last line does not say when"
+
+
+def _add_a_page(out: Path) -> str:
+    (out / "figures" / "better.svg").write_text("<svg/>")
+    return r"better\.svg: ablation"
+
+
+@pytest.mark.parametrize("forge", [
+    _forge_a_figure, _forge_a_comparison, _forge_a_teacher_row, _forge_a_verdict, _copy_another_seeds_answers,
+    _leave_out_a_seed, _change_a_question, _forge_the_cost, _forge_the_teacher, _redraw_a_figure, _say_more_than_when,
+    _add_a_page])
 def test_a_forgery_with_fitting_digests_is_found_by_recomputing(out: Path, forge: Callable[[Path], str]) -> None:
     said = forge(out)
     write_digests(out, read_lines(out / "cells.jsonl"))
-    with pytest.raises((Difference, DataError), match=said):
+    with console.capture() as lines, pytest.raises((Difference, DataError)) as raised:
+        verify(out)
+    assert re.search(said, f"{raised.value}\n{lines.get()}")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "rows/more.jsonl", "runs/other/run.json", "figures/x.svg"])
+def test_a_file_that_nothing_lists_is_found(out: Path, name: str) -> None:
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    (out / name).write_text("{}")
+    with pytest.raises(Difference, match=f"{name}: nothing lists it"):
         verify(out)
 
 

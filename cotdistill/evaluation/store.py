@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -34,6 +34,7 @@ class Store(Generic[R]):
     record: type[R]
     settings: str
     repair: bool = False
+    about: Mapping[str, str] = field(default_factory=dict)  # whose answers these are, for the first line
 
     def read(self) -> list[R]:
         """The records there are, in the order in which they were made."""
@@ -64,7 +65,7 @@ class Store(Generic[R]):
         if not fresh and self.header().get("settings") != self.settings:
             self._set_aside("before", "was made under other settings")
             fresh = True
-        header = [json.dumps({"settings": self.settings, **notes}).encode()] if fresh else []
+        header = [json.dumps({"settings": self.settings, **self.about, **notes}).encode()] if fresh else []
         append(self.path, [*header, *(record.model_dump_json().encode() for record in records)])
         with suppress(OSError, OutputError):
             times = {"questions": len(records), "seconds": round(seconds, 6)}

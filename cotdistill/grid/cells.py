@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cotdistill.console import warn_once
 from cotdistill.data.files import json_digest, write_json
 from cotdistill.grid.arms import Arm
 
@@ -55,11 +56,17 @@ class CellStore:
 
     def __init__(self, out: Path) -> None:
         self.folder = out / "cells"
+        self._by_name: dict[str, list[dict[str, Any]]] | None = None  # for `explain`; read once
 
     def finished(self, key: str) -> Record | None:
         """The record of what was finished, None where it is missing or failed."""
-        stored = self._read(self.folder / f"{key[:16]}.json")
-        return stored["record"] if stored and stored["key"] == key and "error" not in stored["record"] else None
+        stored = self.stored(key)
+        return stored["record"] if stored and "error" not in stored["record"] else None
+
+    def stored(self, key: str) -> dict[str, Any] | None:
+        """What is kept of a definition, and whole: {key, name, definition, record, digest}."""
+        found = self._read(self.folder / f"{key[:16]}.json")
+        return found if found and found["key"] == key else None
 
     def records(self) -> list[Record]:
         """Every record of a cell that is kept, of earlier grids in this directory as well."""
@@ -68,17 +75,17 @@ class CellStore:
 
     def put(self, name: str, definition: Mapping[str, Any], record: Record) -> None:
         """Keep a record; a failed one is tried again next time."""
-        key = json_digest(definition)
+        key, self._by_name = json_digest(definition), None
         write_json(self.folder / f"{key[:16]}.json",
-                   {"key": key, "name": name, "definition": definition, "record": record})
+                   {"key": key, "name": name, "definition": definition, "record": record,
+                    "digest": json_digest(record)})
 
     def explain(self, name: str, definition: Mapping[str, Any]) -> str:
         """Why a cell has to be run, or that it is done."""
         key = json_digest(definition)
         if self.finished(key) is not None:
             return f"{name}: done ({key[:8]})"
-        others = [stored for path in sorted(self.folder.glob("*.json"))
-                  if (stored := self._read(path)) and stored["name"] == name]
+        others = self._named().get(name, [])
         if not others:
             return f"{name}: to be run, it is new"
         failed = next((stored for stored in others if stored["key"] == key), None)
@@ -87,18 +94,33 @@ class CellStore:
         nearest = min((changes(stored["definition"], definition) for stored in others), key=lambda found: len(found))
         return f"{name}: to be run, {'; '.join(nearest)}"
 
+    def _named(self) -> dict[str, list[dict[str, Any]]]:
+        """Everything that is kept, by name."""
+        if self._by_name is None:
+            self._by_name = {}
+            for path in sorted(self.folder.glob("*.json")):
+                if (stored := self._read(path)) is not None:
+                    self._by_name.setdefault(stored["name"], []).append(stored)
+        return self._by_name
+
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return None  # never written, or damaged: the cell is run again
-        return found if _is_cell(found) else None
+        except OSError:
+            return None  # never written
+        except (ValueError, RecursionError):
+            found = {}
+        if not _is_whole(found):
+            warn_once(f"{path} is damaged: what it kept is made again")
+            return None
+        return found
 
 
-def _is_cell(found: object) -> bool:
-    """Whether what a file holds is a cell."""
-    return (isinstance(found, dict) and all(isinstance(found.get(part), str) for part in ("key", "name"))
-            and all(isinstance(found.get(part), dict) for part in ("definition", "record")))
+def _is_whole(found: object) -> bool:
+    """Whether what a file holds is a cell, as it was written."""
+    return (isinstance(found, dict) and all(isinstance(found.get(part), str) for part in ("key", "name", "digest"))
+            and all(isinstance(found.get(part), dict) for part in ("definition", "record"))
+            and json_digest(found["record"]) == found["digest"] and json_digest(found["definition"]) == found["key"])
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -34,7 +34,8 @@ def describe(plan: Plan, rows: Rows, swept: Mapping[str, Mapping[str, float | No
         claims=plan.study.claims if plan.study else (),
         config=plan.config.model_dump(mode="json", exclude=HOW_NOT_WHAT),
         rows={"files": files, "common": len(rows.common), "dev": _dev(plan, rows), "used": usage(rows, plan.arms),
-              "overlap": overlap}, swept=swept, rates=rates,
+              "overlap": overlap, "sets": {one.name: {"data": one.spec, "split": one.split} for one in plan.sets}},
+        swept=swept, rates=rates,
         steps=steps, scores={path.name: read_header(path) for path in paths if path.exists()},
         versions=package_versions(),
         curves={arm.label: found for arm in plan.arms if not arm.control and (found := dose(arm.variant))})

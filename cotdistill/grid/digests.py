@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cotdistill.data.files import file_digest, json_digest, write_json
+from cotdistill.data.files import file_digest, json_digest, write_json, writing
 from cotdistill.errors import DataError
 
 FILE = "digests.json"
@@ -52,16 +52,64 @@ def row_digests(path: Path) -> dict[str, str]:
     return found
 
 
+def weigh(out: Path, run: Path) -> dict[str, str]:
+    """{file: digest} of everything in a run's directory that a number stands on."""
+    return {str(path.relative_to(out)): file_digest(path) for path in _of_run(run)}
+
+
+def damaged(out: Path, record: Mapping[str, Any]) -> list[str]:
+    """Files that are not what they were when a cell was made. Weights are looked at only where something else is
+    damaged: nothing is made from them as long as the predictions are whole."""
+    weights = [name for name in record["files"] if "/student/" in name]
+    found = _changed(out, {name: one for name, one in record["files"].items() if name not in weights})
+    return found + (_changed(out, {name: record["files"][name] for name in weights}) if found else [])
+
+
+def set_aside(out: Path, run: Path, names: Sequence[str]) -> None:
+    """Make room for a cell's files to be made again: NAME becomes NAME.before. Where more than predictions are
+    damaged, the run is no finished one any more and is trained again."""
+    if any("/predictions/" not in name for name in names):
+        names = [*names, str((run / "run.json").relative_to(out))]
+    for path in (out / name for name in dict.fromkeys(names)):
+        if path.exists():
+            with writing(path):
+                path.replace(path.with_name(path.name + ".before"))
+
+
+def unlisted(out: Path, listed: Collection[str], records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Files that neither the digests nor any cell's record name. Cells themselves, measured times, checkpoints,
+    unfinished runs and what was set aside are nobody's evidence."""
+    known = {*listed, FILE, *(name for record in records for name in record.get("files", ()))}
+    for path in sorted(path for path in out.rglob("*") if path.is_file()):
+        name = path.relative_to(out)
+        own = Path(*name.parts[2:]) if name.parts[0] in ("runs", "references") and len(name.parts) > 2 else name
+        unfinished = name.parts[0] == "runs" and not (out / Path(*name.parts[:2]) / "run.json").exists()
+        if str(name) not in known and name.parts[0] != "cells" and not unfinished and _counts(own):
+            yield str(name)
+
+
 def weighed(out: Path, records: Sequence[dict[str, Any]]) -> Iterator[Path]:
     """Every file of the report, and of every run it stands on."""
-    for pattern in ("*.jsonl", "ablation.json", "report.*", "figures/*", "rows/*", "scores/*"):
-        yield from sorted(path for path in out.glob(pattern) if path.is_file())
-    runs = {out / Path(one["predictions"]).parent.parent for record in records
-            for one in record.get("sets", {}).values()}
-    for run in sorted(runs):
-        yield from sorted(path for path in run.rglob("*") if path.is_file() and _counts(path.relative_to(run)))
+    for pattern in ("*.jsonl", "ablation.json", "report.*", "figures/*", "rows/*", "scores/*", "questions/*"):
+        yield from sorted(path for path in out.glob(pattern) if path.is_file() and _counts(path.relative_to(out)))
+    for run in sorted({run_of(out, record) for record in records if record.get("sets")}):
+        yield from _of_run(run)
+
+
+def run_of(out: Path, record: Mapping[str, Any]) -> Path:
+    """The directory that a cell's predictions lie in."""
+    return out / Path(next(iter(record["sets"].values()))["predictions"]).parent.parent
+
+
+def _of_run(run: Path) -> Iterator[Path]:
+    yield from sorted(path for path in run.rglob("*") if path.is_file() and _counts(path.relative_to(run)))
+
+
+def _changed(out: Path, files: Mapping[str, str]) -> list[str]:
+    return [name for name, one in files.items() if not (out / name).is_file() or file_digest(out / name) != one]
 
 
 def _counts(path: Path) -> bool:
-    timed = path.name in ("timings.jsonl",) or path.name.endswith(".timings.jsonl")
-    return not timed and path.suffix != ".before" and path.parts[0] not in ("checkpoints", "track")
+    timed = path.name == "timings.jsonl" or path.name.endswith(".timings.jsonl")
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not (timed or hidden or path.suffix in (".before", ".damaged") or path.parts[0] in ("checkpoints", "track"))

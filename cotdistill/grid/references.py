@@ -5,12 +5,14 @@ Both answer the evaluation sets by themselves and are judged as the students are
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from cotdistill.config import DistillConfig, ElicitConfig
 from cotdistill.data.files import write_text
-from cotdistill.data.records import Example, Item
+from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, run_key
 from cotdistill.data.tasks import load_examples, training_rows
@@ -42,29 +44,31 @@ def teacher_predictions(config: ElicitConfig, examples: list[Example]) -> list[P
             elicit(config)
     items = {item.id: item for item in read_items(config.out)}
     counts = _token_counts(config, examples, items)
-    return [_prediction(example, items[example.id], *counts.get(example.id, (0, 0))) for example in examples]
+    return [teacher_prediction(example, items[example.id], *counts.get(example.id, (0, 0))) for example in examples]
 
 
 def untrained_card(student: Student, strategy: Strategy, config: DistillConfig) -> RunCard:
     """A run card without a run: the base model, walked as a strategy's students are."""
-    name, digest = config.student, student_digest(config.student)
+    name, weights = config.student, student_digest(config.student)
     return RunCard(
-        key=run_key(strategy=describe(strategy), student=digest, untrained=True, answers=config.answers,
+        key=run_key(strategy=describe(strategy), student=weights, untrained=True, answers=config.answers,
                     chat=config.chat), strategy=describe(strategy),
         student={"name": name, "family": student.model.config.model_type,
-                 "parameters": student.model.num_parameters(), "digest": digest},
-        data={"source": None, "rows": 0, "world": None}, config=config.model_dump(mode="json"),
+                 "parameters": student.model.num_parameters(), "digest": weights},
+        data={"source": "", "digest": digest([]), "rows": 0, "trained_on": 0, "world": None},
+        config=config.model_dump(mode="json"),
         counts={"learned_tokens": {}, "input_tokens": 0}, trained={"steps": 0, "processes": 1},
         versions=package_versions())
 
 
-def write_predictions(path: Path, settings: str, predictions: list[Prediction]) -> None:
+def write_predictions(path: Path, settings: str, examples: Sequence[Example], predictions: list[Prediction]) -> None:
     """A predictions file as evaluate writes it."""
-    header = f'{{"settings": "{settings}"}}\n'
-    write_text(path, header + "".join(prediction.model_dump_json() + "\n" for prediction in predictions))
+    header = json.dumps({"settings": settings, "questions": digest(examples)})
+    write_text(path, header + "\n" + "".join(prediction.model_dump_json() + "\n" for prediction in predictions))
 
 
-def _prediction(example: Example, item: Item, generated: int, forwarded: int) -> Prediction:
+def teacher_prediction(example: Example, item: Item, generated: int, forwarded: int) -> Prediction:
+    """What the teacher's row says in answer to a question."""
     said = next((r for r in item.rationales if r.kind == "factual"), None)  # none where the call failed
     output = said.answer if said else None
     answer, verdict = judge_slot(output, example.answer, example.choices, example.kind_of_answer)

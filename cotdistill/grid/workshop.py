@@ -32,6 +32,7 @@ from cotdistill.evaluate import evaluate_set
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.budgets import Load
 from cotdistill.grid.cells import Cell, Record
+from cotdistill.grid.digests import weigh
 from cotdistill.grid.references import teacher_predictions, untrained_card, write_predictions
 from cotdistill.grid.rows import Rows, mean_words, read_rows, rows_file, rows_of
 from cotdistill.grid.sets import QuestionSet
@@ -166,7 +167,8 @@ def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
               "strategy": arm.variant.strategy, "params": dict(arm.variant.made.params), "student": arm.student,
               "decoding": arm.decoding, "control": arm.control, "train_size": arm.size, "seed": cell.seed,
               "lr": cell.lr, "key": cell.key, **costs(card, mean_words(items)),
-              "sets": workshop.figures(run, sets)}
+              "sets": workshop.figures(run, sets), "rows_digest": card.data["digest"],
+              "files": weigh(workshop.out, run)}
     return record, seconds
 
 
@@ -176,9 +178,10 @@ def answer_as_teacher(workshop: Workshop, folder: Path, configs: tuple[ElicitCon
     began = time.perf_counter()
     for config, chosen in zip(configs, sets, strict=True):
         predictions = teacher_predictions(config, list(chosen.examples()))
-        write_predictions(folder / "predictions" / f"{chosen.name}.jsonl", configs[0].teacher, predictions)
+        write_predictions(folder / "predictions" / f"{chosen.name}.jsonl", configs[0].teacher, chosen.examples(),
+                          predictions)
     record = {"cell": "teacher", "arm": "teacher", "role": "teacher", "teacher": configs[0].teacher,
-              "sets": workshop.figures(folder, sets)}
+              "sets": workshop.figures(folder, sets), "files": weigh(workshop.out, folder)}
     return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
 
 
@@ -193,7 +196,8 @@ def answer_untrained(workshop: Workshop, name: str, arm: str, sets: tuple[Questi
     for chosen in sets:
         evaluate_set(workshop.asked, folder, card, chosen.name, chosen.examples(), student, workshop.rationales)
     record = {"cell": arm, "arm": arm, "role": "untrained", "strategy": UNTRAINED.strategy, "student": name,
-              "parameters": card.student["parameters"], "sets": workshop.figures(folder, sets)}
+              "parameters": card.student["parameters"], "sets": workshop.figures(folder, sets),
+              "files": weigh(workshop.out, folder)}
     return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
 
 

@@ -87,6 +87,8 @@ def same_answer(a: str, b: str, choices: Choices, kind: AnswerKind) -> bool:
     free texts compare without case, width, surrounding punctuation and leading article. Without choices "A"
     is "(A)" and "(a).".
     """
+    if choices and a in choices and b in choices:
+        return a.strip() == b.strip()  # what reading them would come to
     x, y = read(a, choices, kind), read(b, choices, kind)
     if x is None or y is None:
         return key(a) == key(b)

@@ -38,8 +38,8 @@ LABEL = re.compile(  # "Option C", "Choice: C", as the last line
 )
 AT_LINE_START = re.compile(r"(?:\A|\n|[.!?:]\s)[\s>#*_-]*(?:(?:correct|final|selected|chosen|best)\s+)?\Z", re.IGNORECASE)
 
-CHOICE_VERBS = ("choos", "chose", "pick", "select", "opt for", "opted for", "go with", "going with", "went with", "vote for",
-                "settle", "i say", "d say", "i answer", "conclude", "my choice", "my guess", "my vote", "my final choice")  # fmt: skip
+CHOICE_VERBS = ("choos", "chose", "pick", "select", "opt for", "go with", "going with", "went with", "vote", "settle", "i say", "d say", "i answer", "conclude",
+                "my choice", "my guess", "my final choice")  # fmt: skip
 CHOSEN = re.compile(  # in lower case
     r"""(?: (?P<verb>choos(?:e|ing)|chosen?|pick(?:ed|ing)?|select(?:ed|ing)?|opt(?:ed|ing)?\s+for|go(?:ing)?\s+with|went\s+with
               |vote\s+for|settle\s+(?:on|for)|say|answer(?:ed)?|conclude) \s+(?:that\s+(?:it\s+is|the\s+answer\s+is)\s+)?:?

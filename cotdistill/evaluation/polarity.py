@@ -29,7 +29,8 @@ _SURE_NO = re.compile(
     r"(?:definitely|certainly|absolutely|probably|of course|surely)\s+not(?:\s+at\s+all)?", re.IGNORECASE
 )
 
-_SUBJECT = r"(?:statement|claim|sentence|assertion|proposition|hypothesis|assumption|premise|fact)"
+SUBJECTS = ("statement", "claim", "sentence", "assertion", "proposition", "hypothesis", "assumption", "premise", "fact")
+_SUBJECT = f"(?:{'|'.join(SUBJECTS)})"
 _ADVERB = (
     r"(?:(?:therefore|thus|hence|indeed|clearly|definitely|certainly|actually|in\s+fact|likely|probably|most\s+likely"
     r"|also|simply|obviously|factually|considered|both|completely|entirely|absolutely)\s+)"

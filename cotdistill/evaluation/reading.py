@@ -209,6 +209,11 @@ def _formed(choices: tuple[str, ...]) -> tuple[dict[str, str], ...]:
     return tuple({form(choice): choice for choice in reversed(choices)} for form in (str.strip, cased, normal, key))
 
 
+@lru_cache(maxsize=1 << 12)
+def _keyed(choices: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(key(choice), choice) for choice in choices]
+
+
 def _bare(slot: str) -> Iterator[str]:
     """`slot` as it stands, then without LaTeX, markdown and words that may precede an answer."""
     yield slot.strip()
@@ -243,7 +248,7 @@ def _equal(slot: str, choices: Sequence[str], form: Callable[[str], str]) -> str
 def _leading(slot: str, choices: Sequence[str]) -> str | None:
     """The longest choice whose text begins the slot and is followed by the end of a clause."""
     lower = _ARTICLE.sub("", slot.lower().lstrip("\"'"))
-    fits = [c for c in choices if lower.startswith(key(c)) and _CLAUSE_END.match(lower, len(key(c)))]
+    fits = [c for form, c in _keyed(tuple(choices)) if lower.startswith(form) and _CLAUSE_END.match(lower, len(form))]
     if not fits or _AND.match(lower, len(key(fits[0]))):
         return None
     return max(fits, key=lambda choice: (len(key(choice)), cased(choice) in slot))

@@ -200,15 +200,22 @@ def _over_markdown(text: str, start: int) -> int:
 def _in_passing(text: str, lower: str, begin: int, end: int, choices: Choices, kind: AnswerKind,
                 stated: int | None) -> Iterator[Statement]:  # fmt: skip
     """Statements amid other words, each read and each sure; `stated`: where the first explicit one ends."""
-    if kind in ("choice", "yesno", "truefalse") and any(verb in lower for verb in phrases.CHOICE_VERBS):
+    if kind in ("choice", "yesno", "truefalse") and _holds(lower, phrases.CHOICE_VERBS):
         yield from _chosen(text, lower, begin, end, choices, kind)
     if kind == "choice":
         yield from _must_be(text, lower, begin, end, choices)
     yield from _subjects(text, lower, begin, end, choices, kind)
-    if kind in ("yesno", "truefalse"):
+    if kind in ("yesno", "truefalse") and _holds(lower, polarity.SUBJECTS):
         yield from _judged(text, begin, end, choices, kind)
-    if stated is not None and any(lower.find(word, stated, end) >= 0 for word in phrases.CORRECTIONS):
+    if stated is not None and _holds(lower[stated:end], phrases.CORRECTIONS):
         yield from _corrected(text, stated, end, choices, kind)
+
+
+def _holds(text: str, words: tuple[str, ...]) -> bool:
+    for word in words:  # noqa: SIM110 (a generator takes twice the time, and this is asked of every text)
+        if word in text:
+            return True
+    return False
 
 
 def _passing(start: int, end: int, reading: Reading) -> Statement:

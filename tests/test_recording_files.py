@@ -149,3 +149,14 @@ def test_bad_recordings_are_skipped(tmp_path: Path) -> None:
     done, made = recorded(tmp_path, rows, "--bad-rows", "skip")
     assert (done.code, made) == (0, [KEPT, []])
     assert ":6: the messages hold no question and answer" in done.err
+
+
+def test_texts_by_place_do_not_outnumber_the_questions(tmp_path: Path) -> None:
+    """Distilling Step-by-Step's texts have no ids: rows that they were not recorded on are noticed by their number."""
+    said = tmp_path / "train_CoT_0.json"
+    said.write_text(json.dumps([f"So the answer is {word}." for word in ("shed", "drawer", "pond")], indent=1))
+    args = ["elicit", "--data", write(tmp_path / "q.jsonl", DATA), "--teacher", f"recorded:{said}"]
+    refused = run(*args)
+    assert (refused.code, len(refused.errors), refused.out) == (3, 1, "")
+    assert f"{said}:4: a text at place 2, but there are 2 questions" in refused.errors[0]
+    assert run(*args, "--limit", "2").code == 0

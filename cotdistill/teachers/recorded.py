@@ -26,6 +26,11 @@ def from_recordings(examples: Sequence[Example], recordings: Recordings,
 
     Thinking spans are told apart as a model's are: dropped, or taken as the rationale.
     """
+    last = max(recordings.by_place, default=-1)
+    if last >= len(examples) and config.limit is None and config.shard is None:
+        raise DataError.at(str(recordings.file), recordings.by_place[last].line,
+                           f"a text at place {last}, but there are {len(examples)} questions",
+                           "give the rows it was recorded on, in their order")
     found = [recordings.of(example, at) for at, example in enumerate(examples)]
     if not any(found):
         raise DataError.at(str(recordings.file), None,

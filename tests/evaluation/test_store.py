@@ -62,6 +62,12 @@ def test_seconds_lie_beside_the_answers(tmp_path: Path) -> None:
     assert "seconds" not in store.path.read_text()
 
 
+def test_line_separators_inside_a_text_end_no_line(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.jsonl", Explained, "s")
+    store.append([Explained(id="a", rationale="one\u2028two\u0085three\x0bfour")], {}, 0.1)
+    assert [one.rationale for one in store.read()] == ["one\u2028two\u0085three\x0bfour"]
+
+
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.jsonl", Explained, "s")
     fill(store, EXAMPLES)

@@ -132,7 +132,7 @@ def elicited(path: Path) -> None:
 def recordings(columns: str | None = None) -> Callable[[Path], None]:
     def read(path: Path) -> None:
         found = read_recordings(path, Columns.parse(columns) if columns else None)
-        for rationales in from_recordings(EXAMPLES, found, True):
+        for rationales in from_recordings(EXAMPLES, found, ElicitConfig(counterfactual=True)):
             made = [one.model_dump(mode="json") for one in rationales]
             json.dumps(made, allow_nan=False, ensure_ascii=False).encode()
 

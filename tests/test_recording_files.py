@@ -154,7 +154,8 @@ def test_bad_recordings_are_skipped(tmp_path: Path) -> None:
 def test_texts_by_place_do_not_outnumber_the_questions(tmp_path: Path) -> None:
     """Distilling Step-by-Step's texts have no ids: rows that they were not recorded on are noticed by their number."""
     said = tmp_path / "train_CoT_0.json"
-    said.write_text(json.dumps([f"It lies there. So the answer is {word}." for word in ("shed", "drawer", "pond")], indent=1))
+    texts = [f"It lies there. So the answer is {word}." for word in ("shed", "drawer", "pond")]
+    said.write_text(json.dumps(texts, indent=1))
     args = ["elicit", "--data", write(tmp_path / "q.jsonl", DATA), "--teacher", f"recorded:{said}"]
     refused = run(*args)
     assert (refused.code, len(refused.errors), refused.out) == (3, 1, "")

@@ -45,7 +45,8 @@ def test_an_unreachable_hub_is_said_at_once(command: list[str], tmp_path: Path) 
     assert len(done.errors) == 1
     assert "http://127.0.0.1:9 cannot be reached (" in done.errors[0]
     assert len(done.err.splitlines()) == 1
-    assert not out.exists()
+    assert not out.is_file()
+    assert not (out / "run.json").exists()
 
 
 @pytest.mark.usefixtures("no_hub")

@@ -91,12 +91,17 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def commands(base: Path, model: Path) -> dict[str, list[str]]:
-    rows, questions, out = base.parent / "rows.jsonl", base.parent / "questions.jsonl", model.parent / "out"
+    rows, questions, out = base.parent / "rows.jsonl", base.parent / "questions.jsonl", model.parent / "run"
     return {
         "distill": ["distill", str(rows), "--student", str(model), "--steps", "1", "--out", str(out)],
         "evaluate": ["evaluate", str(model), "--strategy", "cot", "--data", str(questions), "--out", str(out)],
-        "elicit": ["elicit", "--teacher", str(model), "--data", str(questions), "-o", str(out)],
+        "elicit": ["elicit", "--teacher", str(model), "--data", str(questions), "-o", str(model.parent / "rows.jsonl")],
     }
+
+
+def left(folder: Path, model: Path) -> list[Path]:
+    """Files that the commands made."""
+    return [path for path in folder.rglob("*") if path.is_file() and model not in path.parents]
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -111,7 +116,7 @@ def test_a_damaged_model_is_exit_6_and_one_line(kind: str, base: Path, tmp_path:
         assert len(done.errors) == 1, (name, done.err)
         assert said in done.errors[0], name
         assert done.out == ""
-        assert not (tmp_path / "out").exists()
+    assert left(tmp_path, model) == []
 
 
 @pytest.mark.parametrize("kind", ["one layer more", "one layer less", "a layer lost", "a head too many"])
@@ -141,7 +146,7 @@ def test_a_chat_template_that_raises_names_its_file(template: str, kept: str, ba
         assert done.code == 6, done.err
         assert len(done.errors) == 1
         assert f"{model / kept}: the chat template fails (" in done.errors[0]
-        assert not (tmp_path / "out").exists()
+    assert left(tmp_path, model) == []
 
 
 def test_a_tokenizer_larger_than_its_model_is_refused(base: Path, tmp_path: Path) -> None:

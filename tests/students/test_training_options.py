@@ -96,7 +96,7 @@ def test_lora_targets_that_cannot_be_meant_are_refused(base: str, lora: str, sai
     done = run("distill", str(tmp_path / "rows.jsonl"), "--student", str(tmp_path / "base"), "--lora", lora, "--steps",
                "1", "--device", "cpu", "--out", str(tmp_path / "run"))
     assert (done.code, done.errors) == (2, [f"error: {said}"])
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_recipes_set_what_is_published_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo-runs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench test-gpu
+.PHONY: help demo test check bench test-gpu lowest
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -28,6 +28,9 @@ bench: $(STAMP)  ## the benchmarks, against the peers that are installed (NAME=t
 
 test-gpu: $(STAMP)  ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
+
+lowest: $(STAMP)  ## the command line with the oldest versions of everything that pyproject.toml allows
+	.ci/lowest
 
 $(STAMP): pyproject.toml tests/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -3,7 +3,7 @@
     rows        elicited, or given; one file a teacher decoding, the questions every arm can use
     references  the teacher and the untrained student answer the evaluation sets
     budget      how many steps each arm gets
-    sweep       each arm's learning rate, chosen on dev rows
+    sweep       each arm's learning rate, or what else is swept, chosen on dev rows
     cells       arms x seeds, trained and evaluated by warm workers; what is finished is not done again
     report      comparisons, tables and figures from the stored predictions
 """
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from cotdistill.config import AblateConfig
+from cotdistill.config import AblateConfig, DistillConfig
 from cotdistill.console import say, warn
 from cotdistill.data.files import check_folder, json_digest, write_text
 from cotdistill.data.lock import locked_folder
@@ -24,7 +24,8 @@ from cotdistill.data.runcard import refuse_foreign
 from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.grid.arms import Arm, arms, baseline, settled
 from cotdistill.grid.attributions import Scoring, score_rows, scorings
-from cotdistill.grid.budgets import Load, Taught, budget_steps, needs_loads
+from cotdistill.grid.axes import Swept, candidates, said
+from cotdistill.grid.budgets import Load, Taught, budget_steps, needs_loads, steps_of
 from cotdistill.grid.cells import Cell, CellStore, Record, cell_name
 from cotdistill.grid.crews import crew_for
 from cotdistill.grid.description import describe
@@ -49,6 +50,7 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     """
     config, study = settled(config)
     made = arms(config)
+    candidates(config)  # complains
     base = baseline(config, made)
     say(f"{len(made)} arms x {len(config.seeds)} seeds = {len(made) * len(config.seeds)} cells, against {base.label}: "
         + ", ".join(arm.label for arm in made))
@@ -70,7 +72,7 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
 
 
 GRID = ("ablation.json", "cells", "references", "rows")  # what a grid writes before anything else
-Wanted = tuple[Arm, int, float]  # arm, seed, learning rate
+Wanted = tuple[Arm, int, Swept]  # arm, seed, a candidate of the sweep
 
 
 class Grid:
@@ -81,6 +83,7 @@ class Grid:
         self.store = CellStore(self.out)
         self.records: dict[str, Record] = {}
         self.swept: dict[str, dict[str, float | None]] = {}
+        self.chosen: dict[str, Swept] = {}
 
     def run(self, crew: Crew) -> Iterator[Record]:
         """Every stage."""
@@ -93,8 +96,8 @@ class Grid:
         if needs_loads(self.config):
             self.finish_scores(crew)  # key words must be known before their tokens can be counted
         self.steps = self.budget(crew)
-        self.rates = self.sweep(crew)
-        yield from self.run_cells(crew, [(arm, seed, self.rates[arm.label]) for arm in self.arms
+        self.chosen = self.sweep(crew)
+        yield from self.run_cells(crew, [(arm, seed, self.chosen[arm.label]) for arm in self.arms
                                          for seed in self.config.seeds], "compare", self.plan.sets)
         self.report()
 
@@ -132,31 +135,33 @@ class Grid:
         """{label: optimizer steps}."""
         loads: dict[str, Load] = {}
         if needs_loads(self.config):
-            crew.submit([Task(arm.label, measure, (arm, self.config.lr)) for arm in self.arms])
+            crew.submit([Task(arm.label, measure, (arm, self.plan.distilled(arm, 0, 1))) for arm in self.arms])
             loads = {outcome.about: _value(outcome) for outcome in crew.outcomes()}
-        return budget_steps(self.config, self.arms, self.plan.base, self.taught, loads)
+        configs = {arm.label: self.plan.training(arm)[0] for arm in self.arms}
+        return budget_steps(configs, self.plan.base.label, self.taught, loads)
 
     def _taught(self, arm: Arm) -> Taught:
         """How much an arm trains on."""
         joined = join(training_rows(self.rows, arm, self.config.data_seed), arm.variant.made)[0]
         return Taught(len({sample.id for sample in joined}), len(joined))
 
-    def sweep(self, crew: Crew) -> dict[str, float]:
-        """{label: learning rate}: the one that is best on dev rows, with the first seed."""
-        rates = self.config.sweep.get("lr")
-        if not rates:
-            return dict.fromkeys((arm.label for arm in self.arms), self.config.lr)
+    def sweep(self, crew: Crew) -> dict[str, Swept]:
+        """{label: the candidate that is best on dev rows, with the first seed}; of equals the smallest."""
+        tried = candidates(self.config)
+        if not tried:
+            return {arm.label: () for arm in self.arms}
         dev = (dev_set(self.config.dev, self.plan.train, self.rows.dev(), self.out, self.config.data_seed,
                        self.config.map, bad_rows(self.config)),)
-        wanted = [(arm, self.config.seeds[0], rate) for arm in self.arms for rate in rates]
+        wanted = [(arm, self.config.seeds[0], one) for arm in self.arms for one in tried]
         for _ in self.run_cells(crew, wanted, "sweep", dev):
             pass
-        self.swept = {arm.label: {} for arm in self.arms}
-        for arm, seed, rate in wanted:
-            found = self.records[cell_name(arm, seed, rate, "sweep")].get("sets")
-            self.swept[arm.label][f"{rate:g}"] = found[dev[0].name]["accuracy"] if found else None
-        return {label: float(max(found, key=lambda rate: (found[rate] or 0.0, -float(rate))))
-                for label, found in self.swept.items()}
+        found: dict[str, dict[Swept, float | None]] = {arm.label: {} for arm in self.arms}
+        for arm, seed, one in wanted:
+            sets = self.records[cell_name(arm, seed, one, "sweep")].get("sets")
+            found[arm.label][one] = sets[dev[0].name]["accuracy"] if sets else None
+        self.swept = {label: {", ".join(said(one)): accuracy for one, accuracy in by.items()}
+                      for label, by in found.items()}
+        return {label: max(by, key=lambda one: by[one] or 0.0) for label, by in found.items()}
 
     def run_cells(self, crew: Crew, wanted: Sequence[Wanted], purpose: str,
                   sets: tuple[QuestionSet, ...]) -> Iterator[Record]:
@@ -173,8 +178,8 @@ class Grid:
                 ready = [one for one in waiting if not self.waits(one[0], one[1])]
                 waiting = [one for one in waiting if one not in ready]
                 failed = [one for one in ready if outcome.error and one[0] in self.readers(outcome.about)]
-                for arm, seed, rate in failed:
-                    yield self.failed(arm, seed, cell_name(arm, seed, rate, purpose), str(outcome.error))
+                for arm, seed, swept in failed:
+                    yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), str(outcome.error))
                 yield from self.submit_cells(crew, [one for one in ready if one not in failed], purpose, sets)
             elif outcome.error is None:
                 yield self.take(outcome.value[0], outcome.about.definition, outcome.value[1])
@@ -185,8 +190,8 @@ class Grid:
     def submit_cells(self, crew: Crew, wanted: Sequence[Wanted], purpose: str,
                      sets: tuple[QuestionSet, ...]) -> Iterator[Record]:
         """Put what is missing in line; yield what is finished."""
-        for arm, seed, rate in wanted:
-            cell = self.cell(arm, seed, rate, purpose, sets)
+        for arm, seed, swept in wanted:
+            cell = self.cell(arm, seed, swept, purpose, sets)
             if self.config.explain:
                 say(self.store.explain(cell.name, cell.definition))
             stored = self.finished(cell.key)
@@ -208,22 +213,26 @@ class Grid:
 
     def submit_scores(self, crew: Crew) -> None:
         """Attributions first: cells wait for them."""
-        crew.submit([Task(one, score_rows, (one, self.config.seeds[0], self.config.lr, self._scored_steps(one),
-                                            self.plan.attributed_teacher)) for one in self.scorings])
+        crew.submit([Task(one, score_rows, (one, self._asked_for_scores(one), self.plan.attributed_teacher))
+                     for one in self.scorings])
 
-    def _scored_steps(self, scoring: Scoring) -> int:
-        """As the cell of the same arm has, where no token must be counted to know it."""
-        config = self.config.model_copy(update={"budget": "steps"}) if needs_loads(self.config) else self.config
-        taught = self.taught | {scoring.trains.label: self._taught(scoring.trains)}
-        return budget_steps(config, [scoring.trains], self.plan.base, taught, {})[scoring.trains.label]
+    def _asked_for_scores(self, scoring: Scoring) -> DistillConfig:
+        """How the student is trained that is asked: as the cell of the same arm, where no token must be counted to
+        know its steps."""
+        config, _ = self.plan.training(scoring.trains)
+        base = self.plan.training(self.plan.base)[0]
+        if needs_loads(config):
+            config = config.model_copy(update={"budget": "steps"})
+        steps = steps_of(config, base, self._taught(scoring.trains), self.taught[self.plan.base.label],
+                         self.taught.values())
+        return self.plan.distilled(scoring.trains, self.config.seeds[0], steps)
 
     def _of_scores(self, scoring: Scoring) -> dict[str, Any]:
         """What defines a sidecar: the very run that is asked."""
         arm = scoring.trains
         rows = digest(training_rows(self.rows, arm, self.config.data_seed))
-        settings = self.plan.distilled(arm, self.config.seeds[0], self.config.lr, self._scored_steps(scoring))
         return {"by": scoring.by, "teacher": self.plan.attributed_teacher,
-                "asked": definition(settings, arm.variant.made, rows)}
+                "asked": definition(self._asked_for_scores(scoring), arm.variant.made, rows)}
 
     def _unscored(self, scoring: Scoring) -> bool:
         """Whether a sidecar is missing; one that was made otherwise is removed."""
@@ -262,13 +271,16 @@ class Grid:
         return self.take({"cell": name, "arm": arm.label, "role": "control" if arm.is_control else "strategy",
                           "seed": seed, "error": error}, about)
 
-    def cell(self, arm: Arm, seed: int, lr: float, purpose: str, sets: Sequence[QuestionSet]) -> Cell:
+    def cell(self, arm: Arm, seed: int, swept: Swept, purpose: str, sets: Sequence[QuestionSet]) -> Cell:
         """A cell with its definition."""
-        steps = self.steps[arm.label]
-        settings = self.plan.distilled(arm, seed, lr, steps)
+        config, reasons = self.plan.training(arm)
+        settings = self.plan.distilled(arm, seed, self.steps[arm.label], swept)
+        if self.config.budget != "steps" and settings.batch_size != config.batch_size:  # swept: as many examples
+            steps = max(1, round(self.steps[arm.label] * config.batch_size / settings.batch_size))
+            settings = settings.model_copy(update={"steps": steps})
         about = {"training": definition(settings, arm.variant.made, self.digests[arm.label]),
                  "evaluation": self.plan.evaluation(sets)}
-        return Cell(arm, seed, lr, steps, purpose, about)
+        return Cell(arm, seed, swept, purpose, settings, reasons, about)
 
     def take(self, record: Record, about: dict[str, Any] | None, seconds: dict[str, float] | None = None) -> Record:
         """Keep a record (`about`: its definition, where it is new); what is yielded has its measured seconds."""
@@ -280,13 +292,13 @@ class Grid:
     def report(self) -> None:
         """cells.jsonl, the comparisons, the pages, and the digests of everything they stand on."""
         order = [name for name, *_ in references(self.plan)] + [
-            cell_name(arm, seed, 0.0, "compare") for arm in self.arms for seed in self.config.seeds]
+            cell_name(arm, seed, (), "compare") for arm in self.arms for seed in self.config.seeds]
         records = [self.records[name] for name in order]
         write_lines(self.out / "cells.jsonl", records)
         for chosen in self.plan.sets:
             write_text(self.out / "questions" / f"{chosen.name}.jsonl",
                        "".join(example.line() + "\n" for example in chosen.examples()))
-        description = describe(self.plan, self.rows, self.swept, self.rates, self.steps, self.overlap)
+        description = describe(self.plan, self.rows, self.swept, self.chosen, self.steps, self.overlap)
         description.write(self.out)
         write_report(self.out, self.out, description, records, made_line())
         write_digests(self.out, records)

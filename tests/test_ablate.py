@@ -174,10 +174,10 @@ def test_sweep_chooses_on_dev_rows_and_prints_what_it_saw(tmp_path: Path) -> Non
     assert len(chosen["held_out"]) == 1
     assert not set(chosen["held_out"]) & set(chosen["common"])
     assert {arm: set(found) for arm, found in described["swept"].items()} == {
-        "cot": {"0.001", "0.01"}, "post-cot": {"0.001", "0.01"}}
+        "cot": {"lr 0.001", "lr 0.01"}, "post-cot": {"lr 0.001", "lr 0.01"}}
     for arm, found in described["swept"].items():
         best = max(found.values())
-        assert found[f"{described['rates'][arm]:g}"] == best
+        assert found[described["chosen"][arm]] == best
     assert "held-out rows" in (tmp_path / "swept" / "report.md").read_text()
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from cotdistill.config.asking import AskingOptions
 from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows
 from cotdistill.config.option import Most, option, section
-from cotdistill.config.training import MAX_RATE, TrainingOptions
+from cotdistill.config.training import TrainingOptions
 from cotdistill.config.walking import WalkingOptions
 
 COMPARED, REWRITES, ROWS = "What is compared", "Rewritten rationales", "Rows and questions"
@@ -34,6 +34,8 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     strategies: tuple[str, ...] = option((), "Comma-separated names (see cotdistill strategies)", COMPARED)
     param: dict[str, tuple[str, ...]] = option(
         {}, "NAME=V1,V2 of all strategies that have it, or STRATEGY.NAME=V1,V2 (repeatable)", COMPARED)
+    vary: dict[str, tuple[str, ...]] = option(
+        {}, "NAME=V1,V2: arms that differ in a training option (repeatable; V1;V2 where values hold commas)", COMPARED)
     student: tuple[str, ...] = option((DEMO,), "Comma-separated: demo, local paths or hub names", COMPARED, files=True)
     seeds: tuple[Count, ...] = option((0, 1, 2), "Seeds of every arm, e.g. 0,1,2 or 0..4", COMPARED, min_length=1)
     controls: bool = option(
@@ -70,7 +72,8 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
                              shown="held-out rows, for --sweep alone", files=True)
     budget: Literal["examples", "steps", "learned-tokens", "flops"] = option(
         "examples", "What is equal for all arms", FAIRNESS)
-    sweep: dict[str, tuple[float, ...]] = option({}, "lr=V1,V2: the same small sweep for every arm", FAIRNESS)
+    sweep: dict[str, tuple[float, ...]] = option(
+        {}, "NAME=V1,V2 of a numeric training option: chosen for every arm on dev rows (repeatable)", FAIRNESS)
     evaluate: WalkingOptions = section(WalkingOptions(calibrate=False), "Evaluation", "eval-")
     elicit: AskingOptions = section(AskingOptions(hint="gold"), "Teacher", "teacher-")
     jobs: int | None = option(None, "Worker processes", RUNNING, shown="one per GPU, or per core", gt=0, le=10_000)
@@ -79,12 +82,3 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     explain: bool = option(False, "Explain for each cell why it runs or is skipped", RUNNING)
     out: Path | None = option(None, "Directory of the grid; the same command resumes it", RUNNING,
                               names=("--out", "-o"), shown="runs/ablation")
-
-    @field_validator("sweep")
-    @classmethod
-    def _rates(cls, value: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
-        if set(value) - {"lr"} or any(
-            not rates or min(rates) <= 0 or max(rates) > MAX_RATE for rates in value.values()
-        ):
-            raise ValueError(f"a sweep is lr=V1,V2,... with rates above 0, up to {MAX_RATE:g}")
-        return value

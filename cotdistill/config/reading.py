@@ -166,8 +166,8 @@ def _mapping(option: Option, value: Any) -> Any:
 
 
 def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return split_list(value)
+    if isinstance(value, str):  # `;` where the values themselves hold commas
+        return [piece.strip() for piece in value.split(";") if piece.strip()] if ";" in value else split_list(value)
     return [_string(one) for one in _several(value)]
 
 

@@ -9,6 +9,7 @@ from itertools import product
 from cotdistill.config import DEMO, AblateConfig
 from cotdistill.data.controls import CONTROLS, TITLES, Control
 from cotdistill.errors import UsageError, did_you_mean
+from cotdistill.grid.axes import Setting, said, settings
 from cotdistill.strategies import grids
 from cotdistill.strategies.grids import DEFAULT, FLOOR, Variant, known_params, variants
 from cotdistill.strategies.studies import Study, study
@@ -21,7 +22,8 @@ class Arm:
     """A strategy with its parameters, on rows made in one way, with one student.
 
     `decoding`: how the teacher's rationales were decoded. `control`: what was taken away from the rows. `size`: the
-    share of the rows. `student`: shown only where students are compared.
+    share of the rows. `training`: training options that make an arm of their own. `student`: shown only where students
+    are compared.
     """
 
     variant: Variant
@@ -29,6 +31,7 @@ class Arm:
     decoding: str = GREEDY
     control: Control | None = None
     size: float = 1.0
+    training: Setting = ()
     names_student: bool = False
 
     @property
@@ -38,6 +41,7 @@ class Arm:
             *([f"{self.decoding} rationales"] if self.decoding != GREEDY else []),
             *([TITLES[self.control]] if self.control else []),
             *([f"{100 * self.size:g} % of the rows"] if self.size != 1 else []),
+            *said(self.training),
             *([self.student] if self.names_student else []),
         ]
         return self.variant.label + (f" [{', '.join(notes)}]" if notes else "")
@@ -57,12 +61,13 @@ def arms(config: AblateConfig) -> list[Arm]:
         wanted += [(FLOOR, None), *((variant, control) for variant in subjects(config, chosen) for control in CONTROLS)]
     made: dict[str, Arm] = {}
     sizes, decodings = sorted(config.train_size, reverse=True), config.teacher_decoding or (GREEDY,)
-    for student, size, decoding, (variant, control) in product(config.student, sizes, decodings, wanted):
+    for student, training, size, decoding, (variant, control) in product(
+            config.student, settings(config), sizes, decodings, wanted):
         if control and (size != sizes[0] or decoding != decodings[0]):
-            continue  # one floor of each kind a student
+            continue  # one floor of each kind per student and way of training it
         if not variant.learns_rationales:
             decoding = GREEDY  # it reads none: one arm stands for all decodings
-        arm = Arm(variant, student, decoding, control, size, several)
+        arm = Arm(variant, student, decoding, control, size, training, several)
         made.setdefault(arm.label, arm)
     return list(made.values())
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cotdistill.config import AblateConfig, ElicitConfig
+from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig
 from cotdistill.data.files import file_digest, write_text
 from cotdistill.data.records import Item
 from cotdistill.distill import distill_items
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.rows import rows_file
-from cotdistill.grid.workshop import Workshop, distill_settings, scores_file
+from cotdistill.grid.workshop import Workshop, scores_file
 from cotdistill.strategies.grids import ATTRIBUTED, TEACHER_FORM
 from cotdistill.strategies.scores import rationale_digest
 from cotdistill.students.attribution import COMPLETE, Attribution, attribute
@@ -53,7 +53,7 @@ def scorings(arms: list[Arm]) -> list[Scoring]:
     return list(dict.fromkeys(found))
 
 
-def score_rows(workshop: Workshop, scoring: Scoring, seed: int, lr: float, steps: int,
+def score_rows(workshop: Workshop, scoring: Scoring, settings: DistillConfig,
                teacher: str | None) -> tuple[dict[str, Any], float]:
     """Train the rationale-first student (or load the teacher), score every rationale's words, write the sidecar.
 
@@ -63,10 +63,10 @@ def score_rows(workshop: Workshop, scoring: Scoring, seed: int, lr: float, steps
     path = scoring.file(workshop.out)
     items = workshop.items(scoring.trains)
     asked = [(item.example(), rationale.text, item.answer) for item in items for rationale in item.kept("factual")]
-    student, form = _asked(workshop, scoring, items, seed, lr, steps, teacher)
+    student, form = _asked(workshop, scoring, items, settings, teacher)
     encoder = student.encoder(share="none")
     found = attribute(student, encoder, form, asked, scoring.by)  # type: ignore[arg-type]
-    header = {"by": scoring.by, "of": "teacher" if teacher else scoring.trains.label, "seed": seed,
+    header = {"by": scoring.by, "of": "teacher" if teacher else scoring.trains.label, "seed": settings.seed,
               **summary(found), "leakage": leakage(items)}
     lines = [header, *({"rationale": rationale_digest(example.id, text, answer), "scores": list(one.scores),
                         "worth": one.worth, "error": one.error}
@@ -98,7 +98,7 @@ def leakage(items: list[Item]) -> float:
     return sum(kept) / len(kept)
 
 
-def _asked(workshop: Workshop, scoring: Scoring, items: list[Item], seed: int, lr: float, steps: int,
+def _asked(workshop: Workshop, scoring: Scoring, items: list[Item], settings: DistillConfig,
            teacher: str | None) -> tuple[Student, Any]:
     config: AblateConfig = workshop.config
     if teacher is not None:
@@ -107,9 +107,9 @@ def _asked(workshop: Workshop, scoring: Scoring, items: list[Item], seed: int, l
                                              partial_weights=config.partial_weights))
         return model, TEACHER_FORM
     arm = scoring.trains
-    student = workshop.fresh_student(scoring.student)
-    made = distill_items(distill_settings(config, workshop.out, arm, seed, lr, steps), arm.variant.made, items,
-                         rows_file(workshop.out, arm.decoding).name, folder=workshop.out / "runs", student=student)
+    student = workshop.fresh_student(settings)
+    made = distill_items(settings, arm.variant.made, items, rows_file(workshop.out, arm.decoding).name,
+                         folder=workshop.out / "runs", student=student)
     assert made is not None
     strategy = arm.variant.made
     return (load_student(str(Path(made["run"]) / "student"), device=str(student.device)),

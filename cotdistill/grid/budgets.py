@@ -9,14 +9,12 @@ flops            every arm computes as many input positions x parameters as the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
 from cotdistill.config import AblateConfig
-from cotdistill.grid.arms import Arm
-
-EPOCHS = 10.0  # SCOTT's, where neither --steps nor --epochs is given
+from cotdistill.students.recipes import EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -49,23 +47,32 @@ def nominal_steps(config: AblateConfig, base: Taught, arms: Iterable[Taught]) ->
         return config.steps
     most = max((base, *arms), key=lambda one: one.examples / one.questions)
     examples = base.questions * most.examples / most.questions
-    return max(1, ceil((config.epochs or EPOCHS) * examples / config.batch_size))
+    return max(1, ceil((config.epochs or EMBEDDED["epochs"]) * examples / config.batch_size))
 
 
-def budget_steps(config: AblateConfig, arms: Sequence[Arm], base: Arm, rows: Mapping[str, Taught],
+def budget_steps(configs: Mapping[str, AblateConfig], base: str, rows: Mapping[str, Taught],
                  loads: Mapping[str, Load]) -> dict[str, int]:
-    """{label: steps}. `rows`: of each arm; `loads`: measured, where the budget is in tokens or FLOPs.
+    """{label: steps}. `configs`, `rows`: of each arm, `base` among them; `loads`: measured, where the budget is in
+    tokens or FLOPs.
 
-    An arm with a share of the rows is held against the baseline with all rows.
+    An arm with a share of the rows is held against the baseline with all rows, one with other batches makes as many
+    steps as show it as many examples.
     """
-    nominal = nominal_steps(config, rows[base.label], rows.values())
+    return {label: steps_of(configs[label], configs[base], rows[label], rows[base], rows.values(),
+                            loads[base].of(config.budget) / loads[label].of(config.budget) if label in loads else 1.0)
+            for label, config in configs.items()}
+
+
+def steps_of(config: AblateConfig, base: AblateConfig, taught: Taught, of_base: Taught, everyone: Iterable[Taught],
+             per_example: float = 1.0) -> int:
+    """Steps of one arm. `per_example`: the baseline's load per example over the arm's."""
+    nominal: float = nominal_steps(config, of_base, everyone)
     if config.budget == "steps":
-        return dict.fromkeys(rows, nominal)
-    if config.budget == "examples":
-        whole = rows[base.label].questions
-        return {label: max(1, ceil(nominal * one.questions / whole)) for label, one in rows.items()}
-    total = nominal * loads[base.label].of(config.budget)
-    return {arm.label: max(1, round(total / loads[arm.label].of(config.budget))) for arm in arms}
+        return int(nominal)
+    if config.steps == base.steps and config.steps:  # said for all: in steps of the baseline's batches
+        nominal *= base.batch_size / config.batch_size
+    share = taught.questions / of_base.questions if config.budget == "examples" else per_example
+    return max(1, ceil(nominal * share) if config.budget == "examples" else round(nominal * share))
 
 
 def needs_loads(config: AblateConfig) -> bool:

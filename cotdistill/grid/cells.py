@@ -13,9 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cotdistill.config import DistillConfig
 from cotdistill.console import warn_once
 from cotdistill.data.files import json_digest, write_json
 from cotdistill.grid.arms import Arm
+from cotdistill.grid.axes import Swept, said
 
 Record = dict[str, Any]
 
@@ -26,9 +28,10 @@ class Cell:
 
     arm: Arm
     seed: int
-    lr: float
-    steps: int
-    purpose: str  # "compare", or "sweep": a candidate for a learning rate, judged on dev rows only
+    swept: Swept  # a candidate of the sweep, or the one that was chosen
+    purpose: str  # "compare", or "sweep": judged on dev rows only
+    settings: DistillConfig
+    reasons: Mapping[str, str]  # {option: where its value comes from} of those that nobody gave
     definition: Mapping[str, Any]
 
     @cached_property
@@ -43,12 +46,12 @@ class Cell:
     @property
     def name(self) -> str:
         """`cot/seed-0`: what reports call the cell."""
-        return cell_name(self.arm, self.seed, self.lr, self.purpose)
+        return cell_name(self.arm, self.seed, self.swept, self.purpose)
 
 
-def cell_name(arm: Arm, seed: int, lr: float, purpose: str) -> str:
-    """What reports call a cell; candidates of a sweep carry their learning rate."""
-    return f"{arm.label}/seed-{seed}" + (f"/lr-{lr:g}" if purpose == "sweep" else "")
+def cell_name(arm: Arm, seed: int, swept: Swept, purpose: str) -> str:
+    """What reports call a cell; candidates of a sweep carry their values."""
+    return "/".join([arm.label, f"seed-{seed}", *(said(swept) if purpose == "sweep" else [])])
 
 
 class CellStore:

@@ -9,17 +9,20 @@ from typing import Any
 from cotdistill.data.records import digest
 from cotdistill.data.runcard import package_versions
 from cotdistill.grid.attributions import read_header, scorings
+from cotdistill.grid.axes import Swept, said
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.rows import Rows, mean_words, rows_file, usage
 from cotdistill.report.ablation import Description
 from cotdistill.strategies.grids import dose, size_matched
 
+SHOWN = {"lr", "batch_size", "optimizer", "schedule", "warmup", "weight_decay", "clip", "lora", "dtype", "recipe"}
 HOW_NOT_WHAT = {"out", "jobs", "ray", "gpus_per_cell", "explain", "device", "plugin"}  # no result depends on these
 
 
-def describe(plan: Plan, rows: Rows, swept: Mapping[str, Mapping[str, float | None]], rates: Mapping[str, float],
+def describe(plan: Plan, rows: Rows, swept: Mapping[str, Mapping[str, float | None]], chosen: Mapping[str, Swept],
              steps: Mapping[str, int], overlap: Mapping[str, Mapping[str, Any]]) -> Description:
     """The description of a grid that is done. `overlap`: of each question set with the training rows."""
+    trained = {arm.label: plan.distilled(arm, 0, 1, chosen[arm.label]) for arm in plan.arms}
     variants = [arm.variant for arm in plan.arms]
     pairs = [(arm.label, replace(arm, variant=matched).label) for arm in plan.arms
              if (matched := size_matched(arm.variant, variants))]
@@ -35,7 +38,10 @@ def describe(plan: Plan, rows: Rows, swept: Mapping[str, Mapping[str, float | No
         config=plan.config.model_dump(mode="json", exclude=HOW_NOT_WHAT),
         rows={"files": files, "common": len(rows.common), "dev": _dev(plan, rows), "used": usage(rows, plan.arms),
               "overlap": overlap, "sets": {one.name: {"data": one.spec, "split": one.split} for one in plan.sets}},
-        swept=swept, rates=rates,
+        swept=swept,
+        chosen={label: ", ".join(said(one)) for label, one in chosen.items() if one},
+        training={label: settings.model_dump(mode="json", include=SHOWN) for label, settings in trained.items()},
+        defaults={arm.label: plan.training(arm)[1] for arm in plan.arms},
         steps=steps, scores={path.name: read_header(path) for path in paths if path.exists()},
         versions=package_versions(),
         curves={arm.label: found for arm in plan.arms if not arm.control and (found := dose(arm.variant))})

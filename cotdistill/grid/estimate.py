@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rich.table import Table
 
@@ -13,7 +14,7 @@ from cotdistill.data.tasks import load_examples
 from cotdistill.data.wrong_answers import wrong_answer
 from cotdistill.distill import encoded
 from cotdistill.errors import UsageError
-from cotdistill.grid.arms import Arm
+from cotdistill.grid.axes import candidates
 from cotdistill.grid.budgets import Load, Taught, budget_steps
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.preparation import chosen_rows
@@ -39,21 +40,22 @@ def estimate(plan: Plan, done: Mapping[str, int]) -> None:
     for arm in arms:
         attributed = arm.variant.made.needs_scores not in (None, "tfidf")
         variant = Variant("post-cot-random-k", {"k": arm.variant.made.params["k"]}) if attributed else arm.variant
-        shown = Arm(variant, arm.student, arm.decoding, arm.control, arm.size)
+        shown = replace(arm, variant=variant)
         mine, student = training_rows(rows, arm, config.data_seed), students[arm.student]
         joined = join(mine, variant.made)[0]
-        data = encoded(plan.distilled(shown, 0, config.lr, 1), variant.made, mine,
+        data = encoded(plan.distilled(shown, 0, 1), variant.made, mine,
                        joined, student)
         taught[arm.label] = Taught(len({sample.id for sample in joined}), len(joined))
         loads[arm.label] = Load(sum(data.learned_tokens().values()) / len(joined), data.input_tokens() / len(joined),
                                 student.model.num_parameters())
-    steps = budget_steps(config, arms, plan.base, taught, loads)
+    configs = {arm.label: plan.training(arm)[0] for arm in arms}
+    steps = budget_steps(configs, plan.base.label, taught, loads)
     table, total = Table(box=None, pad_edge=False), 0.0
     for column in ("arm", "cells", "done", "steps", "tokens learned", "tokens computed", "training FLOPs"):
         table.add_column(column, justify="left" if column == "arm" else "right")
-    runs = len(config.seeds) + (len(config.sweep["lr"]) - 1 if config.sweep else 0)
+    runs = len(config.seeds) + max(0, len(candidates(config)) - 1)
     for arm in arms:
-        shown_examples = steps[arm.label] * config.batch_size
+        shown_examples = steps[arm.label] * configs[arm.label].batch_size
         load = loads[arm.label]
         flops = FLOPS_TRAINED * load.parameters * load.inputs * shown_examples * runs
         total += flops

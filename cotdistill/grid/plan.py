@@ -9,7 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import DEMO, AblateConfig, AskingOptions, Config, DistillConfig, ElicitConfig, WalkingOptions
+from cotdistill.config import (
+    DEMO,
+    AblateConfig,
+    AskingOptions,
+    Config,
+    DistillConfig,
+    ElicitConfig,
+    TrainingOptions,
+    WalkingOptions,
+)
 from cotdistill.config.common import BadRows, ForeignRows
 from cotdistill.config.option import options_of
 from cotdistill.data.files import file_digest
@@ -19,11 +28,15 @@ from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world, load_examples
 from cotdistill.errors import DataError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm
+from cotdistill.grid.axes import BUDGETED, Setting, Swept, swept_values, values_of
 from cotdistill.grid.sets import QuestionSet, question_sets
-from cotdistill.grid.workshop import distill_settings, evaluation_settings, given_options
+from cotdistill.grid.workshop import evaluation_settings, given_options, scores_file
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.studies import Study
 from cotdistill.students.load import demo_model
+from cotdistill.students.recipes import settle
+
+Settled = tuple[AblateConfig, dict[str, str]]  # the configuration, and {option: where its value comes from}
 
 
 @dataclass(frozen=True)
@@ -57,9 +70,36 @@ class Plan:
         """The teacher, where its gradients say which words are key."""
         return self.teacher if self.config.key_from == "teacher" else None
 
-    def distilled(self, arm: Arm, seed: int, lr: float, steps: int) -> DistillConfig:
-        """How a cell is distilled."""
-        return distill_settings(self.config, self.out, arm, seed, lr, steps)
+    def training(self, arm: Arm) -> Settled:
+        """How an arm is trained: what was given, what the arm varies, defaults for its student. How long is the
+        baseline's business, as all are compared with it, unless the arm varies that."""
+        config, reasons = self._settled(arm)
+        if not any(name in BUDGETED for name, _ in arm.training):
+            base = self._settled(self.base)[0]
+            config = config.model_copy(update={name: getattr(base, name) for name in BUDGETED})
+        return config, reasons
+
+    def _settled(self, arm: Arm) -> Settled:
+        key = (arm.student, arm.training)
+        if key not in self._training:
+            config = self.config.model_copy(update=values_of(arm.training))
+            self._training[key] = settle(config, arm.student)
+        return self._training[key]
+
+    @cached_property
+    def _training(self) -> dict[tuple[str, Setting], Settled]:
+        return {}
+
+    def distilled(self, arm: Arm, seed: int, steps: int, swept: Swept = ()) -> DistillConfig:
+        """How a cell is distilled, the same that `distill` would take."""
+        config, _ = self.training(arm)
+        needs = arm.variant.made.needs_scores
+        scores = None if needs in (None, "tfidf") else scores_file(self.out, needs, arm.decoding, arm.student)
+        given = {**given_options(config, TrainingOptions), **given_options(config, Config), **swept_values(swept),
+                 "steps": steps, "seed": seed, "limit": None, "epochs": None}
+        return DistillConfig(
+            strategy=arm.variant.strategy, param={k: str(v) for k, v in arm.variant.params.items()}, scores=scores,
+            student=arm.student, dev=config.dev, **given)
 
     def elicited(self, decoding: str, path: Path) -> ElicitConfig:
         """How the rows of one decoding are elicited: unless told otherwise, the teacher explains the gold answer."""

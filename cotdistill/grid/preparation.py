@@ -19,7 +19,8 @@ from cotdistill.grid.plan import Plan
 from cotdistill.grid.rows import Rows, choose, of_decoding, rows_file, usage, write_rows
 from cotdistill.grid.workers import Task
 from cotdistill.grid.workshop import answer_as_teacher, answer_untrained, elicit_rows
-from cotdistill.run_key import definition
+from cotdistill.run_key import student_digest
+from cotdistill.strategies.description import describe as strategy_record
 from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.teachers.recorded import ROWS
 
@@ -68,9 +69,11 @@ def references(plan: Plan) -> Iterator[Reference]:
         yield "teacher", about, (answer_as_teacher, (folder, configs, plan.sets))
     for name in plan.config.student:
         arm = "untrained student" + (f" [{name}]" if len(plan.config.student) > 1 else "")
-        about = {"untrained": definition(plan.distilled(Arm(UNTRAINED, name), 0, 1.0, 1), UNTRAINED.made, ""),
+        settings = plan.distilled(Arm(UNTRAINED, name), 0, 1)
+        about = {"untrained": {"strategy": strategy_record(UNTRAINED.made), "student": student_digest(name), **{
+                     option: getattr(settings, option) for option in ("answers", "chat", "quantize", "dtype")}},
                  "evaluation": evaluation}
-        yield arm, about, (answer_untrained, (name, arm, plan.sets))
+        yield arm, about, (answer_untrained, (settings, arm, plan.sets))
 
 
 def choose_rows(plan: Plan) -> Rows:

@@ -19,7 +19,6 @@ from cotdistill.config import (
     ElicitConfig,
     EvaluateConfig,
     Options,
-    TrainingOptions,
     WalkingOptions,
 )
 from cotdistill.data.files import file_digest, json_digest
@@ -43,7 +42,7 @@ from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import load_plugin
 from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student
-from cotdistill.students.load import load_student
+from cotdistill.students.load import Bits, load_student
 
 FLOPS_TRAINED = 6  # a token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
 Seconds = dict[str, float]
@@ -63,18 +62,18 @@ class Workshop:
         self.rows = cache(self._rows)
         self.training_rows = cache(self._training_rows)
 
-    def fresh_student(self, name: str) -> Student:
+    def fresh_student(self, settings: DistillConfig) -> Student:
         """An untrained student; tokenised texts and start-up tests are shared with the others of its name."""
-        student = copy.copy(self.student(name))
+        student = copy.copy(self.student(settings.student, settings.chat, settings.quantize))
         student.model = copy.deepcopy(student.model)
         return student
 
-    def untrained(self, name: str) -> Student:
+    def untrained(self, settings: DistillConfig) -> Student:
         """An untrained student in the precision in which students are evaluated."""
-        if self.config.dtype == "float32":
-            return self.student(name)
-        return load_student(name, self.config.dtype, device_of(self.config.device), self.config.trust_remote_code,
-                            self.config.quantize, self.config.chat, self.config.partial_weights)
+        if settings.dtype == "float32":
+            return self.student(settings.student, settings.chat, settings.quantize)
+        return load_student(settings.student, settings.dtype, device_of(settings.device), settings.trust_remote_code,
+                            settings.quantize, settings.chat, settings.partial_weights)
 
     def items(self, arm: Arm) -> list[Item]:
         """What an arm trains on."""
@@ -85,6 +84,10 @@ class Workshop:
     def asked(self) -> EvaluateConfig:
         """How every cell is evaluated."""
         return evaluation_settings(self.config)
+
+    def asked_of(self, settings: DistillConfig) -> EvaluateConfig:
+        """How a student is evaluated that was trained so."""
+        return self.asked.model_copy(update={"dtype": settings.dtype})
 
     @cached_property
     def rationales(self) -> list[Item]:
@@ -101,8 +104,8 @@ class Workshop:
                                   "predictions": str(path.relative_to(self.out)), "digest": file_digest(path)}
         return found
 
-    def _base(self, name: str) -> Student:
-        student = fresh_student(DistillConfig(student=name, **given_options(self.config, TrainingOptions),
+    def _base(self, name: str, chat: bool, quantize: Bits | None) -> Student:
+        student = fresh_student(DistillConfig(student=name, chat=chat, quantize=quantize,
                                               **given_options(self.config, Config)))
         assert student.can_pack is not None
         assert student.head_is_linear is not None  # both are tried here once, for all copies
@@ -113,17 +116,6 @@ class Workshop:
 
     def _training_rows(self, label: str, decoding: str, control: Any, size: float) -> list[Item]:
         return rows_of(self.rows((decoding,)), label, decoding, control, size, self.config.data_seed)
-
-
-def distill_settings(config: AblateConfig, out: Path, arm: Arm, seed: int, lr: float, steps: int) -> DistillConfig:
-    """The configuration by which a cell is distilled, the same that `distill` would take."""
-    needs = arm.variant.made.needs_scores
-    scores = None if needs in (None, "tfidf") else scores_file(out, needs, arm.decoding, arm.student)
-    given = {**given_options(config, TrainingOptions), **given_options(config, Config), "steps": steps, "lr": lr,
-             "seed": seed, "limit": None, "epochs": None}
-    return DistillConfig(
-        strategy=arm.variant.strategy, param={k: str(v) for k, v in arm.variant.params.items()}, scores=scores,
-        student=arm.student, dev=config.dev, **given)
 
 
 def given_options(held: Options, kind: type[Options]) -> dict[str, Any]:
@@ -151,24 +143,24 @@ def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     """Train and evaluate one cell: its record, and measured seconds apart from it."""
     began = time.perf_counter()
     arm, items = cell.arm, workshop.items(cell.arm)
-    student = None if cell.run(workshop.out).joinpath("run.json").exists() else workshop.fresh_student(arm.student)
-    made = distill_items(distill_settings(workshop.config, workshop.out, arm, cell.seed, cell.lr, cell.steps),
-                         arm.variant.made, items, rows_file(workshop.out, arm.decoding).name,
-                         folder=workshop.out / "runs", student=student)
+    student = None if cell.run(workshop.out).joinpath("run.json").exists() else workshop.fresh_student(cell.settings)
+    made = distill_items(cell.settings, arm.variant.made, items, rows_file(workshop.out, arm.decoding).name,
+                         folder=workshop.out / "runs", student=student, reasons=cell.reasons)
     assert made is not None
     run, trained = Path(made["run"]), time.perf_counter()
     card = read_card(run)
-    if workshop.config.dtype != "float32":
+    if cell.settings.dtype != "float32":
         student = None  # it was trained on float32 weights: asked in another precision, it is loaded as evaluate would
     for chosen in sets:
-        evaluate_set(workshop.asked, run, card, chosen.name, chosen.examples(), student, workshop.rationales)
+        evaluate_set(workshop.asked_of(cell.settings), run, card, chosen.name, chosen.examples(), student,
+                     workshop.rationales)
     seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}
     record = {"cell": cell.name, "arm": arm.label, "role": "control" if arm.is_control else "strategy",
               "strategy": arm.variant.strategy, "params": dict(arm.variant.made.params), "student": arm.student,
-              "decoding": arm.decoding, "control": arm.control, "train_size": arm.size, "seed": cell.seed,
-              "lr": cell.lr, "key": cell.key, **costs(card, mean_words(items)),
-              "sets": workshop.figures(run, sets), "rows_digest": card.data["digest"],
-              "files": weigh(workshop.out, run)}
+              "decoding": arm.decoding, "control": arm.control, "train_size": arm.size, "training": dict(arm.training),
+              "seed": cell.seed, "lr": cell.settings.lr, "swept": dict(cell.swept), "key": cell.key,
+              **costs(card, mean_words(items)), "sets": workshop.figures(run, sets),
+              "rows_digest": card.data["digest"], "files": weigh(workshop.out, run)}
     return record, seconds
 
 
@@ -185,28 +177,28 @@ def answer_as_teacher(workshop: Workshop, folder: Path, configs: tuple[ElicitCon
     return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
 
 
-def answer_untrained(workshop: Workshop, name: str, arm: str, sets: tuple[QuestionSet, ...]) -> tuple[Record, Seconds]:
+def answer_untrained(workshop: Workshop, settings: DistillConfig, arm: str,
+                     sets: tuple[QuestionSet, ...]) -> tuple[Record, Seconds]:
     """The untrained student's row of the table: the base model, asked for a rationale and then for the answer."""
     began = time.perf_counter()
-    student = workshop.untrained(name)
-    card = untrained_card(student, UNTRAINED.made, distill_settings(workshop.config, workshop.out, Arm(UNTRAINED, name),
-                                                                    0, 1.0, 1))
+    student = workshop.untrained(settings)
+    card = untrained_card(student, UNTRAINED.made, settings)
     folder = workshop.out / "references" / f"untrained-{card.key[:8]}"
     card.write(folder)
     for chosen in sets:
-        evaluate_set(workshop.asked, folder, card, chosen.name, chosen.examples(), student, workshop.rationales)
-    record = {"cell": arm, "arm": arm, "role": "untrained", "strategy": UNTRAINED.strategy, "student": name,
+        evaluate_set(workshop.asked_of(settings), folder, card, chosen.name, chosen.examples(), student,
+                     workshop.rationales)
+    record = {"cell": arm, "arm": arm, "role": "untrained", "strategy": UNTRAINED.strategy, "student": settings.student,
               "parameters": card.student["parameters"], "sets": workshop.figures(folder, sets),
               "files": weigh(workshop.out, folder)}
     return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
 
 
-def measure(workshop: Workshop, arm: Arm, lr: float) -> Load:
+def measure(workshop: Workshop, arm: Arm, settings: DistillConfig) -> Load:
     """What one example of an arm weighs on average: what budgets are counted in."""
     items, strategy = workshop.items(arm), arm.variant.made
-    student = workshop.student(arm.student)
-    data = encoded(distill_settings(workshop.config, workshop.out, arm, 0, lr, 1), strategy, items,
-                   join(items, strategy)[0], student)
+    student = workshop.student(arm.student, settings.chat, settings.quantize)
+    data = encoded(settings, strategy, items, join(items, strategy)[0], student)
     learned, samples = sum(data.learned_tokens().values()), len(data.samples)
     return Load(learned / samples, data.input_tokens() / samples, student.model.num_parameters())
 

@@ -37,8 +37,10 @@ class Description:
     claims: Sequence[Claim]
     config: Mapping[str, Any]
     rows: Mapping[str, Any]  # files with their digests, how many, held out, words of a rationale
-    swept: Mapping[str, Mapping[str, float | None]]  # {arm: {rate: dev accuracy}}
-    rates: Mapping[str, float]
+    swept: Mapping[str, Mapping[str, float | None]]  # {arm: {candidate: dev accuracy}}
+    chosen: Mapping[str, str]  # {arm: candidate}
+    training: Mapping[str, Mapping[str, Any]]  # {arm: the settings that readers ask for first}
+    defaults: Mapping[str, Mapping[str, str]]  # {arm: {option that nobody gave: where its value comes from}}
     steps: Mapping[str, int]
     scores: Mapping[str, Mapping[str, Any]]  # attributions: completeness error, leakage
     versions: Mapping[str, str]

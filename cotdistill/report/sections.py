@@ -43,16 +43,28 @@ def setting(results: Results, description: Description) -> str:
     """What was held equal, in one paragraph."""
     config, rows = description.config, description.rows
     seeds = config["seeds"]
-    rate = (f"Each arm's learning rate was chosen among {', '.join(f'{r:g}' for r in config['sweep']['lr'])} by "
-            f"accuracy on {rows['dev']}, never on the sets below" if config["sweep"]
-            else f"All arms use the learning rate {config['lr']:g}; no arm was tuned")
+    among = "; ".join(f"{name} {', '.join(f'{one:g}' for one in values)}" for name, values in config["sweep"].items())
+    rate = (f"Chosen for each arm ({among}) by accuracy on {rows['dev']}, never on the sets below" if among
+            else f"{_rates(description)}; no arm was tuned")
     own = config["rows_"] == "own"
     trained = ("Every arm trains on the rows that it can use itself (see Rows)" if own
                else f"{rows['common']} training rows for every arm")
     return (f"{trained}, {len(seeds)} seeds ({', '.join(map(str, seeds))}), "
-            f"batches of {config['batch_size']}. Equal for all: {BUDGETS[config['budget']]}. {rate}. In domain: "
+            f"{_batches(description)}. Equal for all: {BUDGETS[config['budget']]}. {rate}. In domain: "
             f"{description.in_domain}; out of domain: "
             f"{', '.join(name for name in results.sets if name != description.in_domain) or 'none'}.")
+
+
+def _rates(description: Description) -> str:
+    rates = {arm: made["lr"] for arm, made in description.training.items()}
+    if len(set(rates.values())) == 1:
+        return f"All arms use the learning rate {next(iter(rates.values())):g}"
+    return "Learning rates: " + ", ".join(f"{arm} {rate:g}" for arm, rate in rates.items())
+
+
+def _batches(description: Description) -> str:
+    sizes = sorted({made["batch_size"] for made in description.training.values()})
+    return f"batches of {' or '.join(map(str, sizes))}"
 
 
 BUDGETS = {
@@ -157,8 +169,8 @@ def budget_blocks(results: Results, description: Description) -> list[Block]:
                            Table(columns, rows)]
     if description.swept:
         rates = list(dict.fromkeys(rate for found in description.swept.values() for rate in found))
-        swept = [[Value(arm), *(Value(percent(found.get(rate)), f"{arm}/lr-{rate}") for rate in rates),
-                  Value(f"{description.rates[arm]:g}")] for arm, found in description.swept.items()]
+        swept = [[Value(arm), *(Value(percent(found.get(rate)), f"{arm}: {rate}") for rate in rates),
+                  Value(description.chosen[arm])] for arm, found in description.swept.items()]
         blocks += [Text("The sweep: accuracy on dev rows by learning rate, first seed; the best is used for every "
                         "seed."), Table(["arm", *rates, "chosen"], swept)]
     return blocks

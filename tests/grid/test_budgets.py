@@ -8,7 +8,7 @@ import pytest
 
 from cotdistill.config import AblateConfig
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.budgets import Load, Taught, budget_steps, nominal_steps
+from cotdistill.grid.budgets import Load, Taught, budget_steps, needs_loads, nominal_steps
 from cotdistill.strategies.grids import Variant
 
 WHOLE, TWICE, HALF = Arm(Variant("cot")), Arm(Variant("scott")), Arm(Variant("cot"), size=0.5)
@@ -19,7 +19,8 @@ LOADS = {WHOLE.label: Load(10, 50, 1000), TWICE.label: Load(12, 100, 1000), HALF
 
 def steps(budget: str, **options: object) -> list[int]:
     config = AblateConfig.build(budget=budget, batch_size=10, **options)
-    found = budget_steps(config, ARMS, WHOLE, TAUGHT, LOADS)
+    loads = LOADS if needs_loads(config) else {}
+    found = budget_steps({arm.label: config for arm in ARMS}, WHOLE.label, TAUGHT, loads)
     return [found[arm.label] for arm in ARMS]
 
 
@@ -33,7 +34,8 @@ def test_several_chains_per_question_do_not_make_examples_unequal(base: int) -> 
     chains, answers = Arm(Variant("cot")), Arm(Variant("answer-only"))
     taught = {chains.label: Taught(400, 700), answers.label: Taught(400, 400)}
     arms = [chains, answers]
-    found = budget_steps(AblateConfig(batch_size=16), arms, arms[base], taught, {})
+    configs = {arm.label: AblateConfig(batch_size=16) for arm in arms}
+    found = budget_steps(configs, arms[base].label, taught, {})
     assert set(found.values()) == {ceil(10 * 700 / 16)}
 
 
@@ -52,3 +54,14 @@ def test_tokens_and_flops_equalise_what_they_say() -> None:
 
 def test_ten_passes_without_any_option() -> None:
     assert nominal_steps(AblateConfig(batch_size=16), Taught(1000, 1000), ()) == 625
+
+
+@pytest.mark.parametrize("budget", ["examples", "flops"])
+def test_other_batches_show_as_many_examples(budget: str) -> None:
+    small, large = (AblateConfig.build(budget=budget, batch_size=size, steps=40) for size in (8, 16))
+    taught = {"small": Taught(100, 100), "large": Taught(100, 100)}
+    loads = {"small": Load(10, 50, 1000), "large": Load(10, 50, 1000)} if budget == "flops" else {}
+    assert budget_steps({"small": small, "large": large}, "small", taught, loads) == {"small": 40, "large": 20}
+    passes = {name: one.model_copy(update={"steps": None, "epochs": 2.0})
+              for name, one in (("small", small), ("large", large))}
+    assert budget_steps(passes, "small", taught, loads) == {"small": 25, "large": 13}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 from cotdistill.ablate import plan_of
 from cotdistill.config import AblateConfig, AskingOptions, Config, TrainingOptions, WalkingOptions
 from cotdistill.config.option import options_of
+from cotdistill.errors import UsageError
 from cotdistill.grid.arms import arms, baseline
-from cotdistill.grid.workshop import distill_settings, evaluation_settings
+from cotdistill.grid.axes import candidates
+from cotdistill.grid.plan import Plan
+from cotdistill.grid.workshop import evaluation_settings
 from tests.config.test_options import written
 from tests.grids import options
 
@@ -27,6 +31,11 @@ def base(tmp_path: Path) -> dict[str, Any]:
     return options(tmp_path)
 
 
+def plan(config: AblateConfig) -> Plan:
+    made = arms(config)
+    return plan_of(config, None, made, baseline(config, made), None)
+
+
 def value_of(path: str) -> tuple[str, Any]:
     return options_of(AblateConfig)[path].name.removeprefix("--"), written("ablate", path)[2]
 
@@ -35,7 +44,7 @@ def value_of(path: str) -> tuple[str, Any]:
 def test_every_training_option_reaches_the_cell(name: str, base: dict[str, Any]) -> None:
     flag, value = value_of(name)
     config = AblateConfig.build(None, **{**base, flag.replace("-", "_"): value})
-    made = distill_settings(config, config.out or Path(), arms(config)[0], 7, 0.125, 11)
+    made = plan(config).distilled(arms(config)[0], 7, 11, (("lr", 0.125),))
     if name in OF_THE_CELL:
         assert (made.seed, made.lr, made.steps, made.epochs, made.limit) == (7, 0.125, 11, None, None)
     else:
@@ -57,9 +66,7 @@ def test_every_asking_option_reaches_the_elicitation(name: str, base: dict[str, 
     path = f"elicit.{name}" if name in AskingOptions.model_fields else name
     flag, value = value_of(path)
     config = AblateConfig.build(None, **{**base, flag.replace("-", "_"): value})
-    made = arms(config)
-    plan = plan_of(config, None, made, baseline(config, made), None)
-    assert getattr(plan.elicited("greedy", Path("x")), name) == attrgetter(path)(config) == value
+    assert getattr(plan(config).elicited("greedy", Path("x")), name) == attrgetter(path)(config) == value
 
 
 def test_evaluation_options_that_a_grid_lacks_are_those_whose_figures_it_cannot_compute_again() -> None:
@@ -68,3 +75,45 @@ def test_evaluation_options_that_a_grid_lacks_are_those_whose_figures_it_cannot_
     own = set(EvaluateConfig.model_fields) - set(WalkingOptions.model_fields) - set(AblateConfig.model_fields)
     of_one_call = {"split", "in_domain", "strategy", "flip_rate", "from_predictions", "html", "export", "model_card"}
     assert own - of_one_call == {"samples", "temperature", "top_p", "simulator", "simulator_model"}
+
+
+def test_options_that_vary_make_arms_with_controls_of_their_own(base: dict[str, Any]) -> None:
+    config = AblateConfig.build(None, **{**base, "student": "demo", "vary": ["lora=none,r=8", "answers=text,letter"]})
+    found = arms(config)
+    assert [arm.label for arm in found if arm.variant.label == "cot" and not arm.control] == [
+        f"cot [lora {lora}, answers {answers}]" for lora in ("none", "r=8") for answers in ("text", "letter")]
+    assert sum(arm.variant.label == "answer-only" for arm in found) == 4
+    made = {arm.label: plan(config).distilled(arm, 0, 3) for arm in found}
+    assert made["cot [lora r=8, answers letter]"].lora == "r=8"
+    assert made["cot [lora none, answers text]"].lora is None
+    assert made["post-cot [lora none, answers letter]"].answers == "letter"
+
+
+@pytest.mark.parametrize(("vary", "said"), [
+    ("lore=1", '--vary lore: no training option has that name (did you mean "lora"?)'),
+    ("lr=fast", "--vary lr: "), ("lr=", "--vary lr: names no value"), ("schedule=sine", "--vary schedule: "),
+])
+def test_what_cannot_vary_is_said(vary: str, said: str, base: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        arms(AblateConfig.build(None, **{**base, "vary": [vary]}))
+
+
+@pytest.mark.parametrize(("sweep", "said"), [
+    ("schedule=1", "only numbers can be swept"), ("epochs=1,2", "--budget makes equal"), ("lr=-1", "--sweep lr: "),
+    ("lr=", "names no value"), ("batch_size=1.5", "--sweep batch-size: "), ("lrr=1", 'did you mean "lr"'),
+])
+def test_what_cannot_be_swept_is_said(sweep: str, said: str, base: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        candidates(AblateConfig.build(None, **{**base, "sweep": [sweep]}))
+
+
+def test_a_sweep_takes_every_combination_the_smallest_first(base: dict[str, Any]) -> None:
+    config = AblateConfig.build(None, **{**base, "sweep": ["lr=0.2,0.1", "batch-size=4"]})
+    assert candidates(config) == [(("lr", 0.1), ("batch_size", 4.0)), (("lr", 0.2), ("batch_size", 4.0))]
+    made = plan(config).distilled(arms(config)[0], 0, 3, candidates(config)[1])
+    assert (made.lr, made.batch_size) == (0.2, 4)
+
+
+def test_values_that_hold_commas_are_told_apart_by_semicolons() -> None:
+    config = AblateConfig.build(None, vary=["lora=r=4,alpha=8;none"])
+    assert config.vary == {"lora": ("r=4,alpha=8", "none")}

@@ -1,0 +1,96 @@
+"""Axes of a grid beside the strategies: training options that make arms (`--vary`), and those that are chosen for
+each arm (`--sweep`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from pydantic import ValidationError
+
+from cotdistill.config import AblateConfig, TrainingOptions
+from cotdistill.config.option import Option, options_of, spelled
+from cotdistill.config.reading import explain
+from cotdistill.errors import UsageError, did_you_mean
+
+Setting = tuple[tuple[str, str], ...]  # (option, value as it was written), ...
+Swept = tuple[tuple[str, float], ...]  # (option, value), ...
+BUDGETED = ("steps", "epochs")  # what --budget makes of them is equal for all arms
+
+
+def settings(config: AblateConfig) -> list[Setting]:
+    """Every combination of the values of `--vary`, by field name; one empty combination where nothing varies."""
+    named = {_field(name, "--vary"): values for name, values in config.vary.items()}
+    for name, texts in named.items():
+        if not texts:
+            raise UsageError(f"--vary {spelled(name)}: names no value")
+    combinations = [tuple(zip(named, values, strict=True)) for values in product(*named.values())]
+    for combination in combinations:
+        values_of(combination)  # complains
+    return combinations
+
+
+def values_of(setting: Setting) -> dict[str, Any]:
+    """The values of a setting, as a config holds them; `none` is no value."""
+    options = options_of(TrainingOptions)
+    values: dict[str, Any] = {}
+    for name, text in setting:
+        missing = text == "none" and options[name].default is None
+        values[name] = None if missing else _read(options[name], text)
+    try:
+        made = TrainingOptions(**values)
+    except ValidationError as error:
+        raise UsageError("--vary " + explain(error, options).removeprefix("--")) from None
+    return {name: getattr(made, name) for name in values}
+
+
+def said(setting: Setting | Swept) -> list[str]:
+    """`["lora r=8", "lr 0.001"]`."""
+    return [f"{spelled(name)} {value:g}" if isinstance(value, float) else f"{spelled(name)} {value}"
+            for name, value in setting]
+
+
+def candidates(config: AblateConfig) -> list[Swept]:
+    """Every combination of the values of `--sweep`, the smallest first."""
+    named: Mapping[str, tuple[float, ...]] = {_field(name, "--sweep"): values for name, values in config.sweep.items()}
+    options = options_of(TrainingOptions)
+    for name, values in named.items():
+        if not values:
+            raise UsageError(f"--sweep {spelled(name)}: names no value")
+        if name in BUDGETED or options[name].type not in (int, float):
+            raise UsageError(f"--sweep {spelled(name)}: only numbers can be swept, and not what --budget makes equal; "
+                             "--vary makes arms of anything else")
+        for value in values:
+            _check(name, value, options)
+    return [tuple(zip(named, values, strict=True)) for values in product(*map(sorted, named.values()))] if named else []
+
+
+def swept_values(swept: Swept) -> dict[str, Any]:
+    """The values of a candidate, as a config holds them."""
+    options = options_of(TrainingOptions)
+    return {name: int(value) if options[name].type is int else value for name, value in swept}
+
+
+def _check(name: str, value: float, options: Mapping[str, Option]) -> None:
+    held: Any = int(value) if options[name].type is int and value == int(value) else value
+    try:
+        TrainingOptions(**{name: held})
+    except ValidationError as error:
+        raise UsageError("--sweep " + explain(error, options).removeprefix("--")) from None
+
+
+def _read(option: Option, text: str) -> Any:
+    if option.kind == "flag":
+        return {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}.get(text, text)
+    return tuple(text.split("+")) if option.kind in ("list", "pair") else text
+
+
+def _field(name: str, flag: str) -> str:
+    fields = TrainingOptions.model_fields
+    plain = name.replace("-", "_")
+    if plain not in fields:
+        known = [spelled(one) for one in fields]
+        raise UsageError(f"{flag} {name}: no training option has that name{did_you_mean(name, known)}")
+    return plain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import is_main_process, say, warn
-from cotdistill.data.files import check_folder, json_digest, new_folder, write_text, writing
+from cotdistill.data.files import check_folder, json_digest, new_folder, remove, write_text, writing
 from cotdistill.data.lock import locked_folder
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
@@ -100,11 +99,8 @@ def _clear_other(run: Path, key: str) -> None:
     except (UsageError, DataError):
         warn(f"{run}: the run that was here is replaced")
         with writing(run):
-            for name in ("run.json", "metrics.jsonl", "timings.jsonl"):
-                (run / name).unlink(missing_ok=True)
-            for name in ("checkpoints", "student"):
-                if (run / name).exists():
-                    shutil.rmtree(run / name)
+            for name in ("run.json", "metrics.jsonl", "timings.jsonl", "checkpoints", "student"):
+                remove(run / name)
 
 
 def _distill(config: DistillConfig, strategy: Strategy, items: list[Item], source: str, run: Path, key: str,

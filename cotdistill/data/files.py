@@ -91,11 +91,19 @@ def new_folder(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     with file.open("rb") as written:
                         os.fsync(written.fileno())  # a rename must not survive a power cut that its content does not
-            shutil.rmtree(final, ignore_errors=True)
+            remove(final)
             os.replace(aside, final)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
+
+
+def remove(path: Path) -> None:
+    """A folder with all that is in it, or a file; nothing where there is neither."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cotdistill.console import say, warn
-from cotdistill.data.files import json_digest, new_folder
+from cotdistill.data.files import json_digest, new_folder, remove
 from cotdistill.data.seal import seal
 from cotdistill.errors import DataError, UsageError
 
@@ -65,7 +65,7 @@ def save(folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: P
     earlier = [step for step in steps if step <= progress.step]
     # Checkpoints of later steps are damaged, or this run would have gone on from them.
     for old in {*steps} - {*earlier[-keep:]}:
-        shutil.rmtree(folder / f"step-{old}", ignore_errors=True)
+        remove(folder / f"step-{old}")
 
 
 def restore(folder: Path, model: Any, optimizer: torch.optim.Optimizer, key: str = "") -> Progress:

@@ -56,6 +56,7 @@ def locked_folder(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _holding(file: Path, output: Path, even_read_only: bool = False) -> Iterator[None]:
+    made = [folder for folder in file.parents if not folder.exists()]
     try:
         with writing(output):
             held = _acquire(file, output)
@@ -71,6 +72,9 @@ def _holding(file: Path, output: Path, even_read_only: bool = False) -> Iterator
             with suppress(OSError):
                 file.unlink()  # while it is still held: nobody else has it
             os.close(held)
+        with suppress(OSError):  # where nothing was written, no empty folder stays
+            for folder in made:
+                folder.rmdir()
 
 
 def _acquire(file: Path, output: Path) -> int | None:

@@ -241,8 +241,12 @@ class Rows:
         failures = [entry.failed for key in self.calls
                     if (entry := self.journal.entries[key]).failed is not None]
         items = [self.item(example) for example in self.examples]
-        write(self.config.out, items, self.config.keep, failures, self.streamed,
-              Bill.of((self.journal.entries[key].tokens for key in self.asked), self.config))
+        try:
+            write(self.config.out, items, self.config.keep, failures, self.streamed,
+                  Bill.of((self.journal.entries[key].tokens for key in self.asked), self.config))
+        except NothingLeft:  # the rows are written all the same
+            self.journal.remove()
+            raise
         self.journal.close()
         if failures:
             raise Partial(f"{len(failures)} calls failed, the first because {failures[0]}; their rows are "

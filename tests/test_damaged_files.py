@@ -21,6 +21,7 @@ from tests.models import items, student
 from tests.students.training import encode
 
 ROOT = Path(__file__).parents[1]
+NOTHING_LEFT = 4  # an untrained model's rationales teach nothing; the rows are written all the same
 LINE = "\u2028"
 ROWS = [{"id": f"q{at}", "question": f"Where is {LINE * at} drill {at}?", "choices": ["kitchen", "work\x85shop"],
          "answer": "kitchen"} for at in range(6)]
@@ -55,7 +56,7 @@ def evaluated(model: Path, questions: Path, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def elicited(model: Path, questions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("elicited")
-    assert elicit(model, questions, folder).code == 0
+    assert elicit(model, questions, folder).code == NOTHING_LEFT
     return folder
 
 
@@ -158,7 +159,7 @@ def test_a_damaged_journal_or_row_is_named_and_asked_again(
     done = elicit(model, questions, tmp_path)
     assert (done.code, len(done.errors)) == (3, 1), done.err
     assert done.errors[0].startswith(f"error: {path}:3: damaged (")
-    assert elicit(model, questions, tmp_path, "--repair").code == 0
+    assert elicit(model, questions, tmp_path, "--repair").code == NOTHING_LEFT
     assert (tmp_path / "rows.jsonl").read_bytes() == whole
     assert path.with_name(file + ".damaged").read_bytes() == damaged + b"\n"
 
@@ -173,7 +174,7 @@ def journal(model: Path, questions: Path, elicited: Path) -> bytes:
 
 def test_a_torn_journal_is_asked_again(model: Path, questions: Path, elicited: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl.partial").write_bytes(journal(model, questions, elicited)[:-9])
-    assert elicit(model, questions, tmp_path).code == 0
+    assert elicit(model, questions, tmp_path).code == NOTHING_LEFT
     assert (tmp_path / "rows.jsonl").read_bytes() == (elicited / "rows.jsonl").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 

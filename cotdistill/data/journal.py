@@ -153,7 +153,9 @@ def _entry(line: bytes) -> tuple[str, Entry]:
     rationale = fields.get("rationale")
     if rationale is None and not isinstance(fields["failed"], str):
         raise ValueError("neither a rationale nor why there is none")
+    if not isinstance(fields["key"], str) or not isinstance(fields["id"], str):
+        raise ValueError("key and id are not texts")
     prompt, completion = fields.get("tokens", (0, 0))
-    return str(fields["key"]), Entry(
-        str(fields["id"]), rationale and Rationale.model_validate_json(json.dumps(rationale)),
+    return fields["key"], Entry(
+        fields["id"], rationale and Rationale.model_validate_json(json.dumps(rationale)),
         fields.get("failed"), (int(prompt), int(completion)))

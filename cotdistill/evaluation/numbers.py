@@ -14,7 +14,7 @@ from cotdistill.evaluation.number_words import HANZI, MINUS, SCALES, hanzi_value
 _LONGEST, _LONGEST_WORDS, _LARGEST_POWER = 400, 120, 400  # beyond, a text is noise, not a number
 _SCALE_WORDS = {word: value for words in SCALES.values() for word, value in words.items()} | {
     "millions": 10**6, "billions": 10**9, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}  # fmt: skip
-_SCALE = "|".join(sorted(set(_SCALE_WORDS) - {"cent", "cents", "dozen", "bn"}, key=len, reverse=True))
+_SCALE = "|".join(sorted(set(_SCALE_WORDS) - {"cent", "cents", "bn"}, key=len, reverse=True))
 _CURRENCY = r"(?:US|A|C|HK|NT|S)?[$€£¥₹₽₩]|(?:USD|EUR|GBP|INR|Rs\.?|CHF)(?=[\s\d])"
 _NUMBER = re.compile(
     rf"""(?<![\w./^\\√])(?<!\d[,:'])(?<!\(\$)

@@ -69,6 +69,7 @@ def wrong(kind: str, gold: str, *texts: str, choices: list[str] | None = None) -
            "The answer is (-5)."),
     *right("number-words", "21", "The answer is twenty-one.", "The answer is twenty one apples.", "The answer is Twenty-One.", "So she has twenty-one apples left."),
     *right("number-words-12", "12", "The answer is twelve.", "The answer is a dozen.", "The answer is one dozen.", "The answer is a dozen eggs."),
+    *right("dozens", "84", "The answer is 7 dozen.", "The answer is seven dozen."),
     *right("number-words-105", "105", "The answer is one hundred and five.", "The answer is a hundred and five.", "The answer is one hundred five."),
     *right("number-words-big", "2000000", "The answer is two million.", "The answer is 2 million.", "The answer is 2 million dollars.", "The answer is $2 million."),
     *right("zero", "0", "The answer is zero.", "The answer is 0.", "The answer is 0.00.", "\\boxed{0}"),

@@ -49,6 +49,7 @@ from cotdistill.students.optimizers import clip_in_step, learning_rate, optimize
 from cotdistill.students.recipes import EMBEDDED
 
 GIB = 1 << 30
+HEADS = ("summary", "classifier")  # dropout of heads that no language model has
 DevAccuracy = Callable[[Student], float]  # generated answers on the dev rows; never a loss
 
 
@@ -361,7 +362,8 @@ def _accelerator(student: Student, config: DistillConfig, folder: Path) -> Accel
 
 def has_dropout(model: Any) -> bool:
     """Whether training drops anything: by a module, or by a rate in the configuration that attention is given."""
-    rates = [rate for name, rate in model.config.to_dict().items() if "drop" in name and isinstance(rate, (int, float))]
+    rates = [rate for name, rate in model.config.to_dict().items()
+             if "drop" in name and not name.startswith(HEADS) and isinstance(rate, (int, float))]
     return any(rates) or any(module.p > 0 for module in model.modules() if isinstance(module, torch.nn.Dropout))
 
 

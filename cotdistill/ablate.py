@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -35,6 +36,7 @@ from cotdistill.grid.plan import Plan, bad_rows, plan_of
 from cotdistill.grid.preparation import check_models, choose_rows, is_that_file, references, row_tasks
 from cotdistill.grid.rows import training_rows
 from cotdistill.grid.sets import QuestionSet, dev_set, overlaps
+from cotdistill.grid.shards import POLL, Claims, Shard
 from cotdistill.grid.workers import Crew, Outcome, Task
 from cotdistill.grid.workshop import Workshop, measure, run_cell
 from cotdistill.report.ablation import made_line, write_lines, write_report
@@ -63,12 +65,13 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     check_folder(grid.out)
     if not config.overwrite:
         refuse_foreign(grid.out, GRID)
-    with locked_folder(grid.out):
-        crew = crew_for(config, partial(Workshop, config, grid.out), len(made) * len(config.seeds))
+    with locked_folder(grid.out, shared=config.shard is not None):
+        crew = crew_for(config, partial(Workshop, config, grid.out), -(-len(made) * len(config.seeds) // grid.shard.of))
         try:
             yield from grid.run(crew)
         finally:
             crew.close()
+            grid.claims.close()
 
 
 GRID = ("ablation.json", "cells", "references", "rows")  # what a grid writes before anything else
@@ -81,25 +84,40 @@ class Grid:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.config, self.arms, self.out = plan, plan.config, plan.arms, plan.out
         self.store = CellStore(self.out)
+        self.shard, self.claims = Shard.parse(self.config.shard), Claims(self.store.folder, bool(self.config.shard))
         self.records: dict[str, Record] = {}
         self.swept: dict[str, dict[str, float | None]] = {}
         self.chosen: dict[str, Swept] = {}
 
     def run(self, crew: Crew) -> Iterator[Record]:
-        """Every stage."""
-        yield from self.prepare(crew)
-        self.rows = choose_rows(self.plan)
-        self.overlap = overlaps(self.plan.sets, self.rows)
-        self.digests = {arm.label: digest(training_rows(self.rows, arm, self.config.data_seed)) for arm in self.arms}
-        self.taught = {arm.label: self._taught(arm) for arm in self.arms}
-        self.scorings = [one for one in scorings(self.arms) if self._unscored(one)]
-        if needs_loads(self.config):
-            self.finish_scores(crew)  # key words must be known before their tokens can be counted
+        """Every stage; of a shard, its part of the cells, and no report."""
+        with self.claims.alone("rows", "the rows"):  # made once, by the first shard to come
+            crew.submit(list(row_tasks(self.plan, self.store)))
+            if not self.claims.several:
+                yield from self.submit_references(crew)
+            yield from self.prepare(crew)
+            self.rows = choose_rows(self.plan)
+            self.overlap = overlaps(self.plan.sets, self.rows)
+            self.digests = {arm.label: digest(training_rows(self.rows, arm, self.config.data_seed))
+                            for arm in self.arms}
+            self.taught = {arm.label: self._taught(arm) for arm in self.arms}
+            self.scorings = [one for one in scorings(self.arms) if self._unscored(one)]
+            if needs_loads(self.config) or self.claims.several:
+                self.finish_scores(crew)  # key words must be known before their tokens can be counted
+            dev = self.dev() if self.config.sweep else ()
         self.steps = self.budget(crew)
-        self.chosen = self.sweep(crew)
-        yield from self.run_cells(crew, [(arm, seed, self.chosen[arm.label]) for arm in self.arms
-                                         for seed in self.config.seeds], "compare", self.plan.sets)
-        self.report()
+        cells = [(arm, seed) for arm in self.arms for seed in self.config.seeds]
+        mine = self.shard.part(cells)
+        self.chosen = self.sweep(crew, [arm for arm in self.arms if any(arm is one for one, _ in mine)], dev)
+        if self.claims.several:
+            yield from self.submit_references(crew)
+            yield from self.prepare(crew)
+        yield from self.run_cells(crew, [(arm, seed, self.chosen[arm.label]) for arm, seed in mine], "compare",
+                                  self.plan.sets)
+        if self.claims.several:
+            self.leave([cell_name(arm, seed, (), "compare") for arm, seed in mine], len(cells))
+        else:
+            self.report()
 
     def read_questions(self) -> None:
         """Complain about question sets that cannot be read before anything is done."""
@@ -109,15 +127,20 @@ class Grid:
             dev_set(self.config.dev, None, (), self.out, self.config.data_seed, self.config.map,
                     bad_rows(self.config)).examples()
 
-    def prepare(self, crew: Crew) -> Iterator[Record]:
-        """Rows, and beside them the references."""
-        crew.submit(list(row_tasks(self.plan, self.store)))
-        for name, about, task in references(self.plan):
+    def submit_references(self, crew: Crew) -> Iterator[Record]:
+        """Put the references of this shard in line; yield what is finished."""
+        for name, about, task in self.shard.part(list(references(self.plan))):
+            if not self.claims.take(json_digest(about)):
+                continue
             stored = self.finished(json_digest(about))
             if stored is None:
                 crew.submit([Task((name, about), *task)])
             else:
+                self.claims.give_back(json_digest(about))
                 yield self.take(stored, None)
+
+    def prepare(self, crew: Crew) -> Iterator[Record]:
+        """Make the rows and the references that are in line."""
         for outcome in crew.outcomes():
             name, about = outcome.about
             if outcome.error is None:
@@ -145,23 +168,39 @@ class Grid:
         joined = join(training_rows(self.rows, arm, self.config.data_seed), arm.variant.made)[0]
         return Taught(len({sample.id for sample in joined}), len(joined))
 
-    def sweep(self, crew: Crew) -> dict[str, Swept]:
+    def dev(self) -> tuple[QuestionSet, ...]:
+        """Where candidates are judged."""
+        return (dev_set(self.config.dev, self.plan.train, self.rows.dev(), self.out, self.config.data_seed,
+                        self.config.map, bad_rows(self.config)),)
+
+    def sweep(self, crew: Crew, swept: Sequence[Arm], dev: tuple[QuestionSet, ...]) -> dict[str, Swept]:
         """{label: the candidate that is best on dev rows, with the first seed}; of equals the smallest."""
         tried = candidates(self.config)
         if not tried:
-            return {arm.label: () for arm in self.arms}
-        dev = (dev_set(self.config.dev, self.plan.train, self.rows.dev(), self.out, self.config.data_seed,
-                       self.config.map, bad_rows(self.config)),)
-        wanted = [(arm, self.config.seeds[0], one) for arm in self.arms for one in tried]
-        for _ in self.run_cells(crew, wanted, "sweep", dev):
+            return {arm.label: () for arm in swept}
+        wanted = [(arm, self.config.seeds[0], one) for arm in swept for one in tried]
+        for _ in self.run_cells(crew, self.shard.part(wanted), "sweep", dev):
             pass
-        found: dict[str, dict[Swept, float | None]] = {arm.label: {} for arm in self.arms}
+        self.await_candidates(crew, wanted, dev)
+        found: dict[str, dict[Swept, float | None]] = {arm.label: {} for arm in swept}
         for arm, seed, one in wanted:
             sets = self.records[cell_name(arm, seed, one, "sweep")].get("sets")
             found[arm.label][one] = sets[dev[0].name]["accuracy"] if sets else None
         self.swept = {label: {", ".join(said(one)): accuracy for one, accuracy in by.items()}
                       for label, by in found.items()}
         return {label: max(by, key=lambda one: by[one] or 0.0) for label, by in found.items()}
+
+    def await_candidates(self, crew: Crew, wanted: Sequence[Wanted], dev: tuple[QuestionSet, ...]) -> None:
+        """What other shards had to try: made here where nobody is at it, else waited for."""
+        def missing() -> list[Wanted]:
+            return [one for one in wanted if cell_name(*one, "sweep") not in self.records]
+
+        while left := missing():
+            for at in range(0, len(left), crew.size):
+                for _ in self.run_cells(crew, left[at : at + crew.size], "sweep", dev):
+                    pass
+            if len(missing()) == len(left):
+                time.sleep(POLL)
 
     def run_cells(self, crew: Crew, wanted: Sequence[Wanted], purpose: str,
                   sets: tuple[QuestionSet, ...]) -> Iterator[Record]:
@@ -189,15 +228,18 @@ class Grid:
 
     def submit_cells(self, crew: Crew, wanted: Sequence[Wanted], purpose: str,
                      sets: tuple[QuestionSet, ...]) -> Iterator[Record]:
-        """Put what is missing in line; yield what is finished."""
+        """Put what is missing in line, but for what another shard is making; yield what is finished."""
         for arm, seed, swept in wanted:
             cell = self.cell(arm, seed, swept, purpose, sets)
+            if not self.claims.take(cell.key):
+                continue
             if self.config.explain:
                 say(self.store.explain(cell.name, cell.definition))
             stored = self.finished(cell.key)
             if stored is None:
                 crew.submit([Task(cell, run_cell, (cell, sets))])
             else:
+                self.claims.give_back(cell.key)
                 yield self.take(stored, None)
 
     def finished(self, key: str) -> Record | None:
@@ -286,8 +328,16 @@ class Grid:
         """Keep a record (`about`: its definition, where it is new); what is yielded has its measured seconds."""
         if about is not None:
             self.store.put(record["cell"], about, record)
+            self.claims.give_back(json_digest(about))
         self.records[record["cell"]] = record
         return {**record, "seconds": seconds} if seconds else record
+
+    def leave(self, mine: Sequence[str], cells: int) -> None:
+        """What a shard says at its end."""
+        elsewhere = sum(name not in self.records for name in mine)
+        say(f"shard {self.config.shard}: {len(mine) - elsewhere} of {cells} cells are done here"
+            + (f", {elsewhere} of its own are being made by another process" if elsewhere else "")
+            + "; when all shards are through, the same command without --shard writes the report")
 
     def report(self) -> None:
         """cells.jsonl, the comparisons, the pages, and the digests of everything they stand on."""

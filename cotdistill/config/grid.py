@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cotdistill.config.asking import AskingOptions
 from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows
@@ -79,6 +79,17 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     jobs: int | None = option(None, "Worker processes", RUNNING, shown="one per GPU, or per core", gt=0, le=10_000)
     ray: str | None = option(None, "Run the cells on a Ray cluster: its address, or auto", RUNNING)
     gpus_per_cell: float = option(1.0, "GPUs of a Ray cluster per cell", RUNNING, gt=0, le=Most, needs="ray")
+    shard: str | None = option(
+        None, "I/N: make the I-th of N parts of the cells, beside other processes (an array job, say) in the same --out; "
+        "without it the same command joins them", RUNNING)
     explain: bool = option(False, "Explain for each cell why it runs or is skipped", RUNNING)
     out: Path | None = option(None, "Directory of the grid; the same command resumes it", RUNNING,
                               names=("--out", "-o"), shown="runs/ablation")
+
+    @field_validator("shard")
+    @classmethod
+    def _is_shard(cls, value: str | None) -> str | None:
+        at, slash, of = ("1/1" if value is None else value).partition("/")
+        if not (slash and at.isdecimal() and of.isdecimal() and 1 <= int(at) <= int(of) <= Most):
+            raise ValueError("is I/N, with I from 1 to N")
+        return value

@@ -26,6 +26,14 @@ READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
+class InUse(OutputError):
+    """Another process holds it."""
+
+    def __init__(self, output: Path, holder: str) -> None:
+        super().__init__(f"cannot write {output}: {holder} is writing it; wait for it, or name another output")
+        self.holder = holder
+
+
 @contextmanager
 def locked_file(path: Path, even_read_only: bool = False) -> Iterator[None]:
     """Hold an output file; what is not a regular file needs no lock. `even_read_only`: go on without where nothing
@@ -43,11 +51,14 @@ def locked_file(path: Path, even_read_only: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def locked_folder(path: Path) -> Iterator[None]:
-    """Hold an output directory; raises as `locked_file`. One in which nothing came to lie is gone afterwards."""
+def locked_folder(path: Path, shared: bool = False) -> Iterator[None]:
+    """Hold an output directory; raises as `locked_file`. One in which nothing came to lie is gone afterwards.
+
+    `shared`: together with others that hold it so; it needs a file system that knows locks.
+    """
     folder = Path(os.path.realpath(path))
     try:
-        with _holding(folder / ".lock", path):
+        with _holding(folder / ".lock", path, shared=shared):
             yield
     finally:
         with suppress(OSError):
@@ -55,11 +66,19 @@ def locked_folder(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _holding(file: Path, output: Path, even_read_only: bool = False) -> Iterator[None]:
+def claimed(file: Path) -> Iterator[None]:
+    """Hold the lock file of something that is made in a shared directory; raises `InUse` at once where it is held."""
+    with _holding(file, file, grace=0.0):
+        yield
+
+
+@contextmanager
+def _holding(file: Path, output: Path, even_read_only: bool = False, shared: bool = False,
+             grace: float | None = None) -> Iterator[None]:
     made = [folder for folder in file.parents if not folder.exists()]
     try:
         with writing(output):
-            held = _acquire(file, output)
+            held = _acquire(file, output, shared, GRACE if grace is None else grace)
     except OutputError as error:
         system = error.__cause__
         if not (even_read_only and isinstance(system, OSError) and system.errno in READ_ONLY):
@@ -70,6 +89,7 @@ def _holding(file: Path, output: Path, even_read_only: bool = False) -> Iterator
     finally:
         if held is not None:
             with suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where others share it
                 file.unlink()  # while it is still held: nobody else has it
             os.close(held)
         with suppress(OSError):  # where nothing was written, no empty folder stays
@@ -77,14 +97,14 @@ def _holding(file: Path, output: Path, even_read_only: bool = False) -> Iterator
                 folder.rmdir()
 
 
-def _acquire(file: Path, output: Path) -> int | None:
+def _acquire(file: Path, output: Path, shared: bool, grace: float) -> int | None:
     """The open lock file; None where the file system knows no locks."""
-    until = time.monotonic() + GRACE
+    until = time.monotonic() + grace
     while True:
         file.parent.mkdir(parents=True, exist_ok=True)
         held = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             if _is_still(file, held):
                 with suppress(OSError):  # a full disk: the lock holds, it only names nobody
                     os.ftruncate(held, 0)
@@ -94,13 +114,15 @@ def _acquire(file: Path, output: Path) -> int | None:
             if time.monotonic() > until:
                 holder = _holder(held)
                 os.close(held)
-                raise OutputError(f"cannot write {output}: {holder} is writing it; wait for it, or name another "
-                                  "output") from None
+                raise InUse(output, holder) from None
             time.sleep(0.05)
         except OSError as error:
             os.close(held)
             if error.errno not in UNSUPPORTED:
                 raise
+            if shared:
+                raise OutputError(f"cannot write {output}: its file system knows no locks, and several processes are to "
+                                  "write there; name a directory on another one") from None
             warn_once(f"{file.parent}: its file system knows no locks; nothing keeps a second process from writing")
             return None
         os.close(held)

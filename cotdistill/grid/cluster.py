@@ -28,6 +28,7 @@ class Cluster:
         most = int(whole["GPU"] / gpus) if gpus else int(whole.get("CPU", 1))
         actor = ray.remote(num_cpus=1, num_gpus=gpus, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})(_Actor)
         self.idle: list[Any] = [actor.remote(make) for _ in range(max(1, min(count or most, most)))]
+        self.size = len(self.idle)
         self.hire = lambda: actor.remote(make)
         self.waiting: deque[Task] = deque()
         self.busy: dict[Any, tuple[Any, Task]] = {}

@@ -41,7 +41,9 @@ class Outcome:
 
 
 class Crew(Protocol):
-    """Who does the tasks."""
+    """Who does the tasks: `size` of them at once."""
+
+    size: int
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Put tasks in line; done in the order given as workers become free."""
@@ -58,6 +60,8 @@ MakeWorkshop = Callable[[], Any]
 
 class Here:
     """One worker: this process."""
+
+    size = 1
 
     def __init__(self, make: MakeWorkshop) -> None:
         self.workshop, self.waiting = make(), deque[Task]()
@@ -87,6 +91,7 @@ class Processes:
 
     def __init__(self, make: MakeWorkshop, count: int, gpus: int = 0) -> None:
         self.make, self.count, self.gpus = make, count, gpus
+        self.size = count
         self.context = multiprocessing.get_context("spawn")  # fork is not safe once torch has threads
         self.waiting: deque[Task] = deque()
         self.workers: list[_Worker] = []  # hired when there is work for them

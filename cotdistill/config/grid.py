@@ -80,7 +80,7 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     ray: str | None = option(None, "Run the cells on a Ray cluster: its address, or auto", RUNNING)
     gpus_per_cell: float = option(1.0, "GPUs of a Ray cluster per cell", RUNNING, gt=0, le=Most, needs="ray")
     shard: str | None = option(
-        None, "I/N: make the I-th of N parts of the cells, beside other processes (an array job, say) in the same --out; "
+        None, "I/N: make the I-th of N parts of the cells, beside other processes in the same --out (array jobs); "
         "without it the same command joins them", RUNNING)
     explain: bool = option(False, "Explain for each cell why it runs or is skipped", RUNNING)
     out: Path | None = option(None, "Directory of the grid; the same command resumes it", RUNNING,

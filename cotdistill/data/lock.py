@@ -121,8 +121,8 @@ def _acquire(file: Path, output: Path, shared: bool, grace: float) -> int | None
             if error.errno not in UNSUPPORTED:
                 raise
             if shared:
-                raise OutputError(f"cannot write {output}: its file system knows no locks, and several processes are to "
-                                  "write there; name a directory on another one") from None
+                raise OutputError(f"cannot write {output}: its file system knows no locks, without which several "
+                                  "processes cannot share it; name a directory on another one") from None
             warn_once(f"{file.parent}: its file system knows no locks; nothing keeps a second process from writing")
             return None
         os.close(held)

@@ -20,6 +20,7 @@ from tests import in_process
 from tests.grids import options, printed
 from tests.models import items, student
 
+
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A grid of two arms, two seeds and a sweep with a tiny student, its rows elicited."""
@@ -47,7 +48,8 @@ def made(out: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("count", [3, 20])
-def test_shards_in_any_order_are_the_whole_grid(count: int, grid: dict[str, Any], whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_shards_in_any_order_are_the_whole_grid(
+        count: int, grid: dict[str, Any], whole: dict[str, bytes], tmp_path: Path) -> None:
     """With 20 shards most have nothing to do."""
     grid, out, cells = {**grid, "out": tmp_path / "grid"}, tmp_path / "grid", []
     for at in reversed(range(1, count + 1)):
@@ -60,7 +62,7 @@ def test_shards_in_any_order_are_the_whole_grid(count: int, grid: dict[str, Any]
     assert {one["cell"] for one in records} == {*cells}
     assert made(out) == before  # joining makes nothing again
     assert printed(out) == whole
-    assert not [path for path in out.rglob("*.lock")]
+    assert not list(out.rglob("*.lock"))
     verify(out)
 
 

@@ -152,6 +152,15 @@ def test_mix_keeps_both(teacher: Path, tmp_path: Path) -> None:
     assert [[r["decoding"]["max_new_tokens"] for r in row["rationales"]] for row in rows] == [[24, 20]] * 4
 
 
+def test_one_side_is_elicited_beside_what_is_there(teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    elicit(config(teacher, out, limit=4, counterfactual=False, hint="gold"))
+    elicit(config(teacher, out, limit=4, only="counterfactual", hint="gold", mix=True, max_new_tokens=20))
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [[(r["kind"], r["decoding"]["max_new_tokens"]) for r in row["rationales"]] for row in rows] == [
+        [("factual", 24), ("counterfactual", 20)]] * 4
+
+
 def test_rows_that_are_not_asked_about_are_never_lost(teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     elicit(config(teacher, out, limit=6))

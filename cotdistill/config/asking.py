@@ -64,6 +64,8 @@ class ElicitConfig(AskingOptions, ForeignRows, BadRows, Config):
     decode: Literal["greedy", "sample", "contrastive", "rerank"] = option(
         "greedy", "How rationales are decoded", DECODING)
     counterfactual: bool = option(False, "Also elicit a rationale for a wrong answer", DECODING)
+    only: Literal["factual", "counterfactual"] | None = option(
+        None, "Elicit this kind of rationale alone; with --mix, beside what --out holds", DECODING)
     for_: str | None = option(None, "Elicit what this strategy needs", DECODING)
     mix: bool = option(False, "Keep rationales in --out that were made under other settings", OUTPUT, key=False)
     retry_failed: bool = option(False, "Ask again where an earlier run failed", OUTPUT, key=False)

@@ -35,13 +35,14 @@ def plan(config: ElicitConfig, examples: Sequence[Example], pool: Sequence[Examp
 def _sides(config: ElicitConfig, example: Example, pool: Sequence[Example], teacher: Teacher,
            prompt: Callable[[str | None], str]) -> list[tuple[Kind, str, str]]:
     """(kind, the answer to support, the answer to hold against it); gold is held against a wrong answer."""
-    if not config.counterfactual and not (config.contrasts and config.contrast == "wrong"):
+    both = config.counterfactual or config.only == "counterfactual"
+    if not both and not (config.contrasts and config.contrast == "wrong"):
         return [("factual", example.answer, "")]
     wrong = _wrong_answers(config, example, pool, teacher, prompt)
     sides: list[tuple[Kind, str, str]] = [("factual", example.answer, wrong[0])]
-    if config.counterfactual:
+    if both:
         sides += [("counterfactual", answer, example.answer) for answer in wrong]
-    return sides
+    return [side for side in sides if config.only in (None, side[0])]
 
 
 def _wrong_answers(config: ElicitConfig, example: Example, pool: Sequence[Example], teacher: Teacher,

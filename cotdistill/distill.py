@@ -34,7 +34,8 @@ from cotdistill.students.devices import device_of
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
 from cotdistill.students.fitness import decoder_for
-from cotdistill.students.load import demo_model, load_student
+from cotdistill.students.load import load_student
+from cotdistill.students.places import demo_model
 from cotdistill.students.recipes import settle
 from cotdistill.students.train import Trained, total_steps, train
 from cotdistill.students.unknown import unknown_characters, unknown_tokens

@@ -6,24 +6,25 @@ its code (`Strategy.code`). Paths and file names do not identify anything.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import DEMO, DistillConfig
+from cotdistill.config import DistillConfig
 from cotdistill.config.option import options_of
 from cotdistill.data.files import file_digest, json_digest
 from cotdistill.data.records import Example, digest
 from cotdistill.data.runcard import RunCard
 from cotdistill.strategies.description import describe
 from cotdistill.strategies.forms import Strategy
-from cotdistill.students.load import demo_model
-from cotdistill.students.model_files import ADAPTER
+from cotdistill.students.places import Place, locate
 
 # A model's files: weights, settings, vocabularies, chat templates, and code that trust_remote_code would run.
 MODEL_FILES = {".json", ".safetensors", ".model", ".txt", ".jinja", ".tiktoken", ".spm", ".vocab", ".bpe", ".py"}
+# What transformers reads beside a GGUF file, before the file's own.
+TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                   "chat_template.jinja"}
 
 
 def definition(config: DistillConfig, strategy: Strategy, rows: str,
@@ -54,24 +55,21 @@ def _definition(strategy: Mapping[str, Any], rows: str, student: str, config: Ma
 
 
 def student_digest(name: str) -> str:
-    """Digest of a local model's files, an adapter's base included; a hub name as it is (its revision is the hub's
-    business)."""
-    folder = demo_model("base") if name == DEMO else Path(name)
-    if not folder.is_dir():
-        return name
-    files = [path for path in folder.iterdir() if path.suffix in MODEL_FILES]
+    """Digest of a local model's files, an adapter's base included, or of a GGUF file; NAME@COMMIT of a hub name."""
+    return _place_digest(locate(name))
+
+
+def _place_digest(place: Place) -> str:
+    if place.commit is not None:
+        return str(place)
+    folder = Path(place.where)
+    files = [path for path in folder.iterdir() if path.suffix in MODEL_FILES
+             and (place.gguf is None or path.name in TOKENIZER_FILES)]
     files += folder.glob("additional_chat_templates/*.jinja")
     found = {str(path.relative_to(folder)): _digest(path) for path in sorted(files) if path.is_file()}
-    return json_digest(found | ({"base": _base_digest(folder)} if ADAPTER in found else {}))
-
-
-def _base_digest(adapter: Path) -> str:
-    """Of the model that an adapter is put on; what is wrong with its settings is said when it is loaded."""
-    try:
-        base = str(json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"])
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return base if Path(base).resolve() == adapter.resolve() else student_digest(base)
+    if place.file is not None:
+        return json_digest(found | {"gguf": _digest(place.file)}) if found else _digest(place.file)
+    return json_digest(found | ({"base": _place_digest(place.base)} if place.base else {}))
 
 
 def _digest(path: Path) -> str:

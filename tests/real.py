@@ -35,3 +35,14 @@ def cases(name: str) -> list[dict[str, Any]]:
     if not path.exists():
         pytest.skip(f"no {name} in {path.parent}; it lies beside the real data")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def smollm2() -> Path:
+    """The folder with SmolLM2-135M-Instruct in `gguf` and `hf`; skips the test where it is absent.
+
+    Looked for in $COTDISTILL_SMOLLM2, else in smollm2 beside the real data.
+    """
+    folder = Path(os.environ.get("COTDISTILL_SMOLLM2") or Path(__file__).resolve().parents[2] / "shared" / "smollm2")
+    if not any((folder / "gguf").glob("*.gguf")):
+        pytest.skip(f"no gguf/*.gguf in {folder}; set COTDISTILL_SMOLLM2 to the folder of the model")
+    return folder

@@ -30,7 +30,7 @@ from cotdistill.seeds import derive
 from cotdistill.strategies.forms import Form, learn
 from cotdistill.students.encode import EncodedSet, FormSequence, merge
 from cotdistill.students.families import Student
-from cotdistill.students.load import demo_model
+from cotdistill.students.places import demo_model
 from cotdistill.students.train import train
 
 DOCUMENT = Form("document", "", (learn(" {rationale}"),))  # stands for a whole document: one term in the loss

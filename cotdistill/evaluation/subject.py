@@ -35,10 +35,10 @@ class Subject:
 
 
 def subject_of(name: str, config: EvaluateConfig, model_digest: Callable[[str], str]) -> Subject:
-    """A run directory by its run card; a file is predictions; anything else is a model, which needs
-    --strategy."""
+    """A run directory by its run card; a file is predictions, unless it is a GGUF file; anything else is a model,
+    which needs --strategy."""
     place = Path(name)
-    if place.is_file():
+    if place.is_file() and place.suffix.lower() != ".gguf":
         return Subject(name, place.parent, _card(config, {"name": place.name, "family": None}, name), None)
     if (place / "run.json").is_file():
         if config.strategy is not None:

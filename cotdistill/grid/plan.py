@@ -26,6 +26,7 @@ from cotdistill.data.inputs import STDIN, is_pipe
 from cotdistill.data.records import Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world, load_examples
+from cotdistill.elicit import RECORDED
 from cotdistill.errors import DataError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm
 from cotdistill.grid.axes import BUDGETED, Setting, Swept, swept_values, values_of
@@ -33,8 +34,10 @@ from cotdistill.grid.sets import QuestionSet, question_sets
 from cotdistill.grid.workshop import evaluation_settings, given_options, scores_file
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.studies import Study
-from cotdistill.students.load import demo_model
+from cotdistill.students.places import demo_model
 from cotdistill.students.recipes import settle
+from cotdistill.teachers.openai_server import PREFIX
+from cotdistill.teachers.recorded import ROWS
 
 Settled = tuple[AblateConfig, dict[str, str]]  # the configuration, and {option: where its value comes from}
 
@@ -118,10 +121,18 @@ class Plan:
 
     def asked(self, config: ElicitConfig) -> dict[str, Any]:
         """What defines a teacher's answers: how it is asked, who it is, and the questions (not where they lie)."""
-        where = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
         questions = load_examples(config.data, config.split, config.limit, config.data_seed, config.map, config)
-        return {"config": config.defining(),
-                "teacher": student_digest(where), "questions": digest(questions)}
+        weights = self.teacher_model
+        return {"config": config.defining(), "teacher": config.teacher if weights is None else student_digest(weights),
+                "questions": digest(questions)}
+
+    @property
+    def teacher_model(self) -> str | None:
+        """The model that the teacher is; None where there is none here, but a server, recordings or rows."""
+        if self.teacher == DEMO:
+            return str(demo_model("teacher"))
+        elsewhere = self.teacher in (None, ROWS) or str(self.teacher).startswith((RECORDED, PREFIX))
+        return None if elsewhere else self.teacher
 
     def evaluation(self, sets: Sequence[QuestionSet]) -> dict[str, Any]:
         """What defines an evaluation."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import DEMO
 from cotdistill.console import say
 from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.records import Item
@@ -22,7 +21,6 @@ from cotdistill.grid.workshop import answer_as_teacher, answer_untrained, elicit
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import describe as strategy_record
 from cotdistill.strategies.grids import UNTRAINED
-from cotdistill.teachers.recorded import ROWS
 
 Reference = tuple[str, dict[str, Any], tuple[Callable[..., Any], tuple[Any, ...]]]  # name, definition, task
 
@@ -33,8 +31,7 @@ def check_models(plan: Plan) -> None:
     from cotdistill.students.load import outline_student
 
     device_of(plan.config.device)
-    local = plan.teacher is not None and plan.teacher not in (DEMO, ROWS) and ":" not in plan.teacher
-    for name in (*plan.config.student, *([str(plan.teacher)] if local else [])):
+    for name in (*plan.config.student, *([plan.teacher_model] if plan.teacher_model else [])):
         outline_student(name, plan.config.trust_remote_code)
 
 

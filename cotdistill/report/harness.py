@@ -71,9 +71,19 @@ def export_harness(folder: Path, config: EvaluateConfig, examined: Examined) -> 
             "has no choices; the harness generates once a question"
         )
     say(
-        f"lm_eval --model hf --model_args pretrained={model} --include_path {folder} --tasks {','.join(tasks)}"
+        f"lm_eval --model hf --model_args {_model_arguments(model)} --include_path {folder} --tasks {','.join(tasks)}"
     )
     return tasks
+
+
+def _model_arguments(model: str) -> str:
+    """Where the harness finds the model; what it is told beside has the names that from_pretrained has for it."""
+    from cotdistill.students.places import locate
+
+    place = locate(model)
+    peft = {"peft": place.where} if place.base else {}
+    given = {"pretrained": place.weights.where, **place.weights.options, **peft}
+    return ",".join(f"{name}={value}" for name, value in given.items())
 
 
 def _is_encoder_decoder(model: str, config: EvaluateConfig) -> bool:
@@ -93,9 +103,10 @@ class Chat:
 
 def _chat(model: str, config: EvaluateConfig) -> Chat:
     from cotdistill.students.load import load_tokenizer
+    from cotdistill.students.places import locate
     from cotdistill.students.tokens import SegmentTokenizer
 
-    words = load_tokenizer(model, model, config.trust_remote_code)
+    words = load_tokenizer(locate(model), model, config.trust_remote_code)
     tokens = SegmentTokenizer(words, _is_encoder_decoder(model, config), chat=True)
     return Chat(*tokens.around, str(words.convert_ids_to_tokens(tokens.stop)))
 

@@ -224,8 +224,10 @@ class Student:
             config.output_router_logits = True
         if not chat_template:
             self.tokenizer.chat_template = None
+        # Rows are never added to the vocabulary; peft would look for the base's configuration to know that.
+        apart = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         try:
-            self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder, **apart)
             self.tokenizer.save_pretrained(folder)
         finally:
             self.tokenizer.chat_template = template

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import nullcontext, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import transformers
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from cotdistill.config import DEMO
-from cotdistill.console import warn_once
-from cotdistill.data.network import unreachable_hub
+from cotdistill.console import console, warn_once
 from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.seeds import derive
 from cotdistill.students.families import Student
-from cotdistill.students.model_files import adapter_base, check_folder, is_adapter
+from cotdistill.students.gguf_file import ends_of, header
+from cotdistill.students.places import Place, locate
 
 Bits = Literal["8bit", "4bit"]
 # Masks and rotary tables that old checkpoints hold: computed today, so nothing is lost.
@@ -33,22 +37,24 @@ def load_student(
 ) -> Student:
     """A student by path or hub name, or the embedded demo base; any Auto-class model of either family.
 
-    A folder with a PEFT adapter gives its base with the adapter merged. `partial_weights`: weights that are in no
-    file start at random, the same at every load. Raises `Unavailable`.
+    A PEFT adapter gives its base with the adapter merged, a GGUF file plain weights. `partial_weights`: weights that
+    are in no file start at random, the same at every load. Raises `Unavailable`.
     """
     torch.set_flush_denormal(True)  # tiny activations cost up to 2.5x on a CPU, and carry nothing
-    where = locate(name)
+    place = locate(name)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    base = adapter_base(Path(where)) if is_adapter(Path(where)) else None
     if quantize is not None:
-        if base is not None:
+        if place.base is not None:
             raise UsageError(f"--quantize: {name} is an adapter, which cannot be merged into {quantize} weights; "
                              "give a model that is merged")
+        if place.gguf is not None:
+            raise UsageError(f"--quantize: {name} is a GGUF file, whose weights are unpacked when they are read; "
+                             "give the model in Hugging Face format")
         options["quantization_config"] = quantization(quantize)
-    model = _model(where if base is None else _base_of(where, base), name, dtype, options, partial_weights)
-    if base is not None:
-        model = _adapted(model, Path(where))
-    tokenizer = load_tokenizer(where, name, trust_remote_code, base)
+    model = _model(place.weights, name, dtype, options, partial_weights)
+    if place.base is not None:
+        model = _adapted(model, Path(place.where))
+    tokenizer = load_tokenizer(place, name, trust_remote_code)
     _check_embeddings(model, tokenizer, name)
     if quantize is None:
         model = model.to(torch.device(device))
@@ -57,62 +63,41 @@ def load_student(
 
 def outline_student(name: str, trust_remote_code: bool = False) -> Student:
     """A model without its weights, on the meta device: its tokenizer and its limits are real."""
-    where = locate(name)
-    base = adapter_base(Path(where)) if is_adapter(Path(where)) else None
-    config = config_of(name, trust_remote_code)
+    place = locate(name)
+    config = _config(place.weights, name, trust_remote_code)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     try:
         with torch.device("meta"):
             model = auto.from_config(config, trust_remote_code=trust_remote_code)  # type: ignore[no-untyped-call]
     except Exception as error:
         raise _unavailable(name, "config.json", error) from error
-    return Student(model, load_tokenizer(where, name, trust_remote_code, base))
+    return Student(model, load_tokenizer(place, name, trust_remote_code))
 
 
 def config_of(name: str, trust_remote_code: bool = False) -> Any:
     """A model's configuration; an adapter's is its base's."""
-    where = locate(name)
-    base = adapter_base(Path(where)) if is_adapter(Path(where)) else None
-    return _config(where if base is None else _base_of(where, base), name, trust_remote_code)
+    return _config(locate(name).weights, name, trust_remote_code)
 
 
-def locate(name: str) -> str:
-    """The folder of a local model, checked, or the hub name as it is."""
-    if name == DEMO:
-        return str(demo_model("base"))
-    place = Path(name).expanduser()
-    if place.is_dir():
-        try:
-            check_folder(place)
-        except Unavailable as error:
-            raise Unavailable(f"cannot load the model {name!r}: {error}") from None
-        return str(place)
-    if (place.parent / "run.json").is_file():
-        raise Unavailable(f"cannot load the model {name!r}: no such folder; the run has lost its model, train it again")
-    if place.is_file():
-        raise Unavailable(f"cannot load the model {name!r}: a file; a model is a folder in Hugging Face "
-                          "format, or a hub name")
-    if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
-        raise Unavailable(f"cannot load the model {name!r}: no such folder; check the path")
-    why = unreachable_hub()
-    if why is not None and not _cached(name):
-        raise Unavailable(f"cannot load the model {name!r}: no such folder, not in the hub's local cache, and {why}")
-    return name
-
-
-def demo_model(role: str) -> Path:
-    """Folder of an embedded model: teacher, base or simulator."""
-    return Path(__file__).parents[1] / "demo" / "models" / role
-
-
-def load_tokenizer(where: str, name: str, trust_remote_code: bool = False, base: str | None = None) -> Any:
+def load_tokenizer(place: Place, name: str, trust_remote_code: bool = False) -> Any:
     """The model's tokenizer; an adapter that was saved without one has its base's."""
-    if base is not None and not (Path(where) / "tokenizer_config.json").is_file():
-        where = _base_of(where, base)
+    if place.base is not None and not (Path(place.where) / "tokenizer_config.json").is_file():
+        place = place.base
     try:
-        return AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
+        made = AutoTokenizer.from_pretrained(place.where, trust_remote_code=trust_remote_code, **place.options)
+        if place.file is not None and not (Path(place.where) / "tokenizer.json").is_file():
+            _keep_own_tokens(made, header(place.file)["tokenizer.ggml.tokens"])
+        return made
     except Exception as error:  # a damaged file raises whatever its parser raises
-        raise _unavailable(name, _tokenizer_file(Path(where)), error) from error
+        raise _unavailable(name, place.gguf or _tokenizer_file(Path(place.where)), error) from error
+
+
+def _keep_own_tokens(tokenizer: Any, count: int) -> None:
+    """Drop the token that transformers' class for GPT-2's kind adds to a GGUF file's `count`: it has no embedding."""
+    words = json.loads(tokenizer.backend_tokenizer.to_str())
+    own = [token for token in words["added_tokens"] if token["id"] < count]
+    if len(own) < len(words["added_tokens"]):
+        tokenizer._tokenizer = Tokenizer.from_str(json.dumps(words | {"added_tokens": own}))
 
 
 def quantization(bits: Bits) -> Any:
@@ -129,29 +114,50 @@ def quantization(bits: Bits) -> Any:
     return BitsAndBytesConfig(**nf4)  # type: ignore[no-untyped-call]
 
 
-def _config(where: str, name: str, trust_remote_code: bool) -> Any:
+def _config(place: Place, name: str, trust_remote_code: bool) -> Any:
     try:
-        return AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code)
+        return AutoConfig.from_pretrained(place.where, trust_remote_code=trust_remote_code, **place.options)
     except Exception as error:
-        raise _unavailable(name, "config.json", error) from error
+        raise _unavailable(name, place.gguf or "config.json", error) from error
 
 
-def _model(where: str, name: str, dtype: str, options: dict[str, Any], partial_weights: bool) -> Any:
-    config = _config(where, name, options["trust_remote_code"])
+def _model(place: Place, name: str, dtype: str, options: dict[str, Any], partial_weights: bool) -> Any:
+    config = _config(place, name, options["trust_remote_code"])
     auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     torch.manual_seed(derive(0, "weights"))  # for those that are in no file
+    quiet = redirect_stderr(StringIO()) if place.gguf and not console.is_terminal else nullcontext()
     try:
-        model, info = auto.from_pretrained(
-            where,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they are listed in `info`, and refused below with their sizes
-            **options,
-        )
+        with quiet:  # the bar of a GGUF file cannot be turned off
+            model, info = auto.from_pretrained(
+                place.where,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are listed in `info`, and refused below with their sizes
+                **place.options,
+                **({} if place.gguf is None else _unpacking()),
+                **options,
+            )
     except Exception as error:
-        raise _unavailable(name, "", error) from error
+        raise _unavailable(name, place.gguf or "", error) from error
     _check_weights(info, name, partial_weights)
+    return model if place.file is None else _plain(model, place.file)
+
+
+def _unpacking() -> dict[str, Any]:
+    """Have a GGUF file's weights unpacked, also where kernels could multiply them as they are: they are trained."""
+    config = getattr(transformers, "GgufConfig", None)  # older versions know no other way
+    return {} if config is None else {"quantization_config": config(dequantize=True)}
+
+
+def _plain(model: Any, file: Path) -> Any:
+    """A model from a GGUF file as one that never was quantized, which transformers would refuse to save."""
+    model.hf_quantizer, model.is_quantized = None, False
+    for holder, name in ((model, "quantization_method"), (model.config, "quantization_config")):
+        if name in vars(holder):
+            delattr(holder, name)
+    model.generation_config.eos_token_id = ends_of(file) or model.generation_config.eos_token_id
+    model.name_or_path = model.config.name_or_path = str(file)  # an adapter names the file as its base
     return model
 
 
@@ -188,15 +194,6 @@ def _check_embeddings(model: Any, tokenizer: Any, name: str) -> None:
                           f"embeddings for {rows} only; use the model's own tokenizer, or resize its embeddings")
 
 
-def _base_of(where: str, base: str) -> str:
-    """Where an adapter's base lies; a relative path counts from here or from the adapter's folder."""
-    beside = Path(where) / base
-    try:
-        return locate(str(beside) if beside.is_dir() and not Path(base).is_dir() else base)
-    except Unavailable as error:
-        raise Unavailable(f"{where} is an adapter of {base!r}, which cannot be loaded: {error}") from None
-
-
 def _adapted(model: Any, folder: Path) -> Any:
     """The base with its adapter merged: a plain model."""
     try:
@@ -209,12 +206,6 @@ def _adapted(model: Any, folder: Path) -> Any:
         raise _unavailable(str(folder), "adapter_model.safetensors", error) from error
     merged: Any = adapted.merge_and_unload()
     return merged.requires_grad_(True)  # peft froze the base
-
-
-def _cached(name: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
 def _tokenizer_file(folder: Path) -> str:

@@ -76,6 +76,7 @@ def attach(student: Student, lora: Lora, seed: int = 0) -> None:
         lora_dropout=lora.dropout,
         task_type=kind,
         target_modules=targets,
+        revision=getattr(student.model.config, "_commit_hash", None),  # of a base from the hub
     )
     try:
         student.model = peft.get_peft_model(student.model, settings)

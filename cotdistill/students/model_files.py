@@ -24,12 +24,12 @@ def check_folder(folder: Path, purpose: str = "a model") -> None:
     if (folder / "run.json").is_file() and not (folder / "config.json").is_file():
         raise Unavailable(f"{folder} is a run, not {purpose}; its model is {folder / 'student'}")
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        _check_file(file)
+        check_file(file)
     adapter = is_adapter(folder)
     if not adapter and not (folder / "config.json").is_file():
-        kept = _pickled_or_gguf(folder)
-        raise Unavailable(f"{folder} has no config.json{kept and f', only {kept}'}; give a folder in Hugging Face "
-                          "format (config.json, model.safetensors, a tokenizer)")
+        kept = next(_pickled(folder), None)
+        raise Unavailable(f"{folder} has no config.json{f', only {kept.name}' if kept else ''}; give a folder in "
+                          "Hugging Face format (config.json, model.safetensors, a tokenizer) or a GGUF file")
     if not any(folder.glob(ADAPTER_WEIGHTS if adapter else "*.safetensors")):
         raise Unavailable(_no_weights(folder, adapter))
     _check_shards(folder)
@@ -41,11 +41,13 @@ def is_adapter(folder: Path) -> bool:
 
 
 def adapter_base(folder: Path) -> str:
-    """The base an adapter was trained on, by path or hub name."""
-    base = read_json(folder / ADAPTER).get("base_model_name_or_path")
+    """The base an adapter was trained on, by path, or by hub name with the revision where one is named."""
+    settings = read_json(folder / ADAPTER)
+    base, revision = settings.get("base_model_name_or_path"), settings.get("revision")
     if not base:
         raise Unavailable(f"{folder / ADAPTER}: no base_model_name_or_path; write the base model's path there")
-    return str(base)
+    local = str(base).startswith(("/", "./", "../", "~")) or Path(str(base)).exists() or (folder / str(base)).exists()
+    return f"{base}@{revision}" if revision and not local else str(base)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -59,7 +61,8 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
-def _check_file(file: Path) -> None:
+def check_file(file: Path) -> None:
+    """Raise `Unavailable` for a file of a model that is a pointer, damaged or unreadable."""
     try:
         with file.open("rb") as stream:
             head = stream.read(len(LFS))
@@ -94,19 +97,12 @@ def _pickled(folder: Path) -> Iterator[Path]:
     return (file for file in sorted(folder.iterdir()) if file.suffix in PICKLED)
 
 
-def _pickled_or_gguf(folder: Path) -> str:
-    found = [*_pickled(folder), *sorted(folder.glob("*.gguf"))]
-    return found[0].name if found else ""
-
-
 def _no_weights(folder: Path, adapter: bool) -> str:
-    pickled, gguf = next(_pickled(folder), None), next(folder.glob("*.gguf"), None)
+    pickled = next(_pickled(folder), None)
     wanted = ADAPTER_WEIGHTS if adapter else "model.safetensors"
     if pickled is not None:
         return (f"{pickled}: pickled weights, which can run code when they are read; convert them where you trust "
                 f"them: load the model with transformers and save it with save_pretrained ({wanted})")
-    if gguf is not None:
-        return f"{gguf}: GGUF weights; convert them with transformers' gguf_file and save_pretrained ({wanted})"
     return f"{folder} has no weights ({wanted}); copy or download them"
 
 

@@ -22,7 +22,8 @@ from cotdistill.students.decode import Choice, Prompt, Rule, greedy
 from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student
 from cotdistill.students.fitness import decoder_for
-from cotdistill.students.load import demo_model, load_student, outline_student
+from cotdistill.students.load import load_student, outline_student
+from cotdistill.students.places import Place, demo_model, locate
 from cotdistill.students.sampling import Sampling
 from cotdistill.students.tokens import render_chat
 from cotdistill.teachers.blank_line import has_blank_line
@@ -234,27 +235,27 @@ def load_teacher(config: ElicitConfig, weights: bool = True) -> tuple[Student, s
     """
     if not console.is_terminal:
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    place = demo_model("teacher") if config.teacher == DEMO else Path(config.teacher)
-    name = str(place) if config.teacher == DEMO else config.teacher
+    name = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
     if weights:
         model = load_student(name, config.dtype, device_of(config.device), config.trust_remote_code,
                              partial_weights=config.partial_weights)
     else:
         model = outline_student(name, config.trust_remote_code)
-    shown = DEMO if config.teacher == DEMO else place.name if place.is_dir() else config.teacher
-    return model, f"{shown}@{_revision(place, model.model)}"
+    place = locate(name)
+    shown = DEMO if config.teacher == DEMO else place.where if place.commit else Path(name).name
+    return model, f"{shown}@{_revision(place)}"
 
 
 def _length(prompt: Prompt) -> int:
     return max(len(prompt.ids), len(prompt.source or ()))
 
 
-def _revision(folder: Path, model: Any) -> str:
-    """The hub's commit, or for a local folder a digest over size, head and tail of every weight file."""
-    if not folder.is_dir():
-        return str(getattr(model.config, "_commit_hash", None) or "unknown")[:12]
+def _revision(place: Place) -> str:
+    """The hub's commit, or for a local model a digest over size, head and tail of every weight file."""
+    if place.commit is not None:
+        return place.commit[:12]
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in [place.file] if place.file else sorted(Path(place.where).glob("*.safetensors")):
         with file.open("rb") as stream:
             digest.update(f"{file.name} {file.stat().st_size}".encode() + stream.read(WEIGHT_SAMPLE))
             stream.seek(max(0, file.stat().st_size - WEIGHT_SAMPLE))

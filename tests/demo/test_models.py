@@ -11,7 +11,7 @@ from cotdistill.data.files import file_digest
 from cotdistill.demo import world
 from cotdistill.demo.build import RECIPES
 from cotdistill.demo.tokenizer import build_tokenizer
-from cotdistill.students.load import demo_model
+from cotdistill.students.places import demo_model
 
 
 @pytest.mark.parametrize("role", RECIPES)

@@ -50,7 +50,7 @@ class Config(Options):
     limit: int | None = option(None, "Read at most this many rows", GENERAL, gt=0, le=Most)
     plugin: tuple[Path, ...] = option((), "Python file with strategies of your own (repeatable)", GENERAL, key=False,
                                       repeated=True)
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, ...", GENERAL, key=False)
+    device: str = option("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, mps, ...", GENERAL, key=False)
     dtype: Dtype = option("float32", "Precision of the model", GENERAL,
                           shown="float32; bfloat16 to train a pretrained student on a GPU that has it")
     trust_remote_code: bool = option(False, "Run code that is shipped with a model", GENERAL)

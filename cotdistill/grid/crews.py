@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cotdistill.config import DEMO, AblateConfig
 from cotdistill.grid.workers import Crew, Here, MakeWorkshop, Processes
+from cotdistill.students.devices import device_of
 
 SMALL = 64 << 20  # bytes of weights: so small a student leaves room for one worker a core
 
@@ -18,7 +19,8 @@ def crew_for(config: AblateConfig, make: MakeWorkshop, cells: int) -> Crew:
 
         return Cluster(make, config.ray, config.gpus_per_cell, config.jobs)
     gpus = _gpus(config.device)
-    count = min(cells, config.jobs or (gpus if gpus else _cores() if _is_small(config) else 1))
+    side_by_side = _is_small(config) and device_of(config.device) != "mps"  # one GPU, which a worker keeps busy
+    count = min(cells, config.jobs or gpus or (_cores() if side_by_side else 1))
     if count <= 1:
         return Here(make)
     return Processes(make, count, gpus)

@@ -96,7 +96,7 @@ def _onednn() -> Iterator[None]:
 def _share(left: Tensor, right: Tensor) -> int:
     """How many of the left's rows oneDNN multiplies."""
     small = left.numel() * right.shape[1] < LEAST
-    if small or left.is_cuda or left.dtype != torch.float32 or not onednn_leads():
+    if small or left.device.type != "cpu" or left.dtype != torch.float32 or not onednn_leads():
         return 0
     return len(left) - len(left) % _step(len(left))
 

@@ -50,8 +50,9 @@ class TokenBudget:
 
     def check(self) -> None:
         """Called where activations stand highest, between a forward and its backward pass."""
-        if self.limit is not None and self.device.type == "cpu":
-            used = psutil.Process().memory_info().rss
+        if self.limit is not None and self.device.type in ("cpu", "mps"):
+            on_cpu = self.device.type == "cpu"
+            used = psutil.Process().memory_info().rss if on_cpu else torch.mps.driver_allocated_memory()
             if used > self.limit:
                 raise OutOfMemory(f"{used >> 20} MiB are in use, --max-memory allows {self.limit >> 20}")
 
@@ -101,6 +102,8 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     trim_heap()
 
 
@@ -119,7 +122,8 @@ def out_of_memory_raised() -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory(_first_line(error)) from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # the CPU allocator has no exception of its own
+        # The allocators of the CPU and of MPS have no exception of their own.
+        if not any(said in str(error) for said in ("can't allocate memory", "MPS backend out of memory")):
             raise
         raise OutOfMemory(_first_line(error)) from error
 

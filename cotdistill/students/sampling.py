@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cotdistill.students.decode import Choice, Session
+from cotdistill.students.devices import in_float64
 
 
 class SampledSession(Session, Protocol):
@@ -36,7 +37,7 @@ class Sampling:
 
     def __call__(self, logits: Tensor, sessions: Sequence[Session]) -> list[Choice]:
         """logits float32 [sessions, k, V] -> one choice a session, from the first context."""
-        probabilities = torch.softmax(logits[:, 0].double() / self.temperature, -1)
+        probabilities = torch.softmax(in_float64(logits[:, 0]) / self.temperature, -1)
         if self.top_p < 1:
             probabilities = _nucleus(probabilities, self.top_p)
         # The cumulative sum runs in vocabulary order: rounding cannot swap neighbours as it would in sorted

@@ -132,7 +132,9 @@ class Loop:
             _compile_layers(student.model)
         self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
         sharded = self.accelerator.distributed_type == DistributedType.FSDP
-        self.fused = config.optimizer == "adamw" and config.dtype != "float16" and not sharded
+        # On MPS the gradients are clipped apart: that its update divides by `grad_scale` was never tried.
+        self.fused = (config.optimizer == "adamw" and config.dtype != "float16" and not sharded
+                      and device.type != "mps")
         on_cpu = device.type == "cpu" and not plain
         self.multiplied = on_cpu and config.dtype == "float32" and not config.compile
         # On one CPU nobody scales, reduces or waits for the vocabulary's gradients: they need no copy.

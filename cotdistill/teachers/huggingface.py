@@ -19,7 +19,7 @@ from cotdistill.errors import UsageError
 from cotdistill.seeds import rng
 from cotdistill.students.contrast import Contrast
 from cotdistill.students.decode import Choice, Prompt, Rule, greedy
-from cotdistill.students.devices import device_of
+from cotdistill.students.devices import device_of, in_float64
 from cotdistill.students.families import Student
 from cotdistill.students.fitness import decoder_for
 from cotdistill.students.load import load_student, outline_student
@@ -225,7 +225,7 @@ def log_probabilities(model: Student, start: list[int], sequences: Sequence[list
     logits = model.model(input_ids=ids, attention_mask=mask.long(), logits_to_keep=kept,
                          use_cache=False).logits
     steps = logits.float().log_softmax(-1).gather(-1, ids[:, common:, None])[..., 0]  # [R, T - common]
-    return [float(total) for total in steps.masked_fill(~mask[:, common:], 0.0).double().sum(-1)]
+    return [float(total) for total in in_float64(steps.masked_fill(~mask[:, common:], 0.0)).sum(-1)]
 
 
 def load_teacher(config: ElicitConfig, weights: bool = True) -> tuple[Student, str]:

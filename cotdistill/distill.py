@@ -37,6 +37,7 @@ from cotdistill.students.fitness import decoder_for
 from cotdistill.students.load import load_student
 from cotdistill.students.places import demo_model
 from cotdistill.students.recipes import settle
+from cotdistill.students.sharding import check_parallel
 from cotdistill.students.train import Trained, total_steps, train
 from cotdistill.students.unknown import unknown_characters, unknown_tokens
 from cotdistill.students.walk import walk
@@ -45,6 +46,7 @@ from cotdistill.students.walk import walk
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
     """Train one student on the elicited rows of a file (`-`: stdin); the object that `distill` prints."""
     config, reasons = settle(config, config.student)
+    check_parallel(config)
     strategy = create(config.strategy, config.param)
     items = read_items(rows, config.limit, config.allow_partial, config)
     return distill_items(config, strategy, items, rows, dry_run, reasons=reasons)

@@ -50,6 +50,8 @@ class TrainingOptions(Options):
     checkpoint_activations: bool = option(
         False, "Gradient checkpointing: recompute activations, less memory, slower", MEMORY)
     compile: bool = option(False, "torch.compile the student", MEMORY)
+    parallel: Literal["ddp", "fsdp"] = option(
+        "ddp", "How several processes train one student: each holds all of it, or its share (FSDP)", MEMORY, key=False)
     max_length: int | None = option(None, "Drop longer samples", MEMORY, shown="the model's context", gt=0, le=Most)
     max_dropped: float = option(0.02, "Fail if a larger share of the samples is dropped", MEMORY, ge=0, le=1)
     max_unknown: float = option(0.02, "Fail if the student's tokenizer knows less: largest share of unknown tokens",

@@ -16,7 +16,8 @@ from cotdistill.report.ablation import Description
 from cotdistill.strategies.grids import dose, size_matched
 
 SHOWN = {"lr", "batch_size", "optimizer", "schedule", "warmup", "weight_decay", "clip", "lora", "dtype", "recipe"}
-HOW_NOT_WHAT = {"out", "jobs", "ray", "gpus_per_cell", "shard", "explain", "device", "plugin"}  # not in any result
+# No result depends on these.
+HOW_NOT_WHAT = {"out", "jobs", "ray", "gpus_per_cell", "shard", "parallel", "explain", "device", "plugin"}
 
 
 def describe(plan: Plan, rows: Rows, swept: Mapping[str, Mapping[str, float | None]], chosen: Mapping[str, Swept],

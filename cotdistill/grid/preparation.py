@@ -29,8 +29,11 @@ def check_models(plan: Plan) -> None:
     """Complain at once about a student, teacher or device that is not there: every cell would fail on it alone."""
     from cotdistill.students.devices import device_of
     from cotdistill.students.load import outline_student
+    from cotdistill.students.sharding import check_parallel
 
     device_of(plan.config.device)
+    for arm in plan.arms:
+        check_parallel(plan.distilled(arm, 0, 1))
     for name in (*plan.config.student, *([plan.teacher_model] if plan.teacher_model else [])):
         outline_student(name, plan.config.trust_remote_code)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from cotdistill.console import say, warn
 from cotdistill.data.files import json_digest, new_folder, remove
 from cotdistill.data.seal import seal
 from cotdistill.errors import DataError, UsageError
+from cotdistill.students.sharding import gathered, like
 
 WEIGHTS, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
 BEST = "best"
@@ -54,11 +55,18 @@ class _Checkpoint:
     optimizer: dict[int, dict[str, Any]]
 
 
-def save(folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Progress, keep: int) -> None:
-    """Write `step-N/` atomically and drop all but the last `keep`; `OutputError` where it cannot be written."""
-    tensors, scalars = _split(optimizer.state_dict()["state"])
+def save(folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Progress, keep: int,
+         write: bool = True) -> None:
+    """Write `step-N/` atomically and drop all but the last `keep`; `OutputError` where it cannot be written.
+
+    Every process of a run calls it, one with `write`: what is shared out is gathered.
+    """
+    weights = trained_weights(model, write)
+    tensors, scalars = _split(optimizer.state_dict()["state"], write)
+    if not write:
+        return
     with new_folder(folder / f"step-{progress.step}") as aside:
-        _write(aside / WEIGHTS, trained_weights(model), progress.step)
+        _write(aside / WEIGHTS, weights, progress.step)
         _write(aside / OPTIMIZER, tensors, progress.step)
         _write_progress(aside, {**asdict(progress), "optimizer": scalars})
     steps = _steps(folder)
@@ -82,7 +90,8 @@ def restore(folder: Path, model: Any, optimizer: torch.optim.Optimizer, key: str
             continue
         _copy(found.weights, model)
         groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": found.optimizer, "param_groups": groups})
+        state = _shared_out(found.optimizer, [one for group in optimizer.param_groups for one in group["params"]])
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
         say(f"resuming after step {step}")
         return found.progress
     return Progress(key=key)
@@ -111,10 +120,13 @@ def clean(folder: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def save_best(folder: Path, model: Any, progress: Progress) -> None:
-    """Keep the weights of the best evaluation beside the checkpoints."""
+def save_best(folder: Path, model: Any, progress: Progress, write: bool = True) -> None:
+    """Keep the weights of the best evaluation beside the checkpoints; every process calls it, as `save`."""
+    weights = trained_weights(model, write)
+    if not write:
+        return
     with new_folder(folder / BEST) as aside:
-        _write(aside / WEIGHTS, trained_weights(model), progress.step)
+        _write(aside / WEIGHTS, weights, progress.step)
         _write_progress(aside, asdict(progress))
 
 
@@ -191,12 +203,12 @@ def _seal(tensors: Mapping[str, Tensor], step: int) -> str:
 def _copy(weights: Mapping[str, Tensor], model: Any) -> None:
     with torch.no_grad():
         for name, parameter in _trained(model).items():
-            parameter.copy_(weights[name])
+            parameter.copy_(like(weights[name], parameter))
 
 
-def trained_weights(model: Any) -> dict[str, Tensor]:
-    """Every trained parameter and buffer once (tied weights have one name), as tensors of their own."""
-    return {name: value.detach().cpu().clone().contiguous() for name, value in _trained(model).items()}
+def trained_weights(model: Any, keep: bool = True) -> dict[str, Tensor]:
+    """Every trained parameter and buffer once (tied weights have one name), whole, as tensors of their own."""
+    return gathered(_trained(model), keep)
 
 
 def _trained(model: Any) -> dict[str, Tensor]:
@@ -218,13 +230,17 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _split(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _split(state: dict[int, dict[str, Any]], keep: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state as named tensors and named plain values (Adafactor counts steps in Python)."""
     flat = {f"{at}.{name}": value for at, values in state.items() for name, value in values.items()}
-    tensors = {
-        name: value.cpu().clone().contiguous() for name, value in flat.items() if isinstance(value, Tensor)
-    }
+    tensors = gathered({name: value for name, value in flat.items() if isinstance(value, Tensor)}, keep)
     return tensors, {name: value for name, value in flat.items() if not isinstance(value, Tensor)}
+
+
+def _shared_out(state: Mapping[int, dict[str, Any]], parameters: Sequence[Tensor]) -> dict[int, dict[str, Any]]:
+    """An optimizer's state, shared out as its parameters are."""
+    return {at: {name: like(one, parameters[at]) if isinstance(one, Tensor) else one for name, one in values.items()}
+            for at, values in state.items()}
 
 
 def _joined(tensors: dict[str, Tensor], scalars: dict[str, Any]) -> dict[int, dict[str, Any]]:

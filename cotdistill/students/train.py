@@ -6,27 +6,25 @@ a run killed at any moment and started again equals the uninterrupted one, bit f
 
 from __future__ import annotations
 
-import os
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import progress, warn
-from cotdistill.errors import Unavailable, UsageError, missing_extra
+from cotdistill.errors import Unavailable
 from cotdistill.seeds import derive
 from cotdistill.strategies.forms import Reweight
 from cotdistill.students import checkpoints
+from cotdistill.students.accelerators import accelerator_for, has_dropout
 from cotdistill.students.attention import PACKED, using_attention
 from cotdistill.students.batches import Row, for_rank, micro_batches, step_indices, step_rows
 from cotdistill.students.curves import Curves
@@ -47,9 +45,9 @@ from cotdistill.students.memory import (
 )
 from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
 from cotdistill.students.recipes import EMBEDDED
+from cotdistill.students.sharding import assembled, outline, shard
 
 GIB = 1 << 30
-HEADS = ("summary", "classifier")  # dropout of heads that no language model has
 DevAccuracy = Callable[[Student], float]  # generated answers on the dev rows; never a loss
 
 
@@ -113,9 +111,13 @@ class Loop:
         self.decoding = student.model.config._attn_implementation
         self.plain = plain or not student.head_is_linear
         self.steps = total_steps(config, len(data.samples))
-        self.accelerator = _accelerator(student, config, folder)
+        self.accelerator = accelerator_for(student, config, folder)
+        self.sharded = config.parallel == "fsdp" and self.accelerator.num_processes > 1
         if self.accelerator.num_processes > 1 and has_dropout(student.model):
             warn("dropout draws differ by process: the loss curve is that of this number of processes, not of one")
+        if self.sharded:
+            self.outline = outline(student.model)
+            shard(self.accelerator.prepare_model(student.model, evaluation_mode=True), self.accelerator.device)
         optimizer = optimizer_for(student.model, config)
         self.progress = checkpoints.restore(self.checkpoints, student.model, optimizer, key)
         if self.accelerator.is_main_process:
@@ -130,10 +132,12 @@ class Loop:
             self.budget.checkpoint_activations(student.model)
         if config.compile:
             _compile_layers(student.model)
-        self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
-        sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        if self.sharded:
+            self.model, self.optimizer = student.model, self.accelerator.prepare(optimizer)
+        else:
+            self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
         # On MPS the gradients are clipped apart: that its update divides by `grad_scale` was never tried.
-        self.fused = (config.optimizer == "adamw" and config.dtype != "float16" and not sharded
+        self.fused = (config.optimizer == "adamw" and config.dtype != "float16" and not self.sharded
                       and device.type != "mps")
         on_cpu = device.type == "cpu" and not plain
         self.multiplied = on_cpu and config.dtype == "float32" and not config.compile
@@ -281,10 +285,14 @@ class Loop:
         """
         assert self.dev_accuracy is not None
         found = [0.0]
-        if self.accelerator.is_main_process:
-            self.student.model.eval()
-            with using_attention(self.student.model, self.decoding):
-                found[0] = self.dev_accuracy(self.student)
+        main = self.accelerator.is_main_process
+        asked = copy.copy(self.student)
+        if self.sharded:
+            asked.model = assembled(self.outline, self.student.model, main)
+        if main:
+            asked.model.eval()
+            with using_attention(asked.model, self.decoding):
+                found[0] = self.dev_accuracy(asked)
             self.model.train()
         accuracy = broadcast_object_list(found)[0]
         curves.dev(self.progress.step, accuracy)
@@ -294,8 +302,7 @@ class Loop:
                 self.progress.step,
                 0,
             )
-            if self.accelerator.is_main_process:
-                checkpoints.save_best(self.checkpoints, self.student.model, self.progress)
+            checkpoints.save_best(self.checkpoints, self.student.model, self.progress, main)
         else:
             self.progress.waited += 1
             self.progress.stopped = (
@@ -304,21 +311,19 @@ class Loop:
 
     def _save(self) -> None:
         self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            checkpoints.save(
-                self.checkpoints,
-                self.student.model,
-                self.optimizer,
-                self.progress,
-                self.config.keep_checkpoints,
-            )
+        checkpoints.save(
+            self.checkpoints,
+            self.student.model,
+            self.optimizer,
+            self.progress,
+            self.config.keep_checkpoints,
+            self.accelerator.is_main_process,
+        )
 
     def _finish(self) -> tuple[int, float] | tuple[None, None]:
         """Leave the trained (or the best) weights in the student."""
-        if self.accelerator.distributed_type == DistributedType.FSDP:
-            whole = self.accelerator.get_state_dict(self.model)
-            self.student.model = type(self.student.model)(self.student.model.config)
-            self.student.model.load_state_dict(whole)
+        if self.sharded:
+            self.student.model = assembled(self.outline, self.student.model)
         else:
             self.student.model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.student.model.eval()
@@ -327,46 +332,6 @@ class Loop:
         self.accelerator.wait_for_everyone()
         checkpoints.load_best(self.checkpoints, self.student.model, self.progress.best_step)
         return self.progress.best_step, self.progress.best
-
-
-def _accelerator(student: Student, config: DistillConfig, folder: Path) -> Accelerator:
-    if config.dtype == "float16" and student.model.config.model_type in ("t5", "mt5", "umt5"):
-        raise UsageError("float16 gives NaN on T5 (its activations overflow); use --dtype bfloat16")
-    for tracker in config.track:
-        if find_spec(tracker) is None:  # accelerate would go on without it
-            raise missing_extra(tracker, f"--track {tracker}")
-    precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
-    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if launched not in ("no", precision):
-        wanted = {"bf16": "give --dtype bfloat16 and ", "fp16": "give --dtype float16 and "}.get(launched, "")
-        raise UsageError(f"accelerate launch asks for mixed precision {launched}, the run for --dtype {config.dtype}, "
-                         f"which is part of its key; {wanted}leave --mixed_precision out")
-    AcceleratorState._reset_state()  # a process may train several students, each in its own precision
-    try:
-        made = Accelerator(
-            cpu=config.device == "cpu",
-            mixed_precision=precision,
-            log_with=list(config.track) or None,
-            project_dir=folder / "track" if config.track else None,
-        )
-    except ValueError as error:
-        raise UsageError(f"--dtype {config.dtype}: {error}") from error
-    fsdp = made.distributed_type == DistributedType.FSDP
-    if fsdp and (config.checkpoint_every or config.dev):
-        raise UsageError(
-            "checkpoints and --dev are not available under FSDP; run with DDP, or leave them out"
-        )
-    made.init_trackers(
-        "cotdistill", {key: str(value) for key, value in config.model_dump(mode="json").items()}
-    )
-    return made
-
-
-def has_dropout(model: Any) -> bool:
-    """Whether training drops anything: by a module, or by a rate in the configuration that attention is given."""
-    rates = [rate for name, rate in model.config.to_dict().items()
-             if "drop" in name and not name.startswith(HEADS) and isinstance(rate, (int, float))]
-    return any(rates) or any(module.p > 0 for module in model.modules() if isinstance(module, torch.nn.Dropout))
 
 
 def _compile_layers(model: Any) -> None:

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, XGLMConfig
 
 from cotdistill.config import DEMO, DistillConfig
 from cotdistill.errors import Unavailable, UsageError
+from cotdistill.students.accelerators import has_dropout
 from cotdistill.students.divergence import Diverged, Divergence
 from cotdistill.students.families import Student
 from cotdistill.students.load import load_student
@@ -21,7 +22,7 @@ from cotdistill.students.lora import Lora, attach, merge, parse_lora
 from cotdistill.students.memory import release_memory
 from cotdistill.students.optimizers import clip_in_step, learning_rate, optimizer_for
 from cotdistill.students.recipes import RECIPES, settle
-from cotdistill.students.train import GIB, has_dropout, train
+from cotdistill.students.train import GIB, train
 from tests.in_process import run
 from tests.models import items, student
 from tests.students.training import distance, encode, step_gradient

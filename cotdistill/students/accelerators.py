@@ -1,0 +1,56 @@
+"""What accelerate is told of a run: precision, device, trackers."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from cotdistill.config import DistillConfig
+from cotdistill.errors import UsageError, missing_extra
+from cotdistill.students.families import Student
+
+HEADS = ("summary", "classifier")  # dropout of heads that no language model has
+
+def accelerator_for(student: Student, config: DistillConfig, folder: Path) -> Accelerator:
+    """The accelerator of a run. `UsageError` for a precision or a way of sharing that it cannot be trained in."""
+    if config.dtype == "float16" and student.model.config.model_type in ("t5", "mt5", "umt5"):
+        raise UsageError("float16 gives NaN on T5 (its activations overflow); use --dtype bfloat16")
+    for tracker in config.track:
+        if find_spec(tracker) is None:  # accelerate would go on without it
+            raise missing_extra(tracker, f"--track {tracker}")
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise UsageError("accelerate launch asks for its own FSDP, which cannot be gone on with after a kill; give "
+                         "--parallel fsdp and leave --use_fsdp out")
+    precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched not in ("no", precision):
+        wanted = {"bf16": "give --dtype bfloat16 and ", "fp16": "give --dtype float16 and "}.get(launched, "")
+        raise UsageError(f"accelerate launch asks for mixed precision {launched}, the run for --dtype {config.dtype}, "
+                         f"which is part of its key; {wanted}leave --mixed_precision out")
+    AcceleratorState._reset_state()  # a process may train several students, each in its own precision
+    try:
+        made = Accelerator(
+            cpu=config.device == "cpu",
+            mixed_precision=precision,
+            log_with=list(config.track) or None,
+            project_dir=folder / "track" if config.track else None,
+        )
+    except ValueError as error:
+        raise UsageError(f"--dtype {config.dtype}: {error}") from error
+    made.init_trackers(
+        "cotdistill", {key: str(value) for key, value in config.model_dump(mode="json").items()}
+    )
+    return made
+
+
+def has_dropout(model: Any) -> bool:
+    """Whether training drops anything: by a module, or by a rate in the configuration that attention is given."""
+    rates = [rate for name, rate in model.config.to_dict().items()
+             if "drop" in name and not name.startswith(HEADS) and isinstance(rate, (int, float))]
+    return any(rates) or any(module.p > 0 for module in model.modules() if isinstance(module, torch.nn.Dropout))

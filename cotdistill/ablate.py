@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,11 +27,12 @@ from cotdistill.grid.arms import Arm, arms, baseline, settled
 from cotdistill.grid.attributions import Scoring, score_rows, scorings
 from cotdistill.grid.axes import Swept, candidates, said
 from cotdistill.grid.budgets import Load, Taught, budget_steps, needs_loads, steps_of
-from cotdistill.grid.cells import Cell, CellStore, Record, cell_name
+from cotdistill.grid.cells import Cell, CellStore, Record, cell_name, run_folder
 from cotdistill.grid.crews import crew_for
 from cotdistill.grid.description import describe
 from cotdistill.grid.digests import damaged, run_of, set_aside, write_digests
 from cotdistill.grid.estimate import estimate
+from cotdistill.grid.keeping import Keeping, drop, kept, without_student
 from cotdistill.grid.plan import Plan, bad_rows, plan_of
 from cotdistill.grid.preparation import check_models, choose_rows, is_that_file, references, row_tasks
 from cotdistill.grid.rows import training_rows
@@ -88,6 +89,7 @@ class Grid:
         self.records: dict[str, Record] = {}
         self.swept: dict[str, dict[str, float | None]] = {}
         self.chosen: dict[str, Swept] = {}
+        self.keeping = Keeping(self.config, self.out)
 
     def run(self, crew: Crew) -> Iterator[Record]:
         """Every stage; of a shard, its part of the cells, and no report."""
@@ -218,13 +220,13 @@ class Grid:
                 waiting = [one for one in waiting if one not in ready]
                 failed = [one for one in ready if outcome.error and one[0] in self.readers(outcome.about)]
                 for arm, seed, swept in failed:
-                    yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), str(outcome.error))
+                    yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), outcome)
                 yield from self.submit_cells(crew, [one for one in ready if one not in failed], purpose, sets)
             elif outcome.error is None:
-                yield self.take(outcome.value[0], outcome.about.definition, outcome.value[1])
+                yield self.done(outcome.about, *outcome.value)
             else:
                 cell = outcome.about
-                yield self.failed(cell.arm, cell.seed, cell.name, outcome.error, cell.definition)
+                yield self.failed(cell.arm, cell.seed, cell.name, outcome, cell.definition)
 
     def submit_cells(self, crew: Crew, wanted: Sequence[Wanted], purpose: str,
                      sets: tuple[QuestionSet, ...]) -> Iterator[Record]:
@@ -235,18 +237,34 @@ class Grid:
                 continue
             if self.config.explain:
                 say(self.store.explain(cell.name, cell.definition))
-            stored = self.finished(cell.key)
+            stored = self.finished(cell.key, not self.config.allow_divergence)
             if stored is None:
                 crew.submit([Task(cell, run_cell, (cell, sets))])
-            else:
-                self.claims.give_back(cell.key)
+                continue
+            self.claims.give_back(cell.key)
+            if "error" in stored:
+                warn(f"{cell.name}: {stored['error']}")
                 yield self.take(stored, None)
+            else:
+                yield self.done(cell, stored)
 
-    def finished(self, key: str) -> Record | None:
+    def done(self, cell: Cell, record: Record, seconds: dict[str, float] | None = None) -> Record:
+        """A cell has answered everything (`seconds`: just now): its record is kept, students of no more use go."""
+        taken = self.take(record, None if seconds is None else cell.definition, seconds)
+        for one in self.keeping.done(cell, record):
+            slim = without_student(self.records[one.name])
+            if slim != self.records[one.name]:
+                self.take(slim, one.definition)
+            drop(one.run(self.out))
+        return {**taken, **self.records[cell.name]}
+
+    def finished(self, key: str, diverged: bool = False) -> Record | None:
         """The record of what is finished and still is what it was; what is damaged is said and made again."""
-        record = self.store.finished(key)
-        found = damaged(self.out, record) if record is not None else []
-        if record is not None and found:
+        record = self.store.finished(key, diverged)
+        if record is None or "error" in record:
+            return record
+        found = damaged(self.out, record)
+        if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             warn(f"{record['cell']}: {found[0]}{more} changed since the cell was made; it is made again")
             set_aside(self.out, run_of(self.out, record), found)
@@ -274,7 +292,7 @@ class Grid:
         arm = scoring.trains
         rows = digest(training_rows(self.rows, arm, self.config.data_seed))
         return {"by": scoring.by, "teacher": self.plan.attributed_teacher,
-                "asked": definition(self._asked_for_scores(scoring), arm.variant.made, rows)}
+                "asked": definition(self._asked_for_scores(scoring), arm.variant.made, rows, self.plan.dev)}
 
     def _unscored(self, scoring: Scoring) -> bool:
         """Whether a sidecar is missing; one that was made otherwise is removed."""
@@ -307,11 +325,12 @@ class Grid:
         """The arms that read these scores."""
         return [arm for arm in self.arms if scorings([arm]) == [scoring]]
 
-    def failed(self, arm: Arm, seed: int, name: str, error: str, about: dict[str, Any] | None = None) -> Record:
+    def failed(self, arm: Arm, seed: int, name: str, outcome: Outcome, about: dict[str, Any] | None = None) -> Record:
         """Record a failure; the other cells go on."""
-        warn(f"{name}: {error}")
+        warn(f"{name}: {outcome.error}")
         return self.take({"cell": name, "arm": arm.label, "role": "control" if arm.is_control else "strategy",
-                          "seed": seed, "error": error}, about)
+                          "seed": seed, **({"diverged": True} if outcome.diverged else {}), "error": outcome.error},
+                         about)
 
     def cell(self, arm: Arm, seed: int, swept: Swept, purpose: str, sets: Sequence[QuestionSet]) -> Cell:
         """A cell with its definition."""
@@ -320,11 +339,12 @@ class Grid:
         if self.config.budget != "steps" and settings.batch_size != config.batch_size:  # swept: as many examples
             steps = max(1, round(self.steps[arm.label] * config.batch_size / settings.batch_size))
             settings = settings.model_copy(update={"steps": steps})
-        about = {"training": definition(settings, arm.variant.made, self.digests[arm.label]),
+        about = {"training": definition(settings, arm.variant.made, self.digests[arm.label], self.plan.dev),
                  "evaluation": self.plan.evaluation(sets)}
-        return Cell(arm, seed, swept, purpose, settings, reasons, about)
+        tried = candidates(self.config)
+        return Cell(arm, seed, swept, purpose, settings, reasons, about, tried.index(swept) if tried else 0)
 
-    def take(self, record: Record, about: dict[str, Any] | None, seconds: dict[str, float] | None = None) -> Record:
+    def take(self, record: Record, about: Mapping[str, Any] | None, seconds: dict[str, float] | None = None) -> Record:
         """Keep a record (`about`: its definition, where it is new); what is yielded has its measured seconds."""
         if about is not None:
             self.store.put(record["cell"], about, record)
@@ -351,8 +371,19 @@ class Grid:
         description = describe(self.plan, self.rows, self.swept, self.chosen, self.steps, self.overlap)
         description.write(self.out)
         write_report(self.out, self.out, description, records, made_line())
+        self.drop_asked()
         write_digests(self.out, records)
         say(f"report: {self.out / 'report.html'}")
+
+    def drop_asked(self) -> None:
+        """Students that were trained for nothing but the scores of key words go too."""
+        compared = {self.cell(arm, seed, self.chosen[arm.label], "compare", ()).run(self.out) for arm in self.arms
+                    for seed in self.config.seeds}
+        for scoring in scorings(self.arms):
+            settings = self._asked_for_scores(scoring)
+            run = run_folder(self.out, scoring.trains, self._of_scores(scoring)["asked"])
+            if kept(self.config, settings) != "all" and run not in compared:
+                drop(run)
 
     def describe(self) -> None:
         """What would be run, and at what cost."""

@@ -120,7 +120,12 @@ def ablate(
     if found:
         ablation_table(found)
     if failed:
-        raise Partial(f"{len(failed)} of {len(found)} cells failed; run the same command again to retry them")
+        diverged = sum(bool(record.get("diverged")) for record in failed)
+        if diverged == len(failed):
+            raise Partial(f"{diverged} of {len(found)} cells diverged; give another --lr or --clip, or go on all the "
+                          "same with --allow-divergence")
+        also = f" ({diverged} of them diverged)" if diverged else ""
+        raise Partial(f"{len(failed)} of {len(found)} cells failed{also}; run the same command again to retry them")
 
 
 @app.command()

@@ -134,10 +134,16 @@ def _distill(config: DistillConfig, strategy: Strategy, items: list[Item], sourc
     card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained, dev, reasons)
     if is_main_process():
         with new_folder(run / "student") as aside:
-            student.save(aside, chat_template=config.chat)
+            student.save(aside, config.chat, saved_dtype(config))
         write_text(run / "README.md", model_card(card))
         card.write(run)
+    lora.merge(student)  # whoever goes on with it has what the saved run gives
     return _summary(run, card)
+
+
+def saved_dtype(config: DistillConfig) -> str:
+    """The precision in which weights are saved: by default the one they were trained in."""
+    return config.dtype if config.save_dtype == "auto" else config.save_dtype
 
 
 def fresh_student(config: DistillConfig) -> Student:

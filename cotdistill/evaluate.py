@@ -101,13 +101,13 @@ def evaluate_set(
     card: RunCard,
     name: str,
     examples: Sequence[Example],
-    student: Student | None = None,
+    student: Callable[[], Student] | None = None,
     items: Sequence[Item] = (),
 ) -> dict[str, Any]:
     """One run on one set: predictions are appended as they come, and a second call only does what is missing.
 
-    `student`: the run's student where it is in memory already; `items`: a teacher's rationales for the
-    questions.
+    `student` gives the run's student, called when it is first asked, where it is not to be loaded; `items`: a
+    teacher's rationales for the questions.
     """
     return examine(
         config, Subject(str(run), run, card, str(run / "student")), name, examples, items, student
@@ -120,11 +120,11 @@ def examine(
     name: str,
     examples: Sequence[Example],
     items: Sequence[Item] = (),
-    student: Student | None = None,
+    student: Callable[[], Student] | None = None,
 ) -> Examined:
     """Predictions, then what is asked of them: samples, probes, explanations, another batch size; figures of
     all."""
-    load = partial(_load, config)
+    load = partial(load_asked, config)
     if subject.model is None:
         predictions, sampled = read_elsewhere(subject.name, examples)
         found = Examined(subject, name, judged_again(predictions, config.extractor))
@@ -304,13 +304,14 @@ def _flip_rate(
     }
 
 
-def _walker(config: EvaluateConfig, subject: Subject, student: Student | None) -> Walker:
+def _walker(config: EvaluateConfig, subject: Subject, student: Callable[[], Student] | None) -> Walker:
     strategy, answers = restore(subject.card.strategy, subject.name), subject.card.config["answers"]
     chat = bool(subject.card.config.get("chat", False))
-    return Walker(lambda: student or _load(config, str(subject.model), chat), strategy, answers, config)
+    return Walker(student or (lambda: load_asked(config, str(subject.model), chat)), strategy, answers, config)
 
 
-def _load(config: EvaluateConfig, model: str, chat: bool) -> Student:
+def load_asked(config: EvaluateConfig, model: str, chat: bool) -> Student:
+    """A model as it is evaluated."""
     return load_student(model, config.dtype, device_of(config.device), config.trust_remote_code, chat=chat,
                         partial_weights=config.partial_weights)
 

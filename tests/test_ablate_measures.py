@@ -112,7 +112,7 @@ def hub(splits: dict[str, list[int]]) -> str:
 def test_a_data_set_is_evaluated_on_its_test_or_validation_split(
         splits: dict[str, list[int]], options: tuple[str, ...], asked: str) -> None:
     name = hub(splits)
-    done = ablate("--steps", "1", "--strategies", "cot", *options, data=name)
+    done = ablate("--steps", "1", "--strategies", "cot", "--keep-students", "all", *options, data=name)
     assert done.code == 0, done.stderr
     line = json.loads(done.stdout.splitlines()[-1])
     assert list(line["sets"]) == [f"gsm8k-{asked}"]
@@ -170,7 +170,7 @@ def test_two_sets_of_one_name_are_refused() -> None:
 
 @pytest.mark.parametrize("damage", ["predictions", "card", "weights and predictions", "record", "gone"])
 def test_a_finished_cell_that_was_damaged_is_said_and_made_again(damage: str) -> None:
-    options = ("--steps", "1", "--strategies", "cot")
+    options = ("--steps", "1", "--strategies", "cot", "--keep-students", "all")
     assert ablate(*options).code == 0
     run = next(Path("out/runs").iterdir())
     before = {path: path.read_bytes() for path in (run / "predictions" / "asked.jsonl", run / "run.json",

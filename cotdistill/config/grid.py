@@ -76,6 +76,9 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
         {}, "NAME=V1,V2 of a numeric training option: chosen for every arm on dev rows (repeatable)", FAIRNESS)
     evaluate: WalkingOptions = section(WalkingOptions(calibrate=False), "Evaluation", "eval-")
     elicit: AskingOptions = section(AskingOptions(hint="gold"), "Teacher", "teacher-")
+    keep_students: Literal["all", "best", "none"] | None = option(
+        None, "Students left on the disk once they have answered; best: one seed of each arm", RUNNING, key=False,
+        shown="the embedded ones, and LoRA's adapters")
     jobs: int | None = option(None, "Worker processes", RUNNING, shown="one per GPU, or per core", gt=0, le=10_000)
     ray: str | None = option(None, "Run the cells on a Ray cluster: its address, or auto", RUNNING)
     gpus_per_cell: float = option(1.0, "GPUs of a Ray cluster per cell", RUNNING, gt=0, le=Most, needs="ray")

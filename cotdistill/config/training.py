@@ -47,6 +47,8 @@ class TrainingOptions(Options):
                                       gt=0, le=Most)
     max_memory: float | None = option(None, "GiB of memory; --token-budget is halved to stay below", MEMORY, gt=0,
                                       le=Most)
+    save_dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto", "Precision of the saved weights; auto: that of --dtype", MEMORY)
     checkpoint_activations: bool = option(
         False, "Gradient checkpointing: recompute activations, less memory, slower", MEMORY)
     compile: bool = option(False, "torch.compile the student", MEMORY)

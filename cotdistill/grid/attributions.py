@@ -108,9 +108,12 @@ def _asked(workshop: Workshop, scoring: Scoring, items: list[Item], settings: Di
         return model, TEACHER_FORM
     arm = scoring.trains
     student = workshop.fresh_student(settings)
+    device = str(student.device)
     made = distill_items(settings, arm.variant.made, items, rows_file(workshop.out, arm.decoding).name,
                          folder=workshop.out / "runs", student=student)
     assert made is not None
+    del student  # what is asked is what was saved
+    workshop.restore(Path(made["run"]), settings, arm)
     strategy = arm.variant.made
-    return (load_student(str(Path(made["run"]) / "student"), device=str(student.device)),
+    return (load_student(str(Path(made["run"]) / "student"), device=device),
             strategy.form(strategy.plan[0]))

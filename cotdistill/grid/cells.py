@@ -33,6 +33,7 @@ class Cell:
     settings: DistillConfig
     reasons: Mapping[str, str]  # {option: where its value comes from} of those that nobody gave
     definition: Mapping[str, Any]
+    order: int = 0  # among the candidates of a sweep: of equals the first is chosen
 
     @cached_property
     def key(self) -> str:
@@ -41,12 +42,17 @@ class Cell:
 
     def run(self, out: Path) -> Path:
         """Its run directory, as distill names it."""
-        return out / "runs" / f"{self.arm.variant.strategy}-{json_digest(self.definition['training'])[:8]}"
+        return run_folder(out, self.arm, self.definition["training"])
 
     @property
     def name(self) -> str:
         """`cot/seed-0`: what reports call the cell."""
         return cell_name(self.arm, self.seed, self.swept, self.purpose)
+
+
+def run_folder(out: Path, arm: Arm, training: Mapping[str, Any]) -> Path:
+    """The directory of a run, as distill names it."""
+    return out / "runs" / f"{arm.variant.strategy}-{json_digest(training)[:8]}"
 
 
 def cell_name(arm: Arm, seed: int, swept: Swept, purpose: str) -> str:
@@ -61,10 +67,16 @@ class CellStore:
         self.folder = out / "cells"
         self._by_name: dict[str, list[dict[str, Any]]] | None = None  # for `explain`; read once
 
-    def finished(self, key: str) -> Record | None:
-        """The record of what was finished, None where it is missing or failed."""
+    def finished(self, key: str, diverged: bool = False) -> Record | None:
+        """The record of what was finished, None where it is missing or failed.
+
+        `diverged`: also of a cell that diverged, which would do so again.
+        """
         stored = self.stored(key)
-        return stored["record"] if stored and "error" not in stored["record"] else None
+        if stored is None or ("error" in stored["record"] and not (diverged and stored["record"].get("diverged"))):
+            return None
+        record: Record = stored["record"]
+        return record
 
     def stored(self, key: str) -> dict[str, Any] | None:
         """What is kept of a definition, and whole: {key, name, definition, record, digest}."""

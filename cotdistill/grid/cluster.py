@@ -9,6 +9,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cotdistill.console import silence
@@ -58,12 +59,12 @@ class Cluster:
     def _collect(self, done: Any) -> Outcome:
         actor, task = self.busy.pop(done)
         try:
-            value, error, refused = self.ray.get(done)
+            outcome: Outcome = self.ray.get(done)
         except self.ray.exceptions.RayError as failure:  # the actor died with its node or ran out of memory
             self.idle.append(self.hire())  # type: ignore[no-untyped-call]
             return Outcome(task.about, error=f"its worker died ({str(failure).splitlines()[0]})")
         self.idle.append(actor)
-        return Outcome(task.about, value, error, refused)
+        return replace(outcome, about=task.about)
 
 
 def _joined(address: str) -> Any:
@@ -105,8 +106,7 @@ class _Actor:
         silence()
         self.make, self.workshop = make, None
 
-    def work(self, call: Any, arguments: tuple[Any, ...]) -> tuple[Any, str | None, bool]:
-        """Do one task; (value, error, refused)."""
+    def work(self, call: Any, arguments: tuple[Any, ...]) -> Outcome:
+        """Do one task."""
         self.workshop = self.workshop or self.make()
-        outcome = perform(Task(None, call, arguments), self.workshop)
-        return outcome.value, outcome.error, outcome.refused
+        return perform(Task(None, call, arguments), self.workshop)

@@ -23,9 +23,10 @@ from cotdistill.config.common import BadRows, ForeignRows
 from cotdistill.config.option import options_of
 from cotdistill.data.files import file_digest
 from cotdistill.data.inputs import STDIN, is_pipe
-from cotdistill.data.records import Item, digest
+from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world, load_examples
+from cotdistill.distill import dev_examples
 from cotdistill.elicit import RECORDED
 from cotdistill.errors import DataError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm
@@ -68,6 +69,11 @@ class Plan:
         assert self.given is not None
         return read_items(self.given, self.config.limit, bad=self.config)
 
+    @cached_property
+    def dev(self) -> list[Example] | None:
+        """The rows that choose each cell's checkpoint."""
+        return dev_examples(self.distilled(self.base, 0, 1))
+
     @property
     def attributed_teacher(self) -> str | None:
         """The teacher, where its gradients say which words are key."""
@@ -100,6 +106,8 @@ class Plan:
         scores = None if needs in (None, "tfidf") else scores_file(self.out, needs, arm.decoding, arm.student)
         given = {**given_options(config, TrainingOptions), **given_options(config, Config), **swept_values(swept),
                  "steps": steps, "seed": seed, "limit": None, "epochs": None}
+        if arm.student != DEMO and config.quantize is None:
+            given.setdefault("merge_lora", not config.lora)  # an adapter alone is small
         return DistillConfig(
             strategy=arm.variant.strategy, param={k: str(v) for k, v in arm.variant.params.items()}, scores=scores,
             student=arm.student, dev=config.dev, **given)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from cotdistill.console import silence
 from cotdistill.errors import CotdistillError, UsageError
+from cotdistill.students.divergence import Diverged
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Outcome:
     value: Any = None
     error: str | None = None
     refused: bool = False  # the user's doing, not this cell's: everything stops
+    diverged: bool = False  # training made the student worse: the same again would end the same
 
 
 class Crew(Protocol):
@@ -167,7 +169,7 @@ def perform(task: Task, workshop: Any) -> Outcome:
     except UsageError as error:
         return Outcome(task.about, error=str(error), refused=True)
     except CotdistillError as error:
-        return Outcome(task.about, error=str(error))
+        return Outcome(task.about, error=str(error), diverged=isinstance(error, Diverged))
     except Exception as error:  # one cell's failure must not end the others; where it came from is kept
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Outcome(task.about, error=f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from cotdistill.config import (
     Options,
     WalkingOptions,
 )
-from cotdistill.data.files import file_digest, json_digest
+from cotdistill.data.files import file_digest, json_digest, remove, writing
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
-from cotdistill.distill import distill_items, encoded, fresh_student
+from cotdistill.distill import distill_items, encoded, fresh_student, saved_dtype
 from cotdistill.elicit import elicit
-from cotdistill.evaluate import evaluate_set
+from cotdistill.evaluate import evaluate_set, load_asked
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.budgets import Load
 from cotdistill.grid.cells import Cell, Record
@@ -43,9 +44,11 @@ from cotdistill.strategies.registry import load_plugin
 from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student
 from cotdistill.students.load import Bits, load_student
+from cotdistill.students.memory import release_memory
 
 FLOPS_TRAINED = 6  # a token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
 Seconds = dict[str, float]
+Base = tuple[str, bool, Bits | None]  # student, chat, quantize
 
 
 class Workshop:
@@ -58,20 +61,45 @@ class Workshop:
         for plugin in config.plugin:
             load_plugin(plugin)
         self.config, self.out = config, out
-        self.student = cache(self._base)
+        self.held: dict[Base, Student] = {}  # one at most, untrained
+        self.tested: dict[Base, Student] = {}  # without their models
         self.rows = cache(self._rows)
         self.training_rows = cache(self._training_rows)
 
+    def student(self, settings: DistillConfig) -> Student:
+        """The untrained student, to be asked and not to be changed."""
+        base = (settings.student, settings.chat, settings.quantize)
+        if base not in self.held:
+            self.held.clear()
+            release_memory()  # models stand in cycles
+            self.held[base] = self._base(base)
+        return self.held[base]
+
     def fresh_student(self, settings: DistillConfig) -> Student:
-        """An untrained student; tokenised texts and start-up tests are shared with the others of its name."""
-        student = copy.copy(self.student(settings.student, settings.chat, settings.quantize))
-        student.model = copy.deepcopy(student.model)
+        """An untrained student to be trained in place.
+
+        The one that is held is given away, and the next is loaded again: a worker never has two in memory. Tokenised
+        texts and start-up tests are shared with the others of its name.
+        """
+        student = self.student(settings)
+        self.held.clear()
         return student
+
+    def restore(self, run: Path, settings: DistillConfig, arm: Arm) -> None:
+        """Make the student of a finished run again where it was dropped: the same training gives the same weights."""
+        if (run / "student").is_dir():
+            return
+        made = distill_items(settings, arm.variant.made, self.items(arm), rows_file(self.out, arm.decoding).name,
+                             folder=self.out / "runs" / ".again", student=self.fresh_student(settings))
+        assert made is not None
+        with writing(run):
+            Path(made["run"], "student").replace(run / "student")
+        remove(Path(made["run"]))
 
     def untrained(self, settings: DistillConfig) -> Student:
         """An untrained student in the precision in which students are evaluated."""
         if settings.dtype == "float32":
-            return self.student(settings.student, settings.chat, settings.quantize)
+            return self.student(settings)
         return load_student(settings.student, settings.dtype, device_of(settings.device), settings.trust_remote_code,
                             settings.quantize, settings.chat, settings.partial_weights)
 
@@ -104,11 +132,17 @@ class Workshop:
                                   "predictions": str(path.relative_to(self.out)), "digest": file_digest(path)}
         return found
 
-    def _base(self, name: str, chat: bool, quantize: Bits | None) -> Student:
-        student = fresh_student(DistillConfig(student=name, chat=chat, quantize=quantize,
-                                              **given_options(self.config, Config)))
-        assert student.can_pack is not None
-        assert student.head_is_linear is not None  # both are tried here once, for all copies
+    def _base(self, base: Base) -> Student:
+        name, chat, quantize = base
+        loaded = fresh_student(DistillConfig(student=name, chat=chat, quantize=quantize,
+                                             **given_options(self.config, Config)))
+        if base not in self.tested:
+            assert loaded.can_pack is not None
+            assert loaded.head_is_linear is not None  # both are tried here once, for all that are loaded later
+            self.tested[base] = copy.copy(loaded)
+            self.tested[base].model = None
+        student = copy.copy(self.tested[base])
+        student.model = loaded.model
         return student
 
     def _rows(self, decodings: tuple[str, ...]) -> Rows:
@@ -148,12 +182,11 @@ def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
                          folder=workshop.out / "runs", student=student, reasons=cell.reasons)
     assert made is not None
     run, trained = Path(made["run"]), time.perf_counter()
-    card = read_card(run)
-    if cell.settings.dtype != "float32":
-        student = None  # it was trained on float32 weights: asked in another precision, it is loaded as evaluate would
+    card, asked = read_card(run), workshop.asked_of(cell.settings)
+    pupil = _pupil(workshop, cell, run, asked, student)
+    del student
     for chosen in sets:
-        evaluate_set(workshop.asked_of(cell.settings), run, card, chosen.name, chosen.examples(), student,
-                     workshop.rationales)
+        evaluate_set(asked, run, card, chosen.name, chosen.examples(), pupil, workshop.rationales)
     seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}
     record = {"cell": cell.name, "arm": arm.label, "role": "control" if arm.is_control else "strategy",
               "strategy": arm.variant.strategy, "params": dict(arm.variant.made.params), "student": arm.student,
@@ -162,6 +195,20 @@ def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
               **costs(card, mean_words(items)), "sets": workshop.figures(run, sets),
               "rows_digest": card.data["digest"], "files": weigh(workshop.out, run)}
     return record, seconds
+
+
+def _pupil(workshop: Workshop, cell: Cell, run: Path, asked: EvaluateConfig,
+           trained: Student | None) -> Callable[[], Student]:
+    """Gives the student of a cell as `evaluate` would load it from its run, when it is first asked something."""
+    if trained is not None and cell.settings.dtype == saved_dtype(cell.settings) == "float32":
+        return lambda: trained  # what was saved are these very numbers
+
+    @cache
+    def load() -> Student:
+        workshop.restore(run, cell.settings, cell.arm)
+        return load_asked(asked, str(run / "student"), cell.settings.chat)
+
+    return load
 
 
 def answer_as_teacher(workshop: Workshop, folder: Path, configs: tuple[ElicitConfig, ...],
@@ -186,7 +233,7 @@ def answer_untrained(workshop: Workshop, settings: DistillConfig, arm: str,
     folder = workshop.out / "references" / f"untrained-{card.key[:8]}"
     card.write(folder)
     for chosen in sets:
-        evaluate_set(workshop.asked_of(settings), folder, card, chosen.name, chosen.examples(), student,
+        evaluate_set(workshop.asked_of(settings), folder, card, chosen.name, chosen.examples(), lambda: student,
                      workshop.rationales)
     record = {"cell": arm, "arm": arm, "role": "untrained", "strategy": UNTRAINED.strategy, "student": settings.student,
               "parameters": card.student["parameters"], "sets": workshop.figures(folder, sets),
@@ -197,7 +244,7 @@ def answer_untrained(workshop: Workshop, settings: DistillConfig, arm: str,
 def measure(workshop: Workshop, arm: Arm, settings: DistillConfig) -> Load:
     """What one example of an arm weighs on average: what budgets are counted in."""
     items, strategy = workshop.items(arm), arm.variant.made
-    student = workshop.student(arm.student, settings.chat, settings.quantize)
+    student = workshop.student(settings)
     data = encoded(settings, strategy, items, join(items, strategy)[0], student)
     learned, samples = sum(data.learned_tokens().values()), len(data.samples)
     return Load(learned / samples, data.input_tokens() / samples, student.model.num_parameters())

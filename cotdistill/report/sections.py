@@ -190,7 +190,8 @@ def cell_blocks(results: Results, records: Sequence[Record]) -> list[Block]:
     failed = [record for record in records if "error" in record]
     blocks: list[Block] = [Table(["cell", "key", *results.sets, "run"], rows, words=2)]
     if failed:
-        blocks.append(Bullets([f"{record['cell']} failed: {record['error']}" for record in failed]))
+        blocks.append(Bullets([f"{record['cell']} {'diverged' if record.get('diverged') else 'failed'}: "
+                               f"{record['error']}" for record in failed]))
     return blocks
 
 

@@ -217,8 +217,13 @@ class Student:
         weighted = coef * nll
         return weighted.sum(), weighted.detach()
 
-    def save(self, folder: Path, chat_template: bool = True) -> None:
-        """Hugging Face format with tokenizer; safetensors. Without its chat template where chats were not learned."""
+    def save(self, folder: Path, chat_template: bool = True, dtype: str | None = None) -> None:
+        """Hugging Face format with tokenizer; safetensors. Without its chat template where chats were not learned.
+
+        `dtype`: the weights are rounded to it first, in place; a quantised base stays as it is.
+        """
+        if dtype is not None and not getattr(self.model, "is_quantized", False):
+            self.model.to(getattr(torch, dtype))
         template, config = self.tokenizer.chat_template, self.model.config
         if self._router_logits:
             config.output_router_logits = True

@@ -1,0 +1,82 @@
+"""Which students stay on the disk. What goes, goes as soon as its cell has answered everything.
+
+A cell's record names what was dropped, with the digests it had. A student that is asked something new later is made
+again by the same training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from cotdistill.config import DEMO, AblateConfig, DistillConfig
+from cotdistill.data.files import remove, writing
+from cotdistill.data.runcard import read_card
+from cotdistill.grid.cells import Cell, Record
+
+Keep = Literal["all", "best", "none"]
+Rank = tuple[float, int]
+PARTS = ("student", "checkpoints")  # of a run: what is dropped
+
+
+class Keeping:
+    """Decides cell by cell, as they are done, whose students are of no more use."""
+
+    def __init__(self, config: AblateConfig, out: Path) -> None:
+        self.config, self.out = config, out
+        self.leading: dict[tuple[str, str], tuple[Rank, Cell]] = {}  # by arm and purpose
+
+    def done(self, cell: Cell, record: Record) -> Iterator[Cell]:
+        """Cells whose students go, now that this one is done.
+
+        Of a sweep the best candidate so far stays, as it may be the one that is compared. `best` keeps that seed of an
+        arm that answers most dev rows right; of equals, and without dev rows, the first.
+        """
+        keep = kept(self.config, cell.settings)
+        if keep == "all":
+            return
+        if keep == "none" and cell.purpose == "compare":
+            yield cell
+            return
+        place, rank = (cell.arm.label, cell.purpose), self._rank(cell, record)
+        before = self.leading.get(place)
+        if before is not None and before[0] >= rank:
+            yield cell
+            return
+        self.leading[place] = (rank, cell)
+        if before is not None:
+            yield before[1]
+
+    def _rank(self, cell: Cell, record: Record) -> Rank:
+        if cell.purpose == "sweep":
+            (figures,) = record["sets"].values()
+            return float(figures["accuracy"]), -cell.order
+        accuracy = read_card(cell.run(self.out)).trained["dev_accuracy"]
+        return accuracy or 0.0, -self.config.seeds.index(cell.seed)
+
+
+def kept(config: AblateConfig, settings: DistillConfig) -> Keep:
+    """What is kept of the students that are trained so; adapters are small."""
+    if config.keep_students is not None:
+        return config.keep_students
+    return "all" if settings.student == DEMO or keeps_adapter(settings) else "none"
+
+
+def keeps_adapter(settings: DistillConfig) -> bool:
+    """Whether a run saves its adapter alone."""
+    return settings.lora is not None and not settings.merge_lora
+
+
+def without_student(record: Record) -> Record:
+    """A cell's record once its student is gone: `dropped` says what each of its files weighed."""
+    gone = {name: one for name, one in record["files"].items() if "/student/" in name}
+    left = {name: one for name, one in record["files"].items() if name not in gone}
+    return {**record, "files": left, "dropped": {**record.get("dropped", {}), **gone}}
+
+
+def drop(run: Path) -> None:
+    """Remove a run's student and checkpoints."""
+    with writing(run):
+        for part in PARTS:
+            remove(run / part)

@@ -35,7 +35,7 @@ from cotdistill.students.encode import EncodedSet
 from cotdistill.students.families import Student
 from cotdistill.students.fitness import decoder_for
 from cotdistill.students.load import load_student
-from cotdistill.students.places import demo_model
+from cotdistill.students.places import at_revision, demo_model
 from cotdistill.students.recipes import settle
 from cotdistill.students.sharding import check_parallel
 from cotdistill.students.train import Trained, total_steps, train
@@ -45,6 +45,7 @@ from cotdistill.students.walk import walk
 
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
     """Train one student on the elicited rows of a file (`-`: stdin); the object that `distill` prints."""
+    config = config.model_copy(update={"student": at_revision(config.student, config.revision), "revision": None})
     config, reasons = settle(config, config.student)
     check_parallel(config)
     strategy = create(config.strategy, config.param)

@@ -21,6 +21,7 @@ from cotdistill.data.records import Example, Item, Rationale
 from cotdistill.data.tasks import load_examples, training_rows
 from cotdistill.errors import NothingLeft, Partial, UsageError
 from cotdistill.strategies import registry
+from cotdistill.students.places import at_revision
 from cotdistill.teachers.calls import Call, Reply, Teacher
 from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.dry_run import describe
@@ -97,6 +98,9 @@ def settled(config: ElicitConfig) -> ElicitConfig:
         kinds = {kind for kind, _ in registry.create(config.for_).needs()}
         if "counterfactual" in kinds:
             config = config.model_copy(update={"counterfactual": True})
+    if config.revision is not None and (config.teacher == ROWS or ":" in config.teacher):
+        raise UsageError(f"--revision {config.revision}: a model of the hub has revisions, {config.teacher} has none")
+    config = config.model_copy(update={"teacher": at_revision(config.teacher, config.revision), "revision": None})
     if config.contrasts and config.hint == "none":
         raise UsageError(f"--decode {config.decode} holds two hinted prompts against each other; "
                          "leave --hint none away")

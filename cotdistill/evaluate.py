@@ -35,6 +35,7 @@ from cotdistill.strategies.description import restore
 from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student
 from cotdistill.students.load import load_student
+from cotdistill.students.places import at_revision
 
 DEMO_SETS = ("id", "shift", "hard")
 CHUNK = 8  # batches a chunk: predictions are written after each
@@ -51,7 +52,7 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str,
     def load(spec: str, split: str | None) -> list[Example]:
         return load_examples(spec, split, config.limit, config.data_seed, config.map, config)
 
-    for name in named:
+    for name in [at_revision(name, config.revision) for name in named]:
         subject = subject_of(name, config, student_digest)
         mine = [
             examine(config, subject, set_name, examples, items)

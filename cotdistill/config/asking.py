@@ -57,6 +57,8 @@ class ElicitConfig(AskingOptions, ForeignRows, BadRows, Config):
 
     teacher: str = option(DEMO, "demo, a local path or hub name, openai:MODEL, recorded:FILE, or rows", QUESTIONS,
                           files=True)
+    revision: str | None = option(None, "Of a hub model: branch, tag or commit, short for NAME@REVISION", QUESTIONS,
+                                  key=False)
     data: str = option(DEMO, "demo, a file (JSON, CSV or Parquet), - for stdin, or hf:NAME", QUESTIONS, key=False,
                        files=True)
     split: str | None = option(None, "Split of the data set", QUESTIONS, shown="train")

@@ -77,7 +77,9 @@ class DistillConfig(TrainingOptions, BadRows, Config):
     param: dict[str, str] = option({}, "NAME=VALUE: a parameter of the strategy (repeatable)", STRATEGY)
     scores: Path | None = option(None, "Word scores for post-cot-key, as made by an attribution", STRATEGY, key=False)
     allow_partial: bool = option(False, "Train on a stream that has no end line", STRATEGY, key=False)
-    student: str = option(DEMO, "demo, a local path or hub name", STUDENT, files=True)
+    student: str = option(DEMO, "demo, a local path (folder, adapter, GGUF file) or hub name", STUDENT, files=True)
+    revision: str | None = option(None, "Of a hub model: branch, tag or commit, short for NAME@REVISION", STUDENT,
+                                  key=False)
     dev: str | None = option(None, "Question rows on which the best checkpoint is chosen", PROGRESS, key=False,
                              files=True)
     out: Path | None = option(None, "Run directory", PROGRESS, key=False, names=("--out", "-o"),

@@ -54,6 +54,8 @@ class EvaluateConfig(WalkingOptions, ForeignRows, BadRows, Config):
                                shown="the run's own", files=True)
     strategy: str | None = option(None, "Strategy by which a plain model is asked", PLAIN)
     param: dict[str, str] = option({}, "NAME=VALUE: a parameter of that strategy (repeatable)", PLAIN, needs="strategy")
+    revision: str | None = option(None, "Of a hub model: branch, tag or commit, short for MODEL@REVISION", PLAIN,
+                                  key=False)
     answers: AnswerStyle = option("text", "How a plain model is asked to answer", PLAIN)
     chat: bool = option(False, "Ask a plain model inside its chat template", PLAIN)
     flip_rate: int | None = option(None, "Also run at batch size N; report the share of answers that change",

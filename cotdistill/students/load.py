@@ -141,6 +141,8 @@ def _model(place: Place, name: str, dtype: str, options: dict[str, Any], partial
     except Exception as error:
         raise _unavailable(name, place.gguf or "", error) from error
     _check_weights(info, name, partial_weights)
+    if place.commit is not None:
+        model.config._commit_hash = place.commit  # an adapter names it as its base's
     return model if place.file is None else _plain(model, place.file)
 
 

@@ -89,6 +89,15 @@ def named(name: str) -> tuple[str, str | None]:
     return before, revision
 
 
+def at_revision(name: str, revision: str | None) -> str:
+    """NAME@REVISION of --revision. Raises `UsageError` for what has no revisions, or names one already."""
+    if revision is None:
+        return name
+    if "@" in name and not Path(name).expanduser().exists():
+        raise UsageError(f"--revision {revision}: {name} names a revision already; give one of the two")
+    return "@".join(str(part) for part in named(f"{name}@{revision}"))
+
+
 def demo_model(role: str) -> Path:
     """Folder of an embedded model: teacher, base or simulator."""
     return Path(__file__).parents[1] / "demo" / "models" / role

@@ -239,7 +239,7 @@ class Grid:
                 say(self.store.explain(cell.name, cell.definition))
             stored = self.finished(cell.key, not self.config.allow_divergence)
             if stored is None:
-                crew.submit([Task(cell, run_cell, (cell, sets))])
+                crew.submit([Task(cell, run_cell, (cell, sets), together=True)])
                 continue
             self.claims.give_back(cell.key)
             if "error" in stored:
@@ -273,7 +273,8 @@ class Grid:
 
     def submit_scores(self, crew: Crew) -> None:
         """Attributions first: cells wait for them."""
-        crew.submit([Task(one, score_rows, (one, self._asked_for_scores(one), self.plan.attributed_teacher))
+        crew.submit([Task(one, score_rows, (one, self._asked_for_scores(one), self.plan.attributed_teacher),
+                          together=True)
                      for one in self.scorings])
 
     def _asked_for_scores(self, scoring: Scoring) -> DistillConfig:

@@ -81,13 +81,21 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
         shown="the embedded ones, and LoRA's adapters")
     jobs: int | None = option(None, "Worker processes", RUNNING, shown="one per GPU, or per core", gt=0, le=10_000)
     ray: str | None = option(None, "Run the cells on a Ray cluster: its address, or auto", RUNNING)
-    gpus_per_cell: float = option(1.0, "GPUs of a Ray cluster per cell", RUNNING, gt=0, le=Most, needs="ray")
+    gpus_per_cell: float = option(1.0, "GPUs per cell: from 2, as many processes train it together (on a CPU: "
+                                  "processes); below 1, cells share one", RUNNING, gt=0, le=1024)
     shard: str | None = option(
         None, "I/N: make the I-th of N parts of the cells, beside other processes in the same --out (array jobs); "
         "without it the same command joins them", RUNNING)
     explain: bool = option(False, "Explain for each cell why it runs or is skipped", RUNNING)
     out: Path | None = option(None, "Directory of the grid; the same command resumes it", RUNNING,
                               names=("--out", "-o"), shown="runs/ablation")
+
+    @field_validator("gpus_per_cell")
+    @classmethod
+    def _is_whole(cls, value: float) -> float:
+        if value > 1 and not value.is_integer():
+            raise ValueError("is a share of one, or a whole number")
+        return value
 
     @field_validator("shard")
     @classmethod

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig
+from cotdistill.console import is_main_process
 from cotdistill.data.files import file_digest, write_text
 from cotdistill.data.records import Item
 from cotdistill.distill import distill_items
@@ -23,6 +24,7 @@ from cotdistill.strategies.grids import ATTRIBUTED, TEACHER_FORM
 from cotdistill.strategies.scores import rationale_digest
 from cotdistill.students.attribution import COMPLETE, Attribution, attribute
 from cotdistill.students.families import Student
+from cotdistill.students.group import wait_for_group
 from cotdistill.students.load import load_student
 from cotdistill.teachers.huggingface import load_teacher
 from cotdistill.teachers.yields import names_answer
@@ -64,6 +66,8 @@ def score_rows(workshop: Workshop, scoring: Scoring, settings: DistillConfig,
     items = workshop.items(scoring.trains)
     asked = [(item.example(), rationale.text, item.answer) for item in items for rationale in item.kept("factual")]
     student, form = _asked(workshop, scoring, items, settings, teacher)
+    if student is None:
+        return {}, 0.0
     encoder = student.encoder(share="none")
     found = attribute(student, encoder, form, asked, scoring.by)  # type: ignore[arg-type]
     header = {"by": scoring.by, "of": "teacher" if teacher else scoring.trains.label, "seed": settings.seed,
@@ -99,9 +103,12 @@ def leakage(items: list[Item]) -> float:
 
 
 def _asked(workshop: Workshop, scoring: Scoring, items: list[Item], settings: DistillConfig,
-           teacher: str | None) -> tuple[Student, Any]:
+           teacher: str | None) -> tuple[Student | None, Any]:
+    """Who is asked, and how; of processes that train together the first alone asks."""
     config: AblateConfig = workshop.config
     if teacher is not None:
+        if not is_main_process():
+            return None, None
         model, _ = load_teacher(ElicitConfig(teacher=teacher, device=config.device, dtype=config.dtype,
                                              trust_remote_code=config.trust_remote_code,
                                              partial_weights=config.partial_weights))
@@ -113,7 +120,10 @@ def _asked(workshop: Workshop, scoring: Scoring, items: list[Item], settings: Di
                          folder=workshop.out / "runs", student=student)
     assert made is not None
     del student  # what is asked is what was saved
+    wait_for_group()
     workshop.restore(Path(made["run"]), settings, arm)
+    if not is_main_process():
+        return None, None
     strategy = arm.variant.made
     return (load_student(str(Path(made["run"]) / "student"), device=device),
             strategy.form(strategy.plan[0]))

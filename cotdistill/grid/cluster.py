@@ -14,7 +14,7 @@ from typing import Any
 
 from cotdistill.console import silence
 from cotdistill.errors import Unavailable, missing_extra
-from cotdistill.grid.workers import MakeWorkshop, Outcome, Task, perform
+from cotdistill.grid.workers import Crew, Here, MakeWorkshop, Outcome, Processes, Task, together
 
 PATIENCE = 5.0  # seconds to wait for a connection
 
@@ -26,11 +26,13 @@ class Cluster:
         self.ray = ray = _joined(address)
         whole = ray.cluster_resources()
         gpus = gpus_per_cell if whole.get("GPU", 0) > 0 else 0.0
-        most = int(whole["GPU"] / gpus) if gpus else int(whole.get("CPU", 1))
-        actor = ray.remote(num_cpus=1, num_gpus=gpus, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})(_Actor)
-        self.idle: list[Any] = [actor.remote(make) for _ in range(max(1, min(count or most, most)))]
+        processes = together(gpus_per_cell)
+        most = int(whole["GPU"] / gpus) if gpus else int(whole.get("CPU", 1)) // processes
+        actor = ray.remote(num_cpus=processes, num_gpus=gpus,
+                           runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})(_Actor)
+        self.idle: list[Any] = [actor.remote(make, processes) for _ in range(max(1, min(count or most, most)))]
         self.size = len(self.idle)
-        self.hire = lambda: actor.remote(make)
+        self.hire = lambda: actor.remote(make, processes)
         self.waiting: deque[Task] = deque()
         self.busy: dict[Any, tuple[Any, Task]] = {}
 
@@ -54,7 +56,7 @@ class Cluster:
     def _hand_out(self) -> None:
         while self.idle and self.waiting:
             actor, task = self.idle.pop(0), self.waiting.popleft()
-            self.busy[actor.work.remote(task.call, task.arguments)] = (actor, task)
+            self.busy[actor.work.remote(task.call, task.arguments, task.together)] = (actor, task)
 
     def _collect(self, done: Any) -> Outcome:
         actor, task = self.busy.pop(done)
@@ -100,13 +102,15 @@ def _check_listening(address: str, own: str) -> None:
 
 
 class _Actor:
-    """One warm worker on some node."""
+    """One warm worker on some node: this process, or several that train together."""
 
-    def __init__(self, make: MakeWorkshop) -> None:
+    def __init__(self, make: MakeWorkshop, processes: int) -> None:
         silence()
-        self.make, self.workshop = make, None
+        gpus = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        self.crew: Crew = Processes(make, 1, len(gpus), processes) if processes > 1 else Here(make)
 
-    def work(self, call: Any, arguments: tuple[Any, ...]) -> Outcome:
+    def work(self, call: Any, arguments: tuple[Any, ...], together: bool) -> Outcome:
         """Do one task."""
-        self.workshop = self.workshop or self.make()
-        return perform(Task(None, call, arguments), self.workshop)
+        self.crew.submit([Task(None, call, arguments, together)])
+        (outcome,) = self.crew.outcomes()
+        return outcome

@@ -6,24 +6,30 @@ import os
 from pathlib import Path
 
 from cotdistill.config import DEMO, AblateConfig
-from cotdistill.grid.workers import Crew, Here, MakeWorkshop, Processes
+from cotdistill.errors import UsageError
+from cotdistill.grid.workers import Crew, Here, MakeWorkshop, Processes, together
 from cotdistill.students.devices import device_of
 
 SMALL = 64 << 20  # bytes of weights: so small a student leaves room for one worker a core
 
 
 def crew_for(config: AblateConfig, make: MakeWorkshop, cells: int) -> Crew:
-    """The crew that `--ray` or `--jobs` ask for."""
+    """The crew that `--ray`, `--jobs` or `--gpus-per-cell` ask for."""
     if config.ray is not None:
         from cotdistill.grid.cluster import Cluster
 
         return Cluster(make, config.ray, config.gpus_per_cell, config.jobs)
-    gpus = _gpus(config.device)
+    gpus, processes = _gpus(config.device), together(config.gpus_per_cell)
+    if processes > 1 and ":" in config.device:
+        raise UsageError(f"--gpus-per-cell {processes}: --device {config.device} is one; use cuda, cpu or auto")
+    if 0 < gpus < processes:
+        raise UsageError(f"--gpus-per-cell {processes}: this machine has {gpus}")
     side_by_side = _is_small(config) and device_of(config.device) != "mps"  # one GPU, which a worker keeps busy
-    count = min(cells, config.jobs or gpus or (_cores() if side_by_side else 1))
-    if count <= 1:
+    at_once = int(gpus / config.gpus_per_cell) if gpus else _cores() // processes if side_by_side else 1
+    count = min(cells, config.jobs or max(1, at_once))
+    if count <= 1 and processes == 1:
         return Here(make)
-    return Processes(make, count, gpus)
+    return Processes(make, count, gpus, config.gpus_per_cell)
 
 
 def _gpus(device: str) -> int:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any, Protocol
 
@@ -24,11 +26,15 @@ from cotdistill.students.divergence import Diverged
 
 @dataclass(frozen=True)
 class Task:
-    """`call(workshop, *arguments)`; both must be picklable. `about` is what the caller knows it by."""
+    """`call(workshop, *arguments)`; both must be picklable. `about` is what the caller knows it by.
+
+    `together`: done by every process of a worker, as it trains; what the first of them returns counts.
+    """
 
     about: Any
     call: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
+    together: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Crew(Protocol):
         """Let the workers go."""
 
 
+TOGETHER = 3.0  # seconds: processes that train together fail together, or wait for one that failed
 MakeWorkshop = Callable[[], Any]
 
 
@@ -81,22 +88,42 @@ class Here:
         """Nothing to let go."""
 
 
-@dataclass
-class _Worker:
+@dataclass(frozen=True)
+class _Member:
     process: BaseProcess
     pipe: Connection
-    task: Task | None = field(default=None)
+
+
+@dataclass
+class _Worker:
+    """The processes that do one task: the first, and those that train together with it."""
+
+    members: list[_Member]
+    task: Task | None = None
+    answers: dict[int, Outcome] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> list[int]:
+        """Who has not answered yet."""
+        if self.task is None:
+            return []
+        return [at for at in range(len(self.members) if self.task.together else 1) if at not in self.answers]
 
 
 class Processes:
-    """Several spawned processes on this machine, one torch thread each; each its own GPU where there are several."""
+    """`count` workers on this machine, spawned, one torch thread per process; each its own GPUs where there are some.
 
-    def __init__(self, make: MakeWorkshop, count: int, gpus: int = 0) -> None:
-        self.make, self.count, self.gpus = make, count, gpus
-        self.size = count
+    `per_cell`: GPUs of a worker. From 2 on it is as many processes, which train together (on a CPU: just processes);
+    below 1, workers share a GPU.
+    """
+
+    def __init__(self, make: MakeWorkshop, count: int, gpus: int = 0, per_cell: float = 1.0) -> None:
+        self.make, self.size, self.gpus, self.per_cell = make, count, gpus, per_cell
         self.context = multiprocessing.get_context("spawn")  # fork is not safe once torch has threads
         self.waiting: deque[Task] = deque()
         self.workers: list[_Worker] = []  # hired when there is work for them
+        self.meeting = TemporaryDirectory(prefix="cotdistill-")  # where the processes of a worker find each other
+        self.hired = 0
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Put tasks in line."""
@@ -106,60 +133,131 @@ class Processes:
         """Hand out tasks and collect what comes back."""
         while True:
             self._hand_out()
-            busy = {worker.pipe: at for at, worker in enumerate(self.workers) if worker.task is not None}
+            busy = {worker.members[rank].pipe: (at, rank) for at, worker in enumerate(self.workers)
+                    for rank in worker.asked}
             if not busy:
                 return
             for pipe in wait(list(busy)):
-                yield self._collect(busy[pipe])  # type: ignore[index]
-                self._hand_out()
+                at, rank = busy[pipe]  # type: ignore[index]
+                if rank not in self.workers[at].asked:
+                    continue  # it answered for the others, or they were replaced
+                outcome = self._collect(at, rank)
+                if outcome is not None:
+                    yield outcome
+                    self._hand_out()
 
     def close(self) -> None:
         """End every worker; what one is doing is lost, what it finished is on the disk."""
-        for worker in self.workers:
-            worker.process.terminate()
-        for worker in self.workers:
-            worker.process.join()
+        members = [member for worker in self.workers for member in worker.members]
+        for member in members:
+            member.process.terminate()
+        for member in members:
+            member.process.join()
+        self.meeting.cleanup()
 
     def _hand_out(self) -> None:
         idle = sum(worker.task is None for worker in self.workers)
-        while idle < len(self.waiting) and len(self.workers) < self.count:
+        while idle < len(self.waiting) and len(self.workers) < self.size:
             self.workers.append(self._hire(len(self.workers)))
             idle += 1
         for worker in self.workers:
             if worker.task is None and self.waiting:
-                worker.task = self.waiting.popleft()
-                worker.pipe.send(worker.task)
+                worker.task, worker.answers = self.waiting.popleft(), {}
+                for rank in worker.asked:
+                    worker.members[rank].pipe.send(worker.task)
 
-    def _collect(self, at: int) -> Outcome:
+    def _collect(self, at: int, rank: int) -> Outcome | None:
+        """One process's answer; what the worker's task came to, once that is known."""
         worker = self.workers[at]
         assert worker.task is not None
-        about, worker.task = worker.task.about, None
-        try:
-            outcome: Outcome = worker.pipe.recv()
-        except (EOFError, OSError):
-            worker.process.join()
+        answer, died = self._heard(worker, rank)
+        if answer.error is None and worker.asked:
+            return None
+        outcome = worker.answers[0] if answer.error is None else self._failure(worker, answer)
+        worker.task = None
+        if died or (outcome.error is not None and len(worker.members) > 1):
+            for member in worker.members:  # the others may wait for what never comes
+                member.process.terminate()
+            for member in worker.members:
+                member.process.join()
             self.workers[at] = self._hire(at)
-            return Outcome(about, error=f"its worker died (exit code {worker.process.exitcode})")
         return outcome
 
+    def _heard(self, worker: _Worker, rank: int) -> tuple[Outcome, bool]:
+        """A process's answer, and whether it is dead."""
+        assert worker.task is not None
+        member, died = worker.members[rank], False
+        try:
+            answer: Outcome = member.pipe.recv()
+        except (EOFError, OSError):
+            member.process.join()
+            died = True
+            answer = Outcome(worker.task.about, error=f"its worker died (exit code {member.process.exitcode})")
+        worker.answers[rank] = answer
+        return answer, died
+
+    def _failure(self, worker: _Worker, first: Outcome) -> Outcome:
+        """Why a task failed: of processes that fail together, what says most comes from the one of lowest rank."""
+        until = time.monotonic() + TOGETHER
+        while (left := worker.asked) and time.monotonic() < until:
+            pipes = {worker.members[rank].pipe: rank for rank in left}
+            for pipe in wait(list(pipes), max(0.0, until - time.monotonic())):
+                self._heard(worker, pipes[pipe])  # type: ignore[index]
+        failed = [one for _, one in sorted(worker.answers.items()) if one.error is not None]
+        return next((one for one in failed if one.refused or one.diverged), failed[0] if failed else first)
+
     def _hire(self, at: int) -> _Worker:
-        ours, theirs = self.context.Pipe()
-        gpu = gpu_of(at, self.gpus) if self.gpus else None
-        process = self.context.Process(target=_work, args=(theirs, self.make, gpu), daemon=True)
-        with _one_thread():
-            process.start()
-        theirs.close()
-        return _Worker(process, ours)
+        gpu = gpus_of(at, self.gpus, self.per_cell) if self.gpus else None
+        count = together(self.per_cell)
+        self.hired += 1
+        members = []
+        for rank in range(count):
+            ours, theirs = self.context.Pipe()
+            place = Place(rank, count, f"{self.meeting.name}/{self.hired}") if count > 1 else None
+            process = self.context.Process(target=_work, args=(theirs, self.make, gpu, place), daemon=True)
+            with _one_thread():
+                process.start()
+            theirs.close()
+            members.append(_Member(process, ours))
+        return _Worker(members)
 
 
-def gpu_of(worker: int, count: int) -> str:
-    """The GPU of a worker, as CUDA_VISIBLE_DEVICES takes it: one of the `count` that this process may use itself.
+@dataclass(frozen=True)
+class Place:
+    """A process's place among those that train together; `meeting`: the file by which they find each other."""
+
+    rank: int
+    count: int
+    meeting: str
+
+    def take(self) -> None:
+        """Join the others, as torchrun and accelerate know it."""
+        os.environ.update({"RANK": str(self.rank), "LOCAL_RANK": str(self.rank), "WORLD_SIZE": str(self.count),
+                           "LOCAL_WORLD_SIZE": str(self.count)})
+        import torch
+        from torch import distributed
+
+        gpus = torch.cuda.device_count() >= self.count
+        if gpus:
+            torch.cuda.set_device(self.rank)
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", init_method=f"file://{self.meeting}",
+                                       rank=self.rank, world_size=self.count)
+
+
+def together(per_cell: float) -> int:
+    """How many processes train a cell together."""
+    return max(1, int(per_cell))
+
+
+def gpus_of(worker: int, count: int, per_cell: float = 1.0) -> str:
+    """The GPUs of a worker, as CUDA_VISIBLE_DEVICES takes them: of the `count` that this process may use itself.
 
     Their names are numbers or UUIDs; without the variable they are counted from 0.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [name.strip() for name in visible.split(",")] if visible else [str(at) for at in range(count)]
-    return names[worker % min(count, len(names))]
+    first, known = int(worker * per_cell), min(count, len(names))
+    return ",".join(names[(first + at) % known] for at in range(together(per_cell)))
 
 
 def perform(task: Task, workshop: Any) -> Outcome:
@@ -176,7 +274,7 @@ def perform(task: Task, workshop: Any) -> Outcome:
                                          f"{where.lineno})")
 
 
-def _work(pipe: Connection, make: MakeWorkshop, gpu: str | None) -> None:
+def _work(pipe: Connection, make: MakeWorkshop, gpu: str | None, place: Place | None = None) -> None:
     """A worker's life."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch is imported
@@ -185,6 +283,8 @@ def _work(pipe: Connection, make: MakeWorkshop, gpu: str | None) -> None:
     signal(SIGINT, SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
     silence()  # the main process speaks
     Thread(target=_end_with_parent, daemon=True).start()
+    if place is not None:
+        place.take()
     workshop = None
     while True:
         try:

@@ -22,6 +22,7 @@ from cotdistill.config import (
     Options,
     WalkingOptions,
 )
+from cotdistill.console import is_main_process
 from cotdistill.data.files import file_digest, json_digest, remove, writing
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
@@ -43,6 +44,7 @@ from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import load_plugin
 from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student
+from cotdistill.students.group import several_processes, wait_for_group
 from cotdistill.students.load import Bits, load_student
 from cotdistill.students.memory import release_memory
 
@@ -92,6 +94,8 @@ class Workshop:
         made = distill_items(settings, arm.variant.made, self.items(arm), rows_file(self.out, arm.decoding).name,
                              folder=self.out / "runs" / ".again", student=self.fresh_student(settings))
         assert made is not None
+        if not is_main_process():
+            return
         with writing(run):
             Path(made["run"], "student").replace(run / "student")
         remove(Path(made["run"]))
@@ -181,6 +185,11 @@ def run_cell(workshop: Workshop, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     made = distill_items(cell.settings, arm.variant.made, items, rows_file(workshop.out, arm.decoding).name,
                          folder=workshop.out / "runs", student=student, reasons=cell.reasons)
     assert made is not None
+    wait_for_group()
+    if several_processes() and student is None:
+        workshop.restore(Path(made["run"]), cell.settings, arm)  # what all train together cannot wait for the first
+    if not is_main_process():
+        return {}, {}  # the first evaluates
     run, trained = Path(made["run"]), time.perf_counter()
     card, asked = read_card(run), workshop.asked_of(cell.settings)
     pupil = _pupil(workshop, cell, run, asked, student)

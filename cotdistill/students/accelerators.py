@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 
 from cotdistill.config import DistillConfig
 from cotdistill.errors import UsageError, missing_extra
+from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student
 
 HEADS = ("summary", "classifier")  # dropout of heads that no language model has
@@ -36,7 +37,7 @@ def accelerator_for(student: Student, config: DistillConfig, folder: Path) -> Ac
     AcceleratorState._reset_state()  # a process may train several students, each in its own precision
     try:
         made = Accelerator(
-            cpu=config.device == "cpu",
+            cpu=device_of(config.device) == "cpu",
             mixed_precision=precision,
             log_with=list(config.track) or None,
             project_dir=folder / "track" if config.track else None,

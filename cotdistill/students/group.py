@@ -18,3 +18,14 @@ def settle_group() -> None:
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         time.sleep(PAUSE)  # lets go of the GIL
+
+
+def several_processes() -> bool:
+    """Whether this process trains together with others, from one run to the next."""
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def wait_for_group() -> None:
+    """Wait until every process that trains together with this one has come here."""
+    if several_processes():
+        distributed.barrier()

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
+from torch.distributed import is_initialized
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import progress, warn
@@ -111,6 +112,7 @@ class Loop:
         self.decoding = student.model.config._attn_implementation
         self.plain = plain or not student.head_is_linear
         self.steps = total_steps(config, len(data.samples))
+        self.joins = is_initialized()  # a group that lasts longer than this run
         self.accelerator = accelerator_for(student, config, folder)
         self.sharded = config.parallel == "fsdp" and self.accelerator.num_processes > 1
         if self.accelerator.num_processes > 1 and has_dropout(student.model):
@@ -157,7 +159,11 @@ class Loop:
             self.advance(self.steps - started, curves)
         best = self._finish()
         settle_group()
-        self.accelerator.end_training()
+        if self.joins:
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
+        else:
+            self.accelerator.end_training()
         return Trained(
             self.progress.step,
             curves.loss,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cotdistill.errors import DataError, UsageError
-from cotdistill.grid.workers import Crew, Here, Processes, Task, gpu_of
+from cotdistill.grid.workers import Crew, Here, Processes, Task, gpus_of
 
 
 def add(workshop: list[int], value: int) -> tuple[int, int]:
@@ -106,6 +106,14 @@ def test_workers_end_when_their_main_process_is_killed(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize(("per_cell", "expected"), [
+    (2, ["4,5", "6,7", "4,5"]), (4, ["4,5,6,7"]), (0.5, ["4", "4", "5", "5", "6"]), (1, ["4", "5", "6", "7", "4"])])
+def test_workers_get_as_many_gpus_as_a_cell_takes(
+        per_cell: float, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    assert [gpus_of(worker, 4, per_cell) for worker in range(len(expected))] == expected
+
+
 def seen(workshop: list[int]) -> tuple[int, str | None]:
     return os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")
 
@@ -122,7 +130,7 @@ def test_workers_get_the_gpus_that_this_process_may_use(
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert {gpu_of(worker, 2) for worker in range(4)} == expected
+    assert {gpus_of(worker, 2) for worker in range(4)} == expected
 
 
 def test_a_worker_sees_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,7 @@ from cotdistill.grid.preparation import check_models, choose_rows, is_that_file,
 from cotdistill.grid.rows import training_rows
 from cotdistill.grid.sets import QuestionSet, dev_set, overlaps
 from cotdistill.grid.shards import POLL, Claims, Shard
+from cotdistill.grid.watching import Watched
 from cotdistill.grid.workers import Crew, Outcome, Task
 from cotdistill.grid.workshop import Workshop, measure, run_cell
 from cotdistill.report.ablation import made_line, write_lines, write_report
@@ -67,7 +68,8 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     if not config.overwrite:
         refuse_foreign(grid.out, GRID)
     with locked_folder(grid.out, shared=config.shard is not None):
-        crew = crew_for(config, partial(Workshop, config, grid.out), -(-len(made) * len(config.seeds) // grid.shard.of))
+        crew = Watched(crew_for(config, partial(Workshop, config, grid.out),
+                                -(-len(made) * len(config.seeds) // grid.shard.of)))
         try:
             yield from grid.run(crew)
         finally:

@@ -6,7 +6,8 @@ import codecs
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from cotdistill.redaction import redacted
 from cotdistill.streams import drop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from rich.progress import Progress, TaskID
 
 STYLES = Theme({"note": "dim", "warn": "yellow", "bad": "bold red"})
 
@@ -113,16 +114,93 @@ def silence() -> None:
     console.quiet = True
 
 
+def duration(seconds: float) -> str:
+    """`8.3 s`, `4 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+class Bars:
+    """Several progress bars at once, known by name."""
+
+    def __init__(self, shown: Progress) -> None:
+        self.shown = shown
+        self.tasks: dict[str, TaskID] = {}
+
+    def show(self, name: str, done: int, total: int | None, note: str = "") -> None:
+        """How far `name` is."""
+        if name not in self.tasks:
+            self.tasks[name] = self.shown.add_task(name, total=total, note=note)
+        self.shown.update(self.tasks[name], completed=done, total=total, note=note)
+
+
+_bars: list[Progress] = []  # what is shown now: bars made meanwhile join it
+_forward: list[Callable[[str, int, int | None], None]] = []  # a worker's way to say how far it is
+
+
+def forward_progress(send: Callable[[str, int, int | None], None]) -> None:
+    """In a worker: whatever has a progress bar tells it to the main process as (what, done, total)."""
+    _forward[:] = [send]
+
+
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar when stderr is a terminal, otherwise nothing. Yields `advance(steps, note)`."""
-    if not (console.is_terminal and is_main_process()):
-        yield lambda steps, note: None
+def progress_bars() -> Iterator[Bars | None]:
+    """Bars when stderr is a terminal, otherwise None."""
+    if not (console.is_terminal and not console.quiet and is_main_process()):
+        yield None
         return
+    with _shown() as shown:
+        _bars.append(shown)
+        try:
+            yield Bars(shown)
+        finally:
+            _bars.pop()
+
+
+def _shown() -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                TextColumn("{task.fields[note]}"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total, note="")
-        yield lambda steps, note: bar.update(task, advance=steps, note=note)
+    return Progress(*columns, console=console, transient=True)
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar when stderr is a terminal, otherwise a line a minute. Yields `advance(steps, note)`."""
+    if _forward:
+        yield _forwarded(what, total, _forward[0])
+    elif not (console.is_terminal and is_main_process()):
+        yield _forwarded(what, total, _tell, EVERY_MINUTE)
+    elif _bars:
+        task = _bars[-1].add_task(what, total=total, note="")
+        try:
+            yield lambda steps, note: _bars[-1].update(task, advance=steps, note=note)
+        finally:
+            _bars[-1].remove_task(task)
+    else:
+        with _shown() as shown:
+            task = shown.add_task(what, total=total, note="")
+            yield lambda steps, note: shown.update(task, advance=steps, note=note)
+
+
+EVERY_MINUTE, OFTEN = 60.0, 0.5  # seconds between two messages
+
+
+def _forwarded(what: str, total: int | None, send: Callable[[str, int, int | None], None],
+               every: float = OFTEN) -> Callable[[int, str], None]:
+    done, last = 0, time.monotonic()
+
+    def advance(steps: int, note: str) -> None:
+        nonlocal done, last
+        done += steps
+        if time.monotonic() - last > every:
+            last = time.monotonic()
+            send(what, done, total)
+
+    return advance
+
+
+def _tell(what: str, done: int, total: int | None) -> None:
+    say(f"{what}: {done}" + (f" of {total}" if total else ""))

@@ -14,7 +14,7 @@ from typing import Any
 
 from cotdistill.console import silence
 from cotdistill.errors import Unavailable, missing_extra
-from cotdistill.grid.workers import Crew, Here, MakeWorkshop, Outcome, Processes, Task, together
+from cotdistill.grid.workers import Crew, Heard, Here, MakeWorkshop, Outcome, Processes, Task, together, unheard
 
 PATIENCE = 5.0  # seconds to wait for a connection
 
@@ -24,6 +24,7 @@ class Cluster:
 
     def __init__(self, make: MakeWorkshop, address: str, gpus_per_cell: float, count: int | None = None) -> None:
         self.ray = ray = _joined(address)
+        self.heard: Heard = unheard
         whole = ray.cluster_resources()
         gpus = gpus_per_cell if whole.get("GPU", 0) > 0 else 0.0
         processes = together(gpus_per_cell)

@@ -12,14 +12,14 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any, Protocol
 
-from cotdistill.console import silence
+from cotdistill.console import forward_progress, silence
 from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.students.divergence import Diverged
 
@@ -45,13 +45,31 @@ class Outcome:
     value: Any = None
     error: str | None = None
     refused: bool = False  # the user's doing, not this cell's: everything stops
+    seconds: float = 0.0
     diverged: bool = False  # training made the student worse: the same again would end the same
 
 
+@dataclass(frozen=True)
+class Step:
+    """How far a worker is with a part of its task; `total` None: nobody knows."""
+
+    what: str
+    done: int
+    total: int | None
+
+
+Heard = Callable[[int, Task, Step], None]  # the number of the worker comes first
+
+
+def unheard(worker: int, task: Task, step: Step) -> None:
+    """Nobody listens."""
+
+
 class Crew(Protocol):
-    """Who does the tasks: `size` of them at once."""
+    """Who does the tasks: `size` of them at once. `heard` is told how far workers in other processes are."""
 
     size: int
+    heard: Heard
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Put tasks in line; done in the order given as workers become free."""
@@ -74,6 +92,7 @@ class Here:
 
     def __init__(self, make: MakeWorkshop) -> None:
         self.workshop, self.waiting = make(), deque[Task]()
+        self.heard: Heard = unheard
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Put tasks in line."""
@@ -119,6 +138,7 @@ class Processes:
 
     def __init__(self, make: MakeWorkshop, count: int, gpus: int = 0, per_cell: float = 1.0) -> None:
         self.make, self.size, self.gpus, self.per_cell = make, count, gpus, per_cell
+        self.heard: Heard = unheard
         self.context = multiprocessing.get_context("spawn")  # fork is not safe once torch has threads
         self.waiting: deque[Task] = deque()
         self.workers: list[_Worker] = []  # hired when there is work for them
@@ -170,8 +190,8 @@ class Processes:
         """One process's answer; what the worker's task came to, once that is known."""
         worker = self.workers[at]
         assert worker.task is not None
-        answer, died = self._heard(worker, rank)
-        if answer.error is None and worker.asked:
+        answer, died = self._receive(worker, rank)
+        if answer is None or (answer.error is None and worker.asked):
             return None
         outcome = worker.answers[0] if answer.error is None else self._failure(worker, answer)
         worker.task = None
@@ -183,16 +203,19 @@ class Processes:
             self.workers[at] = self._hire(at)
         return outcome
 
-    def _heard(self, worker: _Worker, rank: int) -> tuple[Outcome, bool]:
-        """A process's answer, and whether it is dead."""
+    def _receive(self, worker: _Worker, rank: int) -> tuple[Outcome | None, bool]:
+        """A process's answer, and whether it is dead; None where it only said how far it is."""
         assert worker.task is not None
         member, died = worker.members[rank], False
         try:
-            answer: Outcome = member.pipe.recv()
+            answer: Outcome | Step = member.pipe.recv()
         except (EOFError, OSError):
             member.process.join()
             died = True
             answer = Outcome(worker.task.about, error=f"its worker died (exit code {member.process.exitcode})")
+        if isinstance(answer, Step):
+            self.heard(self.workers.index(worker), worker.task, answer)
+            return None, False
         worker.answers[rank] = answer
         return answer, died
 
@@ -202,7 +225,7 @@ class Processes:
         while (left := worker.asked) and time.monotonic() < until:
             pipes = {worker.members[rank].pipe: rank for rank in left}
             for pipe in wait(list(pipes), max(0.0, until - time.monotonic())):
-                self._heard(worker, pipes[pipe])  # type: ignore[index]
+                self._receive(worker, pipes[pipe])  # type: ignore[index]
         failed = [one for _, one in sorted(worker.answers.items()) if one.error is not None]
         return next((one for one in failed if one.refused or one.diverged), failed[0] if failed else first)
 
@@ -261,7 +284,12 @@ def gpus_of(worker: int, count: int, per_cell: float = 1.0) -> str:
 
 
 def perform(task: Task, workshop: Any) -> Outcome:
-    """Do one task; its failure is an outcome."""
+    """Do one task, timed; its failure is an outcome."""
+    began = time.perf_counter()
+    return replace(_performed(task, workshop), seconds=time.perf_counter() - began)
+
+
+def _performed(task: Task, workshop: Any) -> Outcome:
     try:
         return Outcome(task.about, task.call(workshop, *task.arguments))
     except UsageError as error:
@@ -285,6 +313,8 @@ def _work(pipe: Connection, make: MakeWorkshop, gpu: str | None, place: Place | 
     Thread(target=_end_with_parent, daemon=True).start()
     if place is not None:
         place.take()
+    if place is None or place.rank == 0:
+        forward_progress(lambda what, done, total: pipe.send(Step(what, done, total)))
     workshop = None
     while True:
         try:

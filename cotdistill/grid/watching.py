@@ -1,0 +1,84 @@
+"""What a grid shows of its work: on a terminal a bar over the tasks and one for each worker, elsewhere lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cotdistill.console import Bars, duration, progress_bars, say
+from cotdistill.grid.attributions import Scoring
+from cotdistill.grid.cells import Cell
+from cotdistill.grid.workers import Crew, Heard, Outcome, Step, Task
+
+TOLD = 60.0  # seconds between two lines about one unfinished task
+
+
+class Watched:
+    """A crew whose work is shown. Stages follow one another: each `outcomes` counts its own tasks."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew, self.size = crew, crew.size
+        self.total = self.done = 0
+        self.names: list[str] = []
+        self.bars: Bars | None = None
+        self.told: dict[int, float] = {}
+        self.heard: Heard = self.hear
+        crew.heard = self.heard
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Put tasks in line."""
+        self.total += len(tasks)
+        self.names += [name_of(task.about) for task in tasks]
+        self.crew.submit(tasks)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Outcomes as they come, each said."""
+        if not self.total:
+            yield from self.crew.outcomes()
+            return
+        began = time.monotonic()
+        say(f"under way: {few(self.names)}")
+        with progress_bars() as self.bars:
+            for outcome in self.crew.outcomes():
+                self.done += 1
+                left = (time.monotonic() - began) / self.done * (self.total - self.done)
+                self.tell(outcome, left)
+                yield outcome
+        self.bars, self.total, self.done, self.names = None, 0, 0, []
+
+    def tell(self, outcome: Outcome, left: float) -> None:
+        """A line for what is finished, or a step of the bar over all."""
+        if self.bars is not None:
+            self.bars.show("tasks", self.done, self.total)
+            return
+        end = "failed after " if outcome.error else ""
+        more = f", about {duration(left)} left" if self.done < self.total else ""
+        say(f"{name_of(outcome.about)}: {end}{duration(outcome.seconds)} ({self.done} of {self.total}{more})")
+
+    def hear(self, worker: int, task: Task, step: Step) -> None:
+        """How far a worker is: its bar, or now and then a line."""
+        name = name_of(task.about)
+        if self.bars is not None:
+            self.bars.show(f"worker {worker + 1}", step.done, step.total, f"{name}: {step.what}")
+        elif time.monotonic() - self.told.setdefault(worker, time.monotonic()) > TOLD:
+            self.told[worker] = time.monotonic()
+            say(f"{name}: {step.what} {step.done}" + (f" of {step.total}" if step.total else ""))
+
+    def close(self) -> None:
+        """Let the workers go."""
+        self.crew.close()
+
+
+def name_of(about: Any) -> str:
+    """What a task is called."""
+    if isinstance(about, Cell):
+        return about.name
+    if isinstance(about, Scoring):
+        return f"scores of {about.by}"
+    return str(about[0] if isinstance(about, tuple) else about)
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names of many."""
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -81,6 +81,9 @@ def _model_arguments(model: str) -> str:
     from cotdistill.students.places import locate
 
     place = locate(model)
+    if place.base is not None and place.base.base is not None:
+        raise UsageError(f"--export lm-eval: {model} is an adapter on an adapter, which the harness cannot load; train "
+                         "without --no-merge-lora")
     peft = {"peft": place.where} if place.base else {}
     given = {"pretrained": place.weights.where, **place.weights.options, **peft}
     return ",".join(f"{name}={value}" for name, value in given.items())

@@ -51,9 +51,7 @@ def load_student(
             raise UsageError(f"--quantize: {name} is a GGUF file, whose weights are unpacked when they are read; "
                              "give the model in Hugging Face format")
         options["quantization_config"] = quantization(quantize)
-    model = _model(place.weights, name, dtype, options, partial_weights)
-    if place.base is not None:
-        model = _adapted(model, Path(place.where))
+    model = _model(place, name, dtype, options, partial_weights)
     tokenizer = load_tokenizer(place, name, trust_remote_code)
     _check_embeddings(model, tokenizer, name)
     if quantize is None:
@@ -81,7 +79,7 @@ def config_of(name: str, trust_remote_code: bool = False) -> Any:
 
 def load_tokenizer(place: Place, name: str, trust_remote_code: bool = False) -> Any:
     """The model's tokenizer; an adapter that was saved without one has its base's."""
-    if place.base is not None and not (Path(place.where) / "tokenizer_config.json").is_file():
+    while place.base is not None and not (Path(place.where) / "tokenizer_config.json").is_file():
         place = place.base
     try:
         made = AutoTokenizer.from_pretrained(place.where, trust_remote_code=trust_remote_code, **place.options)
@@ -122,6 +120,8 @@ def _config(place: Place, name: str, trust_remote_code: bool) -> Any:
 
 
 def _model(place: Place, name: str, dtype: str, options: dict[str, Any], partial_weights: bool) -> Any:
+    if place.base is not None:
+        return _adapted(_model(place.base, name, dtype, options, partial_weights), Path(place.where))
     config = _config(place, name, options["trust_remote_code"])
     auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     torch.manual_seed(derive(0, "weights"))  # for those that are in no file
@@ -207,6 +207,7 @@ def _adapted(model: Any, folder: Path) -> Any:
     except Exception as error:
         raise _unavailable(str(folder), "adapter_model.safetensors", error) from error
     merged: Any = adapted.merge_and_unload()
+    merged.name_or_path, merged.config._commit_hash = str(folder), None  # what another adapter names as its base
     return merged.requires_grad_(True)  # peft froze the base
 
 

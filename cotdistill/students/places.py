@@ -19,6 +19,8 @@ from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.students.gguf_file import check_gguf, gguf_of, is_gguf
 from cotdistill.students.model_files import ADAPTER, PICKLED, adapter_base, check_folder, is_adapter
 
+Above = tuple[Path, ...]
+
 
 @dataclass(frozen=True)
 class Place:
@@ -32,7 +34,7 @@ class Place:
     @property
     def weights(self) -> Place:
         """Where the model's own weights lie: an adapter's are its base's."""
-        return self.base or self
+        return self if self.base is None else self.base.weights
 
     @property
     def options(self) -> dict[str, Any]:
@@ -49,8 +51,8 @@ class Place:
         return str(self.file or (f"{self.where}@{self.commit}" if self.commit else self.where))
 
 
-def locate(name: str) -> Place:
-    """A local model, its files checked, or a name of the hub.
+def locate(name: str, above: Above = ()) -> Place:
+    """A local model, its files checked, or a name of the hub. `above`: the adapters that stand on it.
 
     Raises `Unavailable` for a model that is not there or cannot be loaded, `UsageError` for a local one with a
     revision.
@@ -60,7 +62,7 @@ def locate(name: str) -> Place:
     place = Path(name).expanduser()
     try:
         if place.is_dir():
-            return _in_folder(place)
+            return _in_folder(place, above)
         if is_gguf(place):
             return _gguf(place)
     except Unavailable as error:
@@ -73,7 +75,7 @@ def locate(name: str) -> Place:
     hub_name, revision = named(name)
     if hub_name.startswith(("/", "./", "../", "~")) or hub_name.count("/") > 1:
         raise Unavailable(f"cannot load the model {name!r}: no such folder; check the path")
-    return _on_hub(name, hub_name, revision)
+    return _on_hub(name, hub_name, revision, above)
 
 
 def named(name: str) -> tuple[str, str | None]:
@@ -103,10 +105,10 @@ def demo_model(role: str) -> Path:
     return Path(__file__).parents[1] / "demo" / "models" / role
 
 
-def _in_folder(folder: Path) -> Place:
+def _in_folder(folder: Path, above: Above) -> Place:
     if is_adapter(folder):
         check_folder(folder)
-        return Place(str(folder), base=_base(folder))
+        return Place(str(folder), base=_base(folder, above))
     file = gguf_of(folder)
     if file is not None:
         return _gguf(file)
@@ -121,21 +123,22 @@ def _gguf(file: Path) -> Place:
     return Place(str(file.parent), file.name)
 
 
-def _base(adapter: Path) -> Place:
-    """Where an adapter's base lies; a relative path counts from here or from the adapter's folder."""
+def _base(adapter: Path, above: Above) -> Place:
+    """Where an adapter's base lies, which may be an adapter itself; a relative path counts from here or from it."""
     base = adapter_base(adapter)
     beside = adapter / base
     place = str(beside) if beside.exists() and not Path(base).exists() else base
-    if Path(place).is_dir() and is_adapter(Path(place)):
-        raise Unavailable(f"{adapter} is an adapter of {base!r}, which is an adapter itself; merge that one into its "
-                          "base first")
+    above = (*above, adapter.resolve())
+    if Path(place).resolve() in above:
+        raise Unavailable(f"{adapter} is an adapter of {base!r}, which stands on it; write the base model's path into "
+                          f"{adapter / ADAPTER}")
     try:
-        return locate(place)
+        return locate(place, above)
     except Unavailable as error:
         raise Unavailable(f"{adapter} is an adapter of {base!r}, which cannot be loaded: {error}") from None
 
 
-def _on_hub(name: str, hub_name: str, revision: str | None) -> Place:
+def _on_hub(name: str, hub_name: str, revision: str | None, above: Above) -> Place:
     from huggingface_hub import constants, snapshot_download
 
     why = unreachable_hub()
@@ -148,7 +151,7 @@ def _on_hub(name: str, hub_name: str, revision: str | None) -> Place:
         pickled = [f"*{suffix}" for suffix in PICKLED]
         folder = Path(snapshot_download(hub_name, revision=adapter, ignore_patterns=pickled))
         if is_adapter(folder):
-            return Place(str(folder), base=_base(folder))
+            return Place(str(folder), base=_base(folder, above))
     try:
         return Place(hub_name, commit=_commit(hub_name, revision, "config.json", cache))
     except Exception as error:  # the hub's, the transport's, or of a name that can be none

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from cotdistill.students.load import load_student
 from tests.in_process import Done, run
 from tests.models import items, student
 
@@ -58,7 +60,19 @@ def test_an_adapter_is_a_student_and_a_teacher(folder: Path) -> None:
     assert len((folder / "elicited.jsonl").read_text().splitlines()) == 6
 
 
+def test_an_adapter_on_an_adapter_stands_on_both(folder: Path) -> None:
+    for name, merged in (("twice", []), ("on-top", ["--no-merge-lora"])):
+        done = distill(folder, name, "--lora", "r=2,alpha=16", "--steps", "6", *merged, base="apart/student")
+        assert done.code == 0, done.err
+    below, merged, found = (load_student(str(folder / name / "student")).model.model.layers[0].self_attn.q_proj.weight
+                            for name in ("apart", "twice", "on-top"))
+    torch.testing.assert_close(found, merged, atol=1e-6, rtol=0)
+    assert (found - below).abs().max() > 1e-3
+    assert len(predicted(folder, str(folder / "on-top"))) == 6
+
+
 @pytest.mark.parametrize(("changes", "said"), [
+    ({"base_model_name_or_path": "SELF"}, "which stands on it; write the base model's path into"),
     ({"base_model_name_or_path": "/nowhere/base"}, "is an adapter of '/nowhere/base', which cannot be loaded"),
     ({"base_model_name_or_path": None}, "adapter_config.json: no base_model_name_or_path"),
     ({"peft_type": "NOSUCH"}, "cannot load the model"),
@@ -67,6 +81,7 @@ def test_a_base_that_is_not_there_is_said(changes: dict[str, str], said: str, fo
     for file in (folder / "apart" / "student").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     config = json.loads((tmp_path / "adapter_config.json").read_text())
+    changes = {key: str(tmp_path) if value == "SELF" else value for key, value in changes.items()}
     (tmp_path / "adapter_config.json").write_text(json.dumps(config | changes))
     done = run("evaluate", str(tmp_path), "--strategy", "cot", "--data", str(folder / "questions.jsonl"))
     assert done.code == 6, done.err

@@ -22,7 +22,7 @@ from cotdistill.data.files import check_folder, json_digest, write_text
 from cotdistill.data.lock import locked_folder
 from cotdistill.data.records import digest
 from cotdistill.data.runcard import refuse_foreign
-from cotdistill.errors import CotdistillError, UsageError
+from cotdistill.errors import CotdistillError
 from cotdistill.grid.arms import Arm, arms, baseline, settled
 from cotdistill.grid.attributions import Scoring, score_rows, scorings
 from cotdistill.grid.axes import Swept, candidates, said
@@ -396,5 +396,7 @@ class Grid:
 
 def _value(outcome: Any) -> Any:
     if outcome.error is not None:
-        raise UsageError(outcome.error) if outcome.refused else CotdistillError(outcome.error)
+        failure = CotdistillError(outcome.error)
+        failure.code = outcome.code
+        raise failure
     return outcome.value

@@ -20,7 +20,7 @@ from threading import Thread
 from typing import Any, Protocol
 
 from cotdistill.console import forward_progress, silence
-from cotdistill.errors import CotdistillError, UsageError
+from cotdistill.errors import CotdistillError, Exit, UsageError
 from cotdistill.students.divergence import Diverged
 
 
@@ -39,11 +39,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a task came to: a value, or why it failed."""
+    """What a task came to: a value, or why it failed. `code`: what the command ends with where it ends on that."""
 
     about: Any
     value: Any = None
     error: str | None = None
+    code: Exit = Exit.BUG
     refused: bool = False  # the user's doing, not this cell's: everything stops
     seconds: float = 0.0
     diverged: bool = False  # training made the student worse: the same again would end the same
@@ -293,9 +294,9 @@ def _performed(task: Task, workshop: Any) -> Outcome:
     try:
         return Outcome(task.about, task.call(workshop, *task.arguments))
     except UsageError as error:
-        return Outcome(task.about, error=str(error), refused=True)
+        return Outcome(task.about, error=str(error), code=error.code, refused=True)
     except CotdistillError as error:
-        return Outcome(task.about, error=str(error), diverged=isinstance(error, Diverged))
+        return Outcome(task.about, error=str(error), code=error.code, diverged=isinstance(error, Diverged))
     except Exception as error:  # one cell's failure must not end the others; where it came from is kept
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Outcome(task.about, error=f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:"

@@ -255,7 +255,7 @@ class Grid:
         taken = self.take(record, None if seconds is None else cell.definition, seconds)
         for one in self.keeping.done(cell, record):
             slim = without_student(self.records[one.name])
-            if slim != self.records[one.name]:
+            if slim != self.records[one.name] and self.claims.take(one.key):
                 self.take(slim, one.definition)
             drop(one.run(self.out))
         return {**taken, **self.records[cell.name]}

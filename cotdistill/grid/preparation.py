@@ -11,12 +11,13 @@ from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import is_world
+from cotdistill.errors import UsageError
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.attributions import scorings
 from cotdistill.grid.cells import CellStore, Record
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.rows import Rows, choose, of_decoding, rows_file, usage, write_rows
-from cotdistill.grid.workers import Task
+from cotdistill.grid.workers import Task, together
 from cotdistill.grid.workshop import answer_as_teacher, answer_untrained, elicit_rows
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import describe as strategy_record
@@ -34,6 +35,8 @@ def check_models(plan: Plan) -> None:
     device_of(plan.config.device)
     for arm in plan.arms:
         check_parallel(plan.distilled(arm, 0, 1))
+    if plan.config.parallel == "fsdp" and together(plan.config.gpus_per_cell) == 1:
+        raise UsageError("--parallel fsdp changes nothing without --gpus-per-cell of at least 2")
     for name in (*plan.config.student, *([plan.teacher_model] if plan.teacher_model else [])):
         outline_student(name, plan.config.trust_remote_code)
 

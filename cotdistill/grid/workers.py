@@ -13,6 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from tempfile import TemporaryDirectory
@@ -83,6 +84,7 @@ class Crew(Protocol):
 
 
 TOGETHER = 3.0  # seconds: processes that train together fail together, or wait for one that failed
+PATIENCE = timedelta(days=1)  # of those that wait while the first answers dev rows; who dies is noticed at once
 MakeWorkshop = Callable[[], Any]
 
 
@@ -265,7 +267,7 @@ class Place:
         if gpus:
             torch.cuda.set_device(self.rank)
         distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", init_method=f"file://{self.meeting}",
-                                       rank=self.rank, world_size=self.count)
+                                       rank=self.rank, world_size=self.count, timeout=PATIENCE)
 
 
 def together(per_cell: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 
 from cotdistill.config import DistillConfig
 from cotdistill.errors import UsageError, missing_extra
 from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student
 
+PATIENCE = timedelta(days=1)  # the other processes wait while the first answers dev rows
 HEADS = ("summary", "classifier")  # dropout of heads that no language model has
 
 def accelerator_for(student: Student, config: DistillConfig, folder: Path) -> Accelerator:
@@ -39,6 +42,7 @@ def accelerator_for(student: Student, config: DistillConfig, folder: Path) -> Ac
         made = Accelerator(
             cpu=device_of(config.device) == "cpu",
             mixed_precision=precision,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
             log_with=list(config.track) or None,
             project_dir=folder / "track" if config.track else None,
         )

@@ -117,6 +117,8 @@ class Loop:
         self.sharded = config.parallel == "fsdp" and self.accelerator.num_processes > 1
         if self.accelerator.num_processes > 1 and has_dropout(student.model):
             warn("dropout draws differ by process: the loss curve is that of this number of processes, not of one")
+        if config.parallel == "fsdp" and not self.sharded:
+            warn("--parallel fsdp: there is one process, which holds the whole student")
         if self.sharded:
             self.outline = outline(student.model)
             shard(self.accelerator.prepare_model(student.model, evaluation_mode=True), self.accelerator.device)

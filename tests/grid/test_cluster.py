@@ -11,6 +11,7 @@ import pytest
 
 from cotdistill.errors import Unavailable
 from cotdistill.grid.workers import Task
+from tests.grid.test_together import rank_of
 from tests.grids import run
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'cotdistill[ray]'")
@@ -38,6 +39,20 @@ def dies(workshop: object) -> None:
 def says(workshop: list[int], value: int) -> int:
     workshop.append(value)
     return len(workshop)
+
+
+@pytest.mark.slow
+def test_an_actor_may_be_several_processes() -> None:
+    from cotdistill.grid.cluster import Cluster
+
+    crew = Cluster(list, "local", 2.0, 1)
+    try:
+        crew.submit([Task("sum", rank_of, (10,), together=True), Task("alone", says, (1,))])
+        found = {outcome.about: outcome for outcome in crew.outcomes()}
+    finally:
+        crew.close()
+    assert found["sum"].value == (21, 0)
+    assert found["alone"].value == 1
 
 
 @pytest.mark.slow

@@ -160,6 +160,12 @@ def test_what_cannot_be_shared_out_is_refused_before_anything_is_loaded(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_grid_of_single_processes_shares_nothing_out(tmp_path: Path) -> None:
+    done = in_process.run("ablate", "--strategies", "cot", "--parallel", "fsdp", "--out", str(tmp_path / "out"))
+    assert (done.code, done.errors) == (2, [
+        "error: --parallel fsdp changes nothing without --gpus-per-cell of at least 2"])
+
+
 def test_accelerates_own_fsdp_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     student("gpt2", width=16, layers=1).save(tmp_path / "base")
     (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(8)))

@@ -162,8 +162,9 @@ class Processes:
                 return
             for pipe in wait(list(busy)):
                 at, rank = busy[pipe]  # type: ignore[index]
-                if rank not in self.workers[at].asked:
-                    continue  # it answered for the others, or they were replaced
+                worker = self.workers[at]
+                if rank not in worker.asked or worker.members[rank].pipe is not pipe:
+                    continue  # heard already, or replaced
                 outcome = self._collect(at, rank)
                 if outcome is not None:
                     yield outcome

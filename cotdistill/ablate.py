@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -22,7 +21,7 @@ from cotdistill.data.files import check_folder, json_digest, write_text
 from cotdistill.data.lock import locked_folder
 from cotdistill.data.records import digest
 from cotdistill.data.runcard import refuse_foreign
-from cotdistill.errors import CotdistillError
+from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.grid.arms import Arm, arms, baseline, settled
 from cotdistill.grid.attributions import Scoring, score_rows, scorings
 from cotdistill.grid.axes import Swept, candidates, said
@@ -35,6 +34,7 @@ from cotdistill.grid.estimate import estimate
 from cotdistill.grid.keeping import Keeping, drop, kept, without_student
 from cotdistill.grid.plan import Plan, bad_rows, plan_of
 from cotdistill.grid.preparation import check_models, choose_rows, is_that_file, references, row_tasks
+from cotdistill.grid.room import check_room, footprints
 from cotdistill.grid.rows import training_rows
 from cotdistill.grid.sets import QuestionSet, dev_set, overlaps
 from cotdistill.grid.shards import POLL, Claims, Shard
@@ -47,10 +47,9 @@ from cotdistill.strategies.join import join
 
 
 def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Iterator[Record]:
-    """Run what is missing of a grid, yield each cell's record as it is done, and write the report.
+    """Run what is missing of a grid, yield each cell's record as it is done (failed: with its error), write the report.
 
-    `rows`: elicited rows, `-` for stdin; None elicits on `--train`, by default the embedded world. Failed cells are
-    yielded with their error; the others go on.
+    `rows`: elicited rows, `-` for stdin; None elicits on `--train`, by default the embedded world.
     """
     config, study = settled(config)
     made = arms(config)
@@ -61,9 +60,12 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     grid = Grid(plan_of(config, study, made, base, rows))
     grid.read_questions()
     if dry_run:
-        grid.describe()
+        estimate(grid.plan, grid.store)
         return
+    if config.measure:
+        raise UsageError("--measure changes nothing without --dry-run")
     check_models(grid.plan)
+    check_room(grid.plan, footprints(grid.plan))
     check_folder(grid.out)
     if not config.overwrite:
         refuse_foreign(grid.out, GRID)
@@ -387,11 +389,6 @@ class Grid:
             run = run_folder(self.out, scoring.trains, self._of_scores(scoring)["asked"])
             if kept(self.config, settings) != "all" and run not in compared:
                 drop(run)
-
-    def describe(self) -> None:
-        """What would be run, and at what cost."""
-        done = Counter(record["arm"] for record in self.store.records() if "error" not in record)
-        estimate(self.plan, done)
 
 
 def _value(outcome: Any) -> Any:

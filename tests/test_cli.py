@@ -259,7 +259,7 @@ def test_interrupt_exits_130(tmp_path: Path, rows: Path, model: str) -> None:
 def test_dry_run_trains_nothing(tmp_path: Path, rows: Path, model: str) -> None:
     done = run("distill", str(rows), "--student", model, "--dry-run", "-o", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
-    assert "would train cot on 8 samples of 8 rows for 5 steps" in done.stderr
+    assert "would train cot on 8 samples of 8 rows for 2 steps" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

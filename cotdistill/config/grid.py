@@ -76,6 +76,8 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
         {}, "NAME=V1,V2 of a numeric training option: chosen for every arm on dev rows (repeatable)", FAIRNESS)
     evaluate: WalkingOptions = section(WalkingOptions(calibrate=False), "Evaluation", "eval-")
     elicit: AskingOptions = section(AskingOptions(hint="gold"), "Teacher", "teacher-")
+    measure: bool = option(False, "With --dry-run: estimate the time by two training steps of each way of training",
+                           RUNNING, key=False)
     keep_students: Literal["all", "best", "none"] | None = option(
         None, "Students left on the disk once they have answered; best: one seed of each arm", RUNNING, key=False,
         shown="the embedded ones, and LoRA's adapters")

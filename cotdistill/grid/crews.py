@@ -20,16 +20,22 @@ def crew_for(config: AblateConfig, make: MakeWorkshop, cells: int) -> Crew:
 
         return Cluster(make, config.ray, config.gpus_per_cell, config.jobs)
     gpus, processes = _gpus(config.device), together(config.gpus_per_cell)
+    count = workers_of(config, cells)
+    if count <= 1 and processes == 1:
+        return Here(make)
+    return Processes(make, count, gpus, config.gpus_per_cell)
+
+
+def workers_of(config: AblateConfig, cells: int) -> int:
+    """How many cells are trained at once on this machine."""
+    gpus, processes = _gpus(config.device), together(config.gpus_per_cell)
     if processes > 1 and ":" in config.device:
         raise UsageError(f"--gpus-per-cell {processes}: --device {config.device} is one; use cuda, cpu or auto")
     if 0 < gpus < processes:
         raise UsageError(f"--gpus-per-cell {processes}: this machine has {gpus}")
     side_by_side = _is_small(config) and device_of(config.device) != "mps"  # one GPU, which a worker keeps busy
     at_once = int(gpus / config.gpus_per_cell) if gpus else _cores() // processes if side_by_side else 1
-    count = min(cells, config.jobs or max(1, at_once))
-    if count <= 1 and processes == 1:
-        return Here(make)
-    return Processes(make, count, gpus, config.gpus_per_cell)
+    return min(cells, config.jobs or max(1, at_once))
 
 
 def _gpus(device: str) -> int:

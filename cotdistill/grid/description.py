@@ -18,7 +18,7 @@ from cotdistill.strategies.grids import dose, size_matched
 SHOWN = {"lr", "batch_size", "optimizer", "schedule", "warmup", "weight_decay", "clip", "lora", "dtype", "recipe"}
 # No result depends on these.
 HOW_NOT_WHAT = {"out", "jobs", "ray", "gpus_per_cell", "shard", "parallel", "explain", "device", "plugin",
-                "keep_students"}
+                "keep_students", "measure"}
 
 
 def describe(plan: Plan, rows: Rows, swept: Mapping[str, Mapping[str, float | None]], chosen: Mapping[str, Swept],

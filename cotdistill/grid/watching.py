@@ -79,6 +79,6 @@ def name_of(about: Any) -> str:
     return str(about[0] if isinstance(about, tuple) else about)
 
 
-def few(names: Sequence[str]) -> str:
+def few(names: Sequence[str], most: int = 6) -> str:
     """The first names of many."""
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

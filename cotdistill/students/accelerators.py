@@ -17,17 +17,30 @@ from cotdistill.config import DistillConfig
 from cotdistill.errors import UsageError, missing_extra
 from cotdistill.students.devices import device_of
 from cotdistill.students.families import Student
+from cotdistill.students.load import quantization
 
 PATIENCE = timedelta(days=1)  # the other processes wait while the first answers dev rows
 HEADS = ("summary", "classifier")  # dropout of heads that no language model has
 
-def accelerator_for(student: Student, config: DistillConfig, folder: Path) -> Accelerator:
-    """The accelerator of a run. `UsageError` for a precision or a way of sharing that it cannot be trained in."""
+
+def check_able(config: DistillConfig, student: Student) -> None:
+    """Complain about what a student or this machine cannot honour; its weights are not needed to know that."""
     if config.dtype == "float16" and student.model.config.model_type in ("t5", "mt5", "umt5"):
         raise UsageError("float16 gives NaN on T5 (its activations overflow); use --dtype bfloat16")
+    if config.chat and not student.tokenizer.chat_template:
+        raise UsageError("the student's tokenizer has no chat template; leave --chat out")
+    if config.max_length and student.rope_switch and config.max_length > student.rope_switch:
+        student.encoder("text", config.max_length, "none")  # says so
+    if config.quantize is not None:
+        quantization(config.quantize)
     for tracker in config.track:
         if find_spec(tracker) is None:  # accelerate would go on without it
             raise missing_extra(tracker, f"--track {tracker}")
+
+
+def accelerator_for(student: Student, config: DistillConfig, folder: Path) -> Accelerator:
+    """The accelerator of a run. `UsageError` for a precision or a way of sharing that it cannot be trained in."""
+    check_able(config, student)
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
         raise UsageError("accelerate launch asks for its own FSDP, which cannot be gone on with after a kill; give "
                          "--parallel fsdp and leave --use_fsdp out")

@@ -23,6 +23,7 @@ from cotdistill.students.batches import Row
 from cotdistill.students.encode import Encoded, Encoder, Share
 from cotdistill.students.forwards import replaced
 from cotdistill.students.loss import Scratch, nll_of, weighted_nll
+from cotdistill.students.model_files import savable
 from cotdistill.students.tokens import SegmentTokenizer
 
 BATCH_DEPENDENT_ROPE = {"dynamic", "longrope"}  # their frequencies follow the longest row of the batch
@@ -225,6 +226,7 @@ class Student:
         if dtype is not None and not getattr(self.model, "is_quantized", False):
             self.model.to(getattr(torch, dtype))
         template, config = self.tokenizer.chat_template, self.model.config
+        generation = getattr(self.model, "generation_config", None)
         if self._router_logits:
             config.output_router_logits = True
         if not chat_template:
@@ -232,10 +234,14 @@ class Student:
         # Rows are never added to the vocabulary; peft would look for the base's configuration to know that.
         apart = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         try:
+            if generation is not None:
+                self.model.generation_config = savable(generation)
             self.model.save_pretrained(folder, **apart)
             self.tokenizer.save_pretrained(folder)
         finally:
             self.tokenizer.chat_template = template
+            if generation is not None:
+                self.model.generation_config = generation
             if self._router_logits:
                 config.output_router_logits = False
 

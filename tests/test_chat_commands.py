@@ -46,7 +46,9 @@ def test_preview_shows_what_distill_trains_on(folder: Path) -> None:
     asked = ("preview", str(folder / "rows.jsonl"), "--student", str(folder / "base"))
     shown = json.loads(run(*asked, "--chat").out)
     assert "".join(shown["tokens"]).startswith("<|im_start|>user\nWhere would you find a drill?")
-    by_config = json.loads(run(*asked, "--config", str(folder / "chat-cot" / "run.json")).out)
+    done = run(*asked, "--config", str(folder / "chat-cot" / "run.json"))
+    assert done.code == 0, done.err
+    by_config = json.loads(done.out)
     assert by_config["ids"] == shown["ids"] != json.loads(run(*asked).out)["ids"]
 
 

@@ -229,7 +229,8 @@ def test_an_existing_run_is_not_trained_again_and_another_is_not_overwritten(
 
 
 def test_no_bars_or_colours_when_stderr_is_not_a_terminal(tmp_path: Path, rows: Path, model: str) -> None:
-    done = run("distill", str(rows), "--student", model, "--steps", "2", "-o", str(tmp_path / "run"), FORCE_COLOR="")
+    done = run("distill", str(rows), "--student", model, "--steps", "2", "--lr", "0.001", "-o", str(tmp_path / "run"),
+               FORCE_COLOR="")
     assert "\x1b" not in done.stderr
     assert "%|" not in done.stderr
     assert done.stderr == ""

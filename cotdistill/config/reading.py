@@ -112,9 +112,17 @@ def explain(error: ValidationError, options: Mapping[str, Option]) -> str:
     return f"{name}: {message[0].lower() + message[1:]}, not {_short(first['input'])}"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers of YAML 1.2 and JSON: to PyYAML, which stays with 1.1, `5e-5` is a text."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$"),
+                              list("-+.0123456789"))
+
+
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        values = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_Loader)
     except OSError as error:
         raise UsageError(f"--config {file}: {error.strerror}") from None
     except RecursionError:

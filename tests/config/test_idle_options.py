@@ -21,7 +21,6 @@ PLUGIN = Path(__file__).parents[2] / "examples" / "rationale_twice.py"
     ("ablate --key-by gradient-input", "--key-by changes nothing without --key-tokens or --study"),
     ("ablate --exclude-label", "--exclude-label changes nothing without --key-tokens or --study"),
     ("ablate --match-lengths", "--match-lengths changes nothing without --teacher-decoding"),
-    ("ablate --gpus-per-cell 2", "--gpus-per-cell changes nothing without --ray"),
     ("ablate --patience 2", "--patience changes nothing without --dev"),
     ("ablate --ratios 0.1", "--ratios changes nothing without --probe"),
     ("distill --dev-every 3", "--dev-every changes nothing without --dev"),

@@ -81,13 +81,25 @@ def written(command: str, field: str) -> tuple[list[str], Any, Any]:
     raise AssertionError(option)
 
 
+def companion(command: str, field: str) -> str | None:
+    """The path of an option without which `field` means nothing."""
+    options = options_of(COMMANDS[command])
+    section = options[field].section
+    found = [at for one in options[field].needs for at in (f"{section}.{one}", one) if at in options]
+    return found[0] if found else None
+
+
 @pytest.mark.parametrize(("command", "field"), FIELDS)
 def test_the_command_line_and_yaml_give_the_same_config(
         command: str, field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments, value, wanted = written(command, field)
     config = COMMANDS[command]
     file = tmp_path / "options.yaml"
-    file.write_text(yaml.safe_dump({options_of(config)[field].name.removeprefix("--"): value}))
+    given = {options_of(config)[field].name.removeprefix("--"): value}
+    if (other := companion(command, field)) is not None:
+        also, given[options_of(config)[other].name.removeprefix("--")], _ = written(command, other)
+        arguments = [*arguments, *also]
+    file.write_text(yaml.safe_dump(given))
     from_yaml = config.build(file)
     assert attrgetter(field)(from_yaml) == wanted
     built = []
@@ -122,6 +134,13 @@ def test_yaml_takes_what_the_command_line_takes(text: str, field: str, wanted: o
     file = tmp_path / "study.yaml"
     file.write_text(text)
     assert attrgetter(field)(AblateConfig.build(file)) == wanted
+
+
+@pytest.mark.parametrize("text", ["5e-5", "5E-5", "5.0e-05", "0.00005", ".5e-4", "+5e-5"])
+def test_numbers_are_those_of_json_too(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text(f"lr: {text}")
+    assert DistillConfig.build(file).lr == 5e-5
 
 
 @pytest.mark.parametrize(("text", "field", "wanted"), [

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cotdistill.config import ElicitConfig
 from cotdistill.data.importers import read_recordings
 from cotdistill.data.records import Example
 from cotdistill.errors import DataError
@@ -30,7 +31,7 @@ def write(folder: Path, rows: Any, name: str = "rows.json", lines: bool = False)
 
 def judged(file: Path, counterfactual: bool = False) -> list[list[tuple[str, str, str | None, str]]]:
     return [[(r.kind, r.text, r.answer, r.label) for r in found]
-            for found in from_recordings(PAIR, read_recordings(file), counterfactual)]
+            for found in from_recordings(PAIR, read_recordings(file), ElicitConfig(counterfactual=counterfactual))]
 
 
 def test_stored_verdicts_are_never_trusted(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_scott_statements(tmp_path: Path) -> None:
     row = {"id": "s", "answer": "false", "statement": "Fish fly.", "explanation": "They swim."}
     question = Example(id="s", question="Fish fly.", choices=("true", "false"), answer="true", task="creak")
     recordings = read_recordings(write(tmp_path, [row], "train.jsonl", lines=True))
-    [[rationale]] = from_recordings([question], recordings, False)
+    [[rationale]] = from_recordings([question], recordings, ElicitConfig())
     assert (rationale.kind, rationale.answer) == ("counterfactual", "false")
 
 

@@ -11,13 +11,12 @@ import pytest
 
 from cotdistill.ablate import plan_of
 from cotdistill.config import AblateConfig, AskingOptions, Config, TrainingOptions, WalkingOptions
-from cotdistill.config.option import options_of
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import arms, baseline
 from cotdistill.grid.axes import candidates
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.workshop import evaluation_settings
-from tests.config.test_options import written
+from tests.config.test_options import companion, written
 from tests.grids import options
 
 # Set by the grid for each cell, from what it was told.
@@ -36,14 +35,16 @@ def plan(config: AblateConfig) -> Plan:
     return plan_of(config, None, made, baseline(config, made), None)
 
 
-def value_of(path: str) -> tuple[str, Any]:
-    return options_of(AblateConfig)[path].name.removeprefix("--"), written("ablate", path)[2]
+def value_of(path: str) -> tuple[dict[str, Any], Any]:
+    """Options of a grid that give an option a value, with the one it needs; and the value."""
+    needed = companion("ablate", path)
+    return {one: written("ablate", one)[2] for one in (path, needed) if one is not None}, written("ablate", path)[2]
 
 
 @pytest.mark.parametrize("name", [*TrainingOptions.model_fields, *Config.model_fields, "dev"])
 def test_every_training_option_reaches_the_cell(name: str, base: dict[str, Any]) -> None:
-    flag, value = value_of(name)
-    config = AblateConfig.build(None, **{**base, flag.replace("-", "_"): value})
+    given, value = value_of(name)
+    config = AblateConfig.build(None, **{**base, **given})
     made = plan(config).distilled(arms(config)[0], 7, 11, (("lr", 0.125),))
     if name in OF_THE_CELL:
         assert (made.seed, made.lr, made.steps, made.epochs, made.limit) == (7, 0.125, 11, None, None)
@@ -55,8 +56,8 @@ def test_every_training_option_reaches_the_cell(name: str, base: dict[str, Any])
 @pytest.mark.parametrize("name", [*WalkingOptions.model_fields, "device", "dtype", "data_seed", "trust_remote_code"])
 def test_every_evaluation_option_reaches_the_cell(name: str, base: dict[str, Any]) -> None:
     path = f"evaluate.{name}" if name in WalkingOptions.model_fields else name
-    flag, value = value_of(path)
-    config = AblateConfig.build(None, **{**base, flag.replace("-", "_"): value})
+    given, value = value_of(path)
+    config = AblateConfig.build(None, **{**base, **given})
     assert getattr(evaluation_settings(config), name) == attrgetter(path)(config) == value
 
 
@@ -64,8 +65,8 @@ def test_every_evaluation_option_reaches_the_cell(name: str, base: dict[str, Any
                                   "limit", "plugin"])
 def test_every_asking_option_reaches_the_elicitation(name: str, base: dict[str, Any]) -> None:
     path = f"elicit.{name}" if name in AskingOptions.model_fields else name
-    flag, value = value_of(path)
-    config = AblateConfig.build(None, **{**base, flag.replace("-", "_"): value})
+    given, value = value_of(path)
+    config = AblateConfig.build(None, **{**base, **given})
     assert getattr(plan(config).elicited("greedy", Path("x")), name) == attrgetter(path)(config) == value
 
 
@@ -73,7 +74,8 @@ def test_evaluation_options_that_a_grid_lacks_are_those_whose_figures_it_cannot_
     from cotdistill.config import EvaluateConfig
 
     own = set(EvaluateConfig.model_fields) - set(WalkingOptions.model_fields) - set(AblateConfig.model_fields)
-    of_one_call = {"split", "in_domain", "strategy", "flip_rate", "from_predictions", "html", "export", "model_card"}
+    of_one_call = {"split", "revision", "in_domain", "strategy", "flip_rate", "from_predictions", "html", "export",
+                   "model_card"}
     assert own - of_one_call == {"samples", "temperature", "top_p", "simulator", "simulator_model"}
 
 

@@ -7,6 +7,7 @@ import pytest
 from cotdistill.config import AblateConfig
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import Arm, arms, baseline, settled
+from cotdistill.grid.axes import candidates
 from cotdistill.strategies.grids import Variant, dose, size_matched, subject, variants
 from cotdistill.strategies.studies import STUDIES, study
 
@@ -74,8 +75,8 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
     config = AblateConfig.build(strategies=["cot"], baseline="cots")
     with pytest.raises(UsageError, match=r"--baseline cots: no such arm"):
         baseline(config, arms(config))
-    with pytest.raises(UsageError, match="sweep"):
-        AblateConfig.build(sweep={"epochs": [1.0]})
+    with pytest.raises(UsageError, match="--sweep epochs"):
+        candidates(AblateConfig.build(sweep={"epochs": [1.0]}))
 
 
 def test_subjects_and_doses() -> None:

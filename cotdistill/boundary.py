@@ -45,9 +45,9 @@ def run(app: Callable[..., Any]) -> NoReturn:
     try:
         code = app(standalone_mode=False) or Exit.DONE  # --help, --version and Ctrl-C come back as a number
     except CommandLineError as error:
-        if not _one_line(error):  # no command given: Typer has shown the help
-            sys.exit(Exit.USAGE)
-        _fail(_one_line(error), Exit.USAGE, error)
+        if line := _one_line(error):
+            _fail(line, Exit.USAGE, error)
+        sys.exit(Exit.USAGE)  # no command given: Typer has shown the help
     except CotdistillError as error:
         _fail(str(error), error.code, error)
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ import typer
 
 from cotdistill import console
 from cotdistill.config import Config
+from cotdistill.config.option import options_of
 from cotdistill.errors import CotdistillError, Exit, UsageError
 from cotdistill.escaping import visible
 from cotdistill.redaction import redacted
@@ -27,13 +28,27 @@ def start(cls: type[C], options: dict[str, Any]) -> C:
     """The frozen config of a command from its options; loads plug-ins."""
     set_common(options.pop("quiet"), options.pop("debug"))
     config = cls.build(options.pop("config"), **{name: value for name, value in options.items() if value != []})
-    load_plugins(config.plugin)
+    use_plugins(config)
     return config
 
 
+def use_plugins(config: Config) -> None:
+    """Load a config's plug-ins; refuse names that nobody registered, before anything heavy is loaded."""
+    load_plugins(config.plugin)
+    for option in options_of(type(config)).values():
+        registry = option.plugins
+        if registry is None:
+            continue
+        held = getattr(config, option.section) if option.section else config
+        value = getattr(held, option.field)
+        for name in value if isinstance(value, tuple) else (value,):
+            if name not in registry.reserved:
+                registry.get(name, option.name)
+
+
 def load_plugins(files: Iterable[Path]) -> None:
-    """Import the strategy files named by --plugin."""
-    from cotdistill.strategies.registry import load_plugin
+    """Import the files named by --plugin."""
+    from cotdistill.plugins.files import load_plugin
 
     for file in files:
         load_plugin(file)
@@ -57,8 +72,12 @@ def run(app: Callable[..., Any]) -> NoReturn:
             _fail(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}", Exit.OUTPUT, error)
         if error.filename is not None:  # every output is written inside `files.writing`: this is an input
             name = str(error.filename)
-            _fail(f"{name if len(name) <= 200 else name[:197] + '...'}: cannot be read ({error.strerror}); "
-                  "check the path and its permissions", Exit.BAD_DATA, error)
+            _fail(
+                f"{name if len(name) <= 200 else name[:197] + '...'}: cannot be read ({error.strerror}); "
+                "check the path and its permissions",
+                Exit.BAD_DATA,
+                error,
+            )
         _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)
     except Exception as error:  # the boundary: whatever is left is a bug of ours
         _fail(f"{type(error).__name__}: {error} (a bug of cotdistill; --debug shows where)", Exit.BUG, error)
@@ -91,7 +110,7 @@ def set_common(quiet: bool, debug: bool) -> None:
 def source_of(rows: str | None, what: str) -> str:
     """A path, or `-` where stdin is not a terminal."""
     if rows is None and sys.stdin.isatty():
-        raise UsageError(f"no {what}: give a file, or pipe the command before this one into it")
+        raise UsageError(f"no {what}: give a file, or pipe in the output of the previous command")
     return rows or "-"
 
 

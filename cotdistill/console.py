@@ -30,7 +30,7 @@ STYLES = Theme({"note": "dim", "warn": "yellow", "bad": "bold red"})
 class PlainConsole(Console):
     """Prints text as it is: no markup or emoji codes are read in it, no control or bidi character leaves it.
 
-    Strings are escaped as they come in, so that tables measure what they show; all else as it goes out.
+    Strings are escaped on entry, so that tables measure what they show; everything else on output.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -43,14 +43,15 @@ class PlainConsole(Console):
             yield piece if piece.control else Segment(visible(piece.text), piece.style)
 
 
-# A file has no width of its own: wide enough that no table wraps.
-console = PlainConsole(stderr=True, highlight=False, markup=False, emoji=False, theme=STYLES,
-                       width=None if sys.stderr.isatty() else 200)
+# A file has no width: wide enough that no table wraps.
+console = PlainConsole(
+    stderr=True, highlight=False, markup=False, emoji=False, theme=STYLES, width=None if sys.stderr.isatty() else 200
+)
 _said: set[str] = set()
 
 
 def is_main_process() -> bool:
-    """True on rank 0: only that process reads stdin, writes stdout and speaks."""
+    """True on rank 0: only that process reads stdin and writes to stdout and stderr."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -103,7 +104,7 @@ def warn(text: str) -> None:
 
 
 def warn_once(text: str) -> None:
-    """The same warning is said once per process."""
+    """A warning that is shown once per process."""
     if text not in _said:
         _said.add(text)
         warn(text)
@@ -129,18 +130,18 @@ class Bars:
         self.tasks: dict[str, TaskID] = {}
 
     def show(self, name: str, done: int, total: int | None, note: str = "") -> None:
-        """How far `name` is."""
+        """Update the progress of `name`."""
         if name not in self.tasks:
             self.tasks[name] = self.shown.add_task(name, total=total, note=note)
         self.shown.update(self.tasks[name], completed=done, total=total, note=note)
 
 
-_bars: list[Progress] = []  # what is shown now: bars made meanwhile join it
-_forward: list[Callable[[str, int, int | None], None]] = []  # a worker's way to say how far it is
+_bars: list[Progress] = []  # the bars shown now, which new ones join
+_forward: list[Callable[[str, int, int | None], None]] = []  # how a worker reports its progress
 
 
 def forward_progress(send: Callable[[str, int, int | None], None]) -> None:
-    """In a worker: whatever has a progress bar tells it to the main process as (what, done, total)."""
+    """In a worker: progress bars report to the main process as (what, done, total)."""
     _forward[:] = [send]
 
 
@@ -161,14 +162,19 @@ def progress_bars() -> Iterator[Bars | None]:
 def _shown() -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-               TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     return Progress(*columns, console=console, transient=True)
 
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar when stderr is a terminal, otherwise a line a minute. Yields `advance(steps, note)`."""
+    """A progress bar when stderr is a terminal, otherwise one line per minute. Yields `advance(steps, note)`."""
     if _forward:
         yield _forwarded(what, total, _forward[0])
     elif not (console.is_terminal and is_main_process()):
@@ -188,8 +194,9 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int, str], None
 EVERY_MINUTE, OFTEN = 60.0, 0.5  # seconds between two messages
 
 
-def _forwarded(what: str, total: int | None, send: Callable[[str, int, int | None], None],
-               every: float = OFTEN) -> Callable[[int, str], None]:
+def _forwarded(
+    what: str, total: int | None, send: Callable[[str, int, int | None], None], every: float = OFTEN
+) -> Callable[[int, str], None]:
     done, last = 0, time.monotonic()
 
     def advance(steps: int, note: str) -> None:

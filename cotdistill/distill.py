@@ -3,143 +3,243 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from cotdistill.answers.answers import judge, read_answer
 from cotdistill.config import DistillConfig
 from cotdistill.console import is_main_process, say, warn
-from cotdistill.data.files import check_folder, json_digest, new_folder, remove, write_text, writing
+from cotdistill.data.bad_rows import Refused
+from cotdistill.data.files import check_file, check_folder, json_digest, new_folder, remove, write_text, writing
+from cotdistill.data.inputs import shown
 from cotdistill.data.lock import locked_folder
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, read_card, refuse_foreign
 from cotdistill.data.tasks import dev_split, load_examples
-from cotdistill.demo import world
+from cotdistill.decoding.choose_decoder import decoder_for
+from cotdistill.decoding.walk import walk
 from cotdistill.errors import DataError, UsageError
-from cotdistill.escaping import markdown, markdown_code
-from cotdistill.evaluation.answers import judge, read_answer
+from cotdistill.export.base_model import base_facts
+from cotdistill.export.model_card import model_card
+from cotdistill.plugins.kinds import checker_of
 from cotdistill.run_key import also_read, definition, student_digest
-from cotdistill.strategies.description import describe
+from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import FillContext, Strategy
 from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import word_scores
-from cotdistill.students import checkpoints, lora
-from cotdistill.students.cache import encode_cached
 from cotdistill.students.devices import device_of
 from cotdistill.students.encode import EncodedSet
-from cotdistill.students.families import Student
-from cotdistill.students.fitness import decoder_for
+from cotdistill.students.encoded_cache import encode_cached
 from cotdistill.students.load import load_student
-from cotdistill.students.places import at_revision, demo_model
-from cotdistill.students.recipes import settle
-from cotdistill.students.sharding import check_parallel
-from cotdistill.students.train import Trained, total_steps, train
+from cotdistill.students.places import at_revision
+from cotdistill.students.student import Student
 from cotdistill.students.unknown import unknown_characters, unknown_tokens
-from cotdistill.students.walk import walk
+from cotdistill.training import checkpoints, lora
+from cotdistill.training.footprint import footprint, trained_outline
+from cotdistill.training.objective import training_encoder
+from cotdistill.training.recipes import resolve_training
+from cotdistill.training.room import check_fits, disk, free_disk, free_memory, gib
+from cotdistill.training.selection import candidates, not_chosen, selected
+from cotdistill.training.sharding import check_parallel
+from cotdistill.training.teaching import Teaching, taught, with_distributions
+from cotdistill.training.train import Trained, total_steps, train
 
 
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
     """Train one student on the elicited rows of a file (`-`: stdin); the object that `distill` prints."""
     config = config.model_copy(update={"student": at_revision(config.student, config.revision), "revision": None})
-    config, reasons = settle(config, config.student)
+    config, reasons = resolve_training(config, config.student)
     check_parallel(config)
+    lora.check_kept(config)
+    trained_outline(config)  # complains of what the student cannot honour
+    config = with_distributions(config, rows)
     strategy = create(config.strategy, config.param)
-    items = read_items(rows, config.limit, config.allow_partial, config)
-    return distill_items(config, strategy, items, rows, dry_run, reasons=reasons)
+    refused = Refused(shown(rows), config)
+    items = read_items(rows, config.limit, config.allow_partial, refused=refused)
+    return distill_items(config, strategy, items, rows, dry_run, reasons=reasons, skipped=len(refused.rows))
 
 
-def distill_items(config: DistillConfig, strategy: Strategy, items: list[Item], source: str, dry_run: bool = False,
-                  folder: Path = Path("runs"), student: Student | None = None,
-                  reasons: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any] | None:
-    """`distill` on rows already read. Running the same again returns the finished run or resumes it.
+def distill_items(
+    config: DistillConfig,
+    strategy: Strategy,
+    items: list[Item],
+    source: str,
+    dry_run: bool = False,
+    folder: Path = Path("runs"),
+    student: Student | None = None,
+    reasons: Mapping[str, str] = MappingProxyType({}),
+    skipped: int = 0,
+) -> dict[str, Any] | None:
+    """`distill` on rows already read. The same call again returns the finished run or resumes it.
 
     `student`: a fresh one that is loaded already; it is trained in place. `reasons`: {option: where its value comes
-    from} of those that nobody gave.
+    from} of the options that were not given. `skipped`: rows that could not be read, for the card.
     """
+    candidates(items, strategy, config.select)  # complains where none are left
     dev = dev_examples(config)
     key = json_digest(definition(config, strategy, digest(items), dev))
-    run = config.out or folder / f"{strategy.name}-{key[:8]}"
-    train_it = partial(_distill, config, strategy, items, source, run, key, dev, student, reasons)
+    path = config.out or folder / f"{strategy.name}-{key[:8]}"
+    run = TrainingRun(config, strategy, items, source, path, key, dev, reasons, skipped)
     if dry_run:
-        return train_it(dry_run=True)
+        _train(run, student, dry_run=True)
+        return None
     if not is_main_process():  # the first process holds the directory for all
-        return _finished(config, run, key) or train_it()
-    check_folder(run)
-    found = _finished(config, run, key)
+        return _finished(run) or _train(run, student)
+    check_run(path)
+    found = _finished(run)
     if found is not None:
         return found
     if not config.overwrite:
-        refuse_foreign(run)
-    with locked_folder(run):
-        # Another process may have made it meanwhile.
-        return _finished(config, run, key) or train_it()
+        refuse_foreign(path)
+    with locked_folder(path):
+        # Another process may have finished it meanwhile.
+        return _finished(run) or _train(run, student)
 
 
-def _finished(config: DistillConfig, run: Path, key: str) -> dict[str, Any] | None:
-    """What a run that is complete already is printed as; None where there is none."""
-    if not (run / "run.json").exists():
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run to be trained: everything that defines it, where its rows came from, and the directory it is written to.
+
+    `reasons`, `skipped`: as `distill_items` is given them, for the card.
+    """
+
+    config: DistillConfig
+    strategy: Strategy
+    items: list[Item]
+    source: str
+    path: Path
+    key: str
+    dev: list[Example] | None
+    reasons: Mapping[str, str]
+    skipped: int
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints are."""
+        return self.path / "checkpoints"
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a run's rows give its strategy to learn from. `left_out`: {reason: rows without a sample}."""
+
+    data: EncodedSet
+    teaching: Teaching | None
+    samples: list[Sample]
+    left_out: Mapping[str, int]
+
+
+def check_run(run: Path) -> None:
+    """Fail now if a run directory's student or card could not be written after training."""
+    for folder in (run, run / "student", run / "adapter", run / "checkpoints"):
+        check_folder(folder)
+    for name in ("README.md", "run.json"):
+        check_file(run / name)
+
+
+def _finished(run: TrainingRun) -> dict[str, Any] | None:
+    """The object printed for a run that is already complete; None where there is none."""
+    if not (run.path / "run.json").exists():
         return None
-    card = read_card(run)
-    if card.key == key:
-        say(f"{run} is complete already")
-        return _summary(run, card)
-    if config.overwrite:
+    card = read_card(run.path)
+    if card.key == run.key:
+        say(f"{run.path} is already complete")
+        return _summary(run.path, card)
+    if run.config.overwrite:
         return None
-    raise UsageError(f"--out {run} holds another run ({card.strategy['name']}, key {card.key[:8]}); give another "
-                     "directory, or replace it with --overwrite")
+    raise UsageError(
+        f"--out {run.path} holds another run ({card.strategy['name']}, key {card.key[:8]}); give another "
+        "directory, or replace it with --overwrite"
+    )
 
 
-def _clear_other(run: Path, key: str) -> None:
-    """Drop what another run left in a directory that is given to the run `key`; its own unfinished work stays."""
+def _clear_other(run: TrainingRun) -> None:
+    """Remove what another run left in the directory; the run's own unfinished work stays."""
+    if not _holds_other(run):
+        return
+    warn(f"{run.path}: replacing the existing run")
+    with writing(run.path):
+        for name in ("run.json", "metrics.jsonl", "timings.jsonl", "checkpoints", "student", "adapter"):
+            remove(run.path / name)
+
+
+def _holds_other(run: TrainingRun) -> bool:
     try:
-        if (run / "run.json").exists() and read_card(run).key != key:
-            raise UsageError("another run")
-        checkpoints.refuse_other(run / "checkpoints", key)
-    except (UsageError, DataError):
-        warn(f"{run}: the run that was here is replaced")
-        with writing(run):
-            for name in ("run.json", "metrics.jsonl", "timings.jsonl", "checkpoints", "student"):
-                remove(run / name)
+        other = (run.path / "run.json").exists() and read_card(run.path).key != run.key
+    except (UsageError, DataError):  # a damaged card is not this run's
+        return True
+    return other or checkpoints.owner_beside(run.checkpoints, run.key) is not None
 
 
-def _distill(config: DistillConfig, strategy: Strategy, items: list[Item], source: str, run: Path, key: str,
-             dev: list[Example] | None, student: Student | None, reasons: Mapping[str, str],
-             dry_run: bool = False) -> dict[str, Any] | None:
-    """Train what is missing of the run `key` in the directory `run`, and write its card."""
+def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> dict[str, Any] | None:
+    """Do the missing part of a run, and write its card; None for a dry run, which says what would be done."""
+    config, strategy = run.config, run.strategy
     if config.overwrite and not dry_run:
         if is_main_process():
-            _clear_other(run, key)
+            _clear_other(run)
     else:
-        checkpoints.refuse_other(run / "checkpoints", key)
-    samples, left_out = join(items, strategy)
-    student = student or fresh_student(config)
-    if config.lora is not None:  # before anything asks what the model can do
+        checkpoints.refuse_other(run.checkpoints, run.key)
+    if student is None:
+        _check_room(config, run.path, dry_run)
+        student = fresh_student(config)
+    if config.lora is not None:  # before the model's abilities are tested
         lora.attach(student, lora.parse_lora(config.lora), config.seed)
-    data = encoded(config, strategy, items, samples, student)
-    _check_dropped(data, len(samples), config)
-    _check_unknown(data, samples, student, config)
+    learned = training_set(run, student)
     if dry_run:
-        steps = total_steps(config, len(data.samples))
-        say(f"would train {strategy.name} on {len(data.samples)} samples of {len(items)} rows for {steps} steps: "
-            f"{data.input_tokens()} input tokens an epoch, learned {data.learned_tokens()}, into {run}")
+        data, steps = learned.data, total_steps(config, len(learned.data.samples))
+        say(
+            f"would train {strategy.name} on {len(data.samples)} samples of {len(run.items)} rows for {steps} steps: "
+            f"{data.input_tokens()} input tokens an epoch, learned {data.learned_tokens()}, into {run.path}"
+        )
         return None
-    trained = train(student, data, config, run, strategy.reweight,
-                    None if dev is None else dev_accuracy(config, strategy, dev), key=key)
+    accuracy = None if run.dev is None else dev_accuracy(config, strategy, run.dev)
+    trained = train(
+        student, learned.data, config, run.path, strategy.reweight, accuracy, key=run.key, teaching=learned.teaching
+    )
+    if config.lora is not None and config.keep_adapter and is_main_process():
+        with new_folder(run.path / "adapter") as aside:
+            student.save(aside, config.chat)
     if config.merge_lora:
         lora.merge(student)
-    card = _card(key, config, strategy, items, source, student, data, left_out, len(samples), trained, dev, reasons)
+    card = _card(run, student, learned, trained)
     if is_main_process():
-        with new_folder(run / "student") as aside:
+        with new_folder(run.path / "student") as aside:
             student.save(aside, config.chat, saved_dtype(config))
-        write_text(run / "README.md", model_card(card))
-        card.write(run)
-    lora.merge(student)  # whoever goes on with it has what the saved run gives
-    return _summary(run, card)
+        manual = model_card(card, strategy, student.encoder(config.answers), base_facts(config.student))
+        write_text(run.path / "README.md", manual)
+        card.write(run.path)
+    lora.merge(student)  # later steps use the same weights as the saved run
+    return _summary(run.path, card)
+
+
+def training_set(run: TrainingRun, student: Student) -> TrainingSet:
+    """A run's rows as its student learns them. Raises `DataError` where too much is dropped, or unknown to it."""
+    chosen = selected(run.items, run.strategy, run.config, run.config.data_seed, student)
+    samples, left_out = join(chosen, run.strategy)
+    if run.config.select is not None:
+        left_out = not_chosen(run.items, chosen, run.strategy, run.config.select)
+    data = encoded(run.config, run.strategy, run.items, samples, student)
+    _check_dropped(data, len(samples), run.config)
+    _check_unknown(data, samples, student, run.config)
+    data, teaching = taught(config=run.config, data=data, samples=samples, student=student)
+    return TrainingSet(data, teaching, samples, left_out)
+
+
+def _check_room(config: DistillConfig, run: Path, aloud: bool) -> None:
+    """Complain about a run that does not fit, before its student is loaded; `aloud`: say what it takes."""
+    taken = footprint(config)
+    if aloud:
+        say(
+            f"{taken.parameters:,} parameters, of which {taken.trainable:,} are trained: about {gib(taken.memory)} of "
+            f"memory (weights {gib(taken.weights)}, gradients {gib(taken.gradients)}, optimizer "
+            f"{gib(taken.optimizer)}, activations {gib(taken.activations)}), {gib(free_memory(config.device))} are "
+            f"free; {gib(disk(config, taken))} of disk, {gib(free_disk(run))} are free"
+        )
+    check_fits(config, taken, run)
 
 
 def saved_dtype(config: DistillConfig) -> str:
@@ -149,22 +249,28 @@ def saved_dtype(config: DistillConfig) -> str:
 
 def fresh_student(config: DistillConfig) -> Student:
     """The untrained student of a configuration."""
-    return load_student(config.student, device=device_of(config.device), trust_remote_code=config.trust_remote_code,
-                        quantize=config.quantize, chat=config.chat, partial_weights=config.partial_weights)
+    return load_student(
+        config.student,
+        device=device_of(config.device),
+        trust_remote_code=config.trust_remote_code,
+        quantize=config.quantize,
+        chat=config.chat,
+        partial_weights=config.partial_weights,
+    )
 
 
 def dev_examples(config: DistillConfig) -> list[Example] | None:
     """The rows of `--dev`."""
     if config.dev is None:
         return None
-    return load_examples(config.dev, dev_split(config.dev), data_seed=config.data_seed, bad=config)
+    return load_examples(config.dev, dev_split(config.dev), None, config.data_seed, config.map, config)
 
 
 def dev_accuracy(config: DistillConfig, strategy: Strategy, examples: list[Example]) -> Callable[[Student], float]:
-    """Share of the dev rows that a student answers right when it walks the strategy: what chooses a checkpoint."""
+    """Share of the dev rows that a student answers right decoded with the strategy: what chooses a checkpoint."""
 
     def accuracy(student: Student) -> float:
-        encoder = student.encoder(config.answers, share="none")
+        encoder = student.encoder(config.answers)
         walked = walk(decoder_for(student), encoder, strategy, examples)
         right = [is_right(example, found.answer) for example, found in zip(examples, walked, strict=True)]
         return sum(right) / len(right)
@@ -173,16 +279,17 @@ def dev_accuracy(config: DistillConfig, strategy: Strategy, examples: list[Examp
 
 
 def is_right(example: Example, output: str | None) -> bool:
-    """Whether an answer slot, read by the extractor, is the gold answer."""
+    """Whether the answer parsed from a slot is the gold answer."""
     kind = example.kind_of_answer
     answer = None if output is None else read_answer(output, example.choices, kind)
     return judge(answer, example.answer, example.choices, kind) == "right"
 
 
-def encoded(config: DistillConfig, strategy: Strategy, items: list[Item], samples: list[Sample],
-            student: Student) -> EncodedSet:
-    """What a strategy trains on, as one student's tokens."""
-    encoder = student.encoder(config.answers, config.max_length)
+def encoded(
+    config: DistillConfig, strategy: Strategy, items: list[Item], samples: list[Sample], student: Student
+) -> EncodedSet:
+    """A strategy's training examples as one student's tokens."""
+    encoder = training_encoder(student, config.answers, config.max_length)
     context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items, config.scores))
     return encode_cached(encoder, samples, strategy, context)
 
@@ -193,8 +300,10 @@ def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> Non
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
     if not data.samples or dropped / samples > config.max_dropped:
-        raise DataError(f"rows: {dropped} of {samples} samples would be dropped ({reasons}), more than "
-                        f"{config.max_dropped:.0%}; raise --max-length or allow it with --max-dropped")
+        raise DataError(
+            f"rows: {dropped} of {samples} samples would be dropped ({reasons}), more than "
+            f"{config.max_dropped:.0%}; raise --max-length or --max-dropped"
+        )
     warn(f"dropped {dropped} of {samples} samples: {reasons}")
 
 
@@ -207,62 +316,68 @@ def _check_unknown(data: EncodedSet, samples: list[Sample], student: Student, co
     said = f"{unknown} of {total} tokens ({unknown / total:.1%}) are unknown to the student's tokenizer"
     characters = unknown_characters(texts, student.tokens)
     if unknown / total > config.max_unknown:
-        raise DataError(f"rows: {said}, more than {config.max_unknown:.0%}: {characters}; take a student whose "
-                        "tokenizer knows them, or allow it with --max-unknown")
+        raise DataError(
+            f"rows: {said}, more than {config.max_unknown:.0%}: {characters}; use a student whose "
+            "tokenizer has them, or raise --max-unknown"
+        )
     warn(f"{said}: {characters}")
 
 
-def _card(key: str, config: DistillConfig, strategy: Strategy, items: list[Item], source: str, student: Student,
-          data: EncodedSet, left_out: dict[str, int], samples: int, trained: Trained,
-          dev: list[Example] | None, reasons: Mapping[str, str]) -> RunCard:
+def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Trained) -> RunCard:
+    config, data = run.config, learned.data
     return RunCard(
-        key=key,
-        strategy=describe(strategy),
-        student={"name": config.student, "family": student.model.config.model_type,
-                 "parameters": student.model.num_parameters(), "digest": student_digest(config.student)},
-        data={"source": source, "digest": digest(items), "rows": len(items), "samples": samples,
-              "left_out": dict(left_out), "dropped": dict(data.dropped), "trained_on": len(data.samples),
-              "world": world_card(items), **also_read(config, dev)},
+        key=run.key,
+        strategy=dump_strategy(run.strategy),
+        student={
+            "name": config.student,
+            "family": student.model.config.model_type,
+            "parameters": student.model.num_parameters(),
+            "digest": student_digest(config.student),
+        },
+        data={
+            "source": run.source,
+            "digest": digest(run.items),
+            "rows": len(run.items),
+            "skipped": run.skipped,
+            "samples": len(learned.samples),
+            "left_out": dict(learned.left_out),
+            "dropped": dict(data.dropped),
+            "trained_on": len(data.samples),
+            "world": task_card(run.items),
+            "tasks": sorted({item.task for item in run.items if item.task}),
+            "teachers": sorted({rationale.teacher for item in run.items for rationale in item.rationales}),
+            **also_read(config, run.dev),
+        },
         config=config.model_dump(mode="json", exclude={"overwrite", "repair"}),
         counts={"learned_tokens": data.learned_tokens(), "input_tokens": data.input_tokens()},
-        trained={"steps": trained.steps, "processes": trained.processes, "best_step": trained.best_step,
-                 "dev_accuracy": trained.dev_accuracy},
+        trained={
+            "steps": trained.steps,
+            "processes": trained.processes,
+            "best_step": trained.best_step,
+            "dev_accuracy": trained.dev_accuracy,
+        },
         versions=package_versions(),
-        defaults=dict(reasons),
+        defaults=dict(run.reasons),
     )
 
 
-def _summary(run: Path, card: RunCard) -> dict[str, Any]:
-    return {"run": str(run), "strategy": card.strategy["name"], "params": card.strategy["params"],
-            "student": card.student["name"], "steps": card.trained["steps"], "rows": card.data["rows"],
-            "trained_on": card.data["trained_on"], "learned_tokens": card.counts["learned_tokens"],
-            "input_tokens": card.counts["input_tokens"], "seed": card.config["seed"], "key": card.key}
+def _summary(path: Path, card: RunCard) -> dict[str, Any]:
+    return {
+        "run": str(path),
+        "strategy": card.strategy["name"],
+        "params": card.strategy["params"],
+        "student": card.student["name"],
+        "steps": card.trained["steps"],
+        "rows": card.data["rows"],
+        "trained_on": card.data["trained_on"],
+        "learned_tokens": card.counts["learned_tokens"],
+        "input_tokens": card.counts["input_tokens"],
+        "seed": card.config["seed"],
+        "key": card.key,
+    }
 
 
-def world_card(items: list[Item]) -> dict[str, Any] | None:
-    """Version and model digests of the embedded world where the rows are its questions, else None."""
-    if not any(world.parse(item.question) for item in items):
-        return None
-    models = {role: student_digest(str(demo_model(role))) for role in ("teacher", "base")}
-    return {"version": world.VERSION, "models": models}
-
-
-def model_card(card: RunCard) -> str:
-    """RUN/README.md: a model card in Markdown."""
-    form_lines = "\n".join(
-        f"- {markdown_code(form['name'])} (share {form['share']:g}, {form['kind']}): "
-        f"{markdown_code(repr(form['source']))} -> "
-        + " ".join(markdown_code(repr(text)) + ("" if weight else " (given)") for text, weight in form["target"])
-        for form in card.strategy["forms"])
-    params = ", ".join(f"{k}={v}" for k, v in card.strategy["params"].items()) or "none"
-    about = yaml.safe_dump({"library_name": "transformers", "tags": ["cotdistill", card.strategy["name"]]},
-                           sort_keys=False, default_flow_style=None, allow_unicode=True)
-    name, strategy, paper, params = map(markdown, (card.student["name"], card.strategy["name"], card.strategy["paper"],
-                                                   params))
-    return (f"---\n{about}---\n\n"
-            f"# {name} distilled with {strategy}\n\n"
-            f"Strategy: {strategy} ({paper}), parameters: {params}.\n"
-            f"Trained on {card.data['trained_on']} of {card.data['rows']} rows of "
-            f"{markdown_code(Path(card.data['source']).name)} "
-            f"for {card.trained['steps']} optimizer steps, seed {card.config['seed']}.\n\n"
-            f"Forms:\n\n{form_lines}\n\nRun key: `{card.key}`. Everything else is in `run.json`.\n")
+def task_card(items: list[Item]) -> Mapping[str, Any] | None:
+    """What the checker of the first question that has one wants recorded: for the embedded world its version."""
+    checker = next(filter(None, (checker_of(item.question) for item in items)), None)
+    return None if checker is None else checker.card()

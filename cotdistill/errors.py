@@ -45,7 +45,7 @@ class DataError(CotdistillError):
 
     @classmethod
     def at(cls, source: str, line: int | None, what: str, remedy: str) -> DataError:
-        """`source:line: what; remedy`, the one shape every complaint about data has: one line, whatever it quotes."""
+        """`source:line: what; remedy`, the form of every error about data: one line, whatever it quotes."""
         place = source if line is None else f"{source}:{line}"
         return cls(" ".join(f"{place}: {what}; {remedy}".splitlines()))
 

@@ -1,7 +1,7 @@
-"""Text from outside (rows, servers, names) made safe for where it is printed: a terminal, Markdown, JSON.
+"""Text from outside (rows, servers, names) made safe for where it is printed: a terminal, Markdown, TeX, JSON.
 
-HTML escapes itself (jinja's autoescape, `report.page`), figures draw names without reading mathtext in them
-(`report.figures.STYLE`). What writes to a person calls these at its boundary, not where a text comes in.
+HTML escapes itself (jinja's autoescape, `report.page`), plots draw names without parsing mathtext
+(`report.plots.STYLE`). Writers for people call these where text leaves, not where it comes in.
 """
 
 from __future__ import annotations
@@ -19,22 +19,36 @@ _UNPRINTABLE = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udf
 _INLINE = re.compile(r"[\\`*_\[\]|$~]")
 _BLOCK = re.compile(r"^(?:(?=#{1,6}(?:\s|$)|[-+](?:\s|$)|>|[-=]+$)|(\d{1,9})(?=[.)](?:\s|$)))")
 
+_IN_TEX = {
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "--": "-{}-",
+}
+_TEX = re.compile("|".join(map(re.escape, sorted(_IN_TEX, key=len, reverse=True))))
+
 
 def visible(text: str) -> str:
     r"""`text` with every character that steers a terminal, reorders or cannot be written spelled out, as `\x1b`."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def one_line(text: str) -> str:
-    """`visible`, on one line: messages are read by the line."""
+    """`visible`, on one line: one message is one line."""
     return visible(re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text.strip()))
 
 
 def markdown(text: str) -> str:
     """`text` as Markdown that shows just that: no emphasis, link, image, code, HTML, TeX, table cell or list item."""
     plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
-    plain = _INLINE.sub(lambda found: "\\" + found[0], plain)
-    return _BLOCK.sub(lambda found: f"{found[1] or ''}\\", plain)
+    plain = _INLINE.sub(lambda match: "\\" + match[0], plain)
+    return _BLOCK.sub(lambda match: f"{match[1] or ''}\\", plain)
 
 
 def markdown_code(text: str) -> str:
@@ -44,10 +58,15 @@ def markdown_code(text: str) -> str:
     return f"{fence} {plain} {fence}" if "`" in plain else f"{fence}{plain}{fence}"
 
 
+def tex(text: str) -> str:
+    """`text` as TeX that prints just that: no command, group, parameter, comment, alignment, script or ligature."""
+    return _TEX.sub(lambda found: _IN_TEX[found[0]], one_line(text))
+
+
 def json_text(value: Any, **options: Any) -> str:
     """`value` as JSON that a terminal may show: the same value, unprintable characters as escapes."""
     return _UNPRINTABLE.sub(_json_escape, json.dumps(value, ensure_ascii=False, **options))
 
 
-def _json_escape(found: re.Match[str]) -> str:
-    return "".join(f"\\u{unit:04x}" for unit in memoryview(found[0].encode("utf-16-le", "surrogatepass")).cast("H"))
+def _json_escape(match: re.Match[str]) -> str:
+    return "".join(f"\\u{unit:04x}" for unit in memoryview(match[0].encode("utf-16-le", "surrogatepass")).cast("H"))

@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from cotdistill.answers.judging import judge_by
 from cotdistill.config import DEMO, EvaluateConfig
 from cotdistill.data.files import json_digest
 from cotdistill.data.json_rows import json_lines
@@ -15,36 +16,39 @@ from cotdistill.data.lock import locked_file
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard
-from cotdistill.data.tasks import evaluation_split, load_examples
+from cotdistill.data.tasks import load_examples
 from cotdistill.errors import DataError, UsageError, did_you_mean
+from cotdistill.evaluation.asking import Walker
 from cotdistill.evaluation.domains import domains
-from cotdistill.evaluation.examination import Examined, note_figures
-from cotdistill.evaluation.faithfulness import Explained, ProbeAnswer, Probed, read_again
-from cotdistill.evaluation.intervals import wilson
-from cotdistill.evaluation.judging import judge_by
+from cotdistill.evaluation.faithfulness import Explained, ProbeAnswer, ProbedQuestion, read_again
+from cotdistill.evaluation.inputs import Subject, read_elsewhere, subject_of
 from cotdistill.evaluation.metrics import Prediction, counts_by_task, judged_again
-from cotdistill.evaluation.probes import chosen, donors, probes, read_sources, sources
+from cotdistill.evaluation.probes import chosen, code_of, donors, probes, read_sources, sources
+from cotdistill.evaluation.results import Examined, add_metrics
 from cotdistill.evaluation.samples import Sampled
-from cotdistill.evaluation.set_names import check_names, named_set, set_name
-from cotdistill.evaluation.store import Store, complete
-from cotdistill.evaluation.subject import Subject, read_elsewhere, subject_of
-from cotdistill.evaluation.walker import Walker
-from cotdistill.report.outputs import check_outputs, write_outputs
+from cotdistill.evaluation.set_names import check_names, named_splits, set_name
+from cotdistill.evaluation.store import Store
+from cotdistill.evaluation.stored import settings_digest
+from cotdistill.export.outputs import check_export, check_outputs, write_outputs
 from cotdistill.run_key import student_digest
-from cotdistill.strategies.description import restore
+from cotdistill.served_student import check_served, served, served_key, served_name
+from cotdistill.statistics.intervals import wilson
+from cotdistill.strategies.description import load_strategy
 from cotdistill.students.devices import device_of
-from cotdistill.students.families import Student
 from cotdistill.students.load import load_student
 from cotdistill.students.places import at_revision
+from cotdistill.students.student import Student
 
-DEMO_SETS = ("id", "shift", "hard")
-CHUNK = 8  # batches a chunk: predictions are written after each
+CHUNK = 8  # batches per chunk: predictions are written after each
 
 
 def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Every subject on every set; the objects that `evaluate` prints, a subject's as soon as it is done."""
-    chosen(config.probe)  # complains before anything is loaded, as do the outputs
-    check_outputs(config)
+    check_served(config)
+    if config.model is not None:
+        named = one_served(config.model, named)
+    check_outputs(config)  # complains before anything is loaded, as does a missing extractor
+    judge_by(config.extractor)
     items = read_items(config.rationales, allow_partial=True) if config.rationales else []
     examined: list[Examined] = []
 
@@ -53,11 +57,10 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str,
         return load_examples(spec, split, config.limit, config.data_seed, config.map, config)
 
     for name in [at_revision(name, config.revision) for name in named]:
-        subject = subject_of(name, config, student_digest)
-        mine = [
-            examine(config, subject, set_name, examples, items)
-            for set_name, examples in load_sets(config, subject.card, load)
-        ]
+        subject = subject_of(name, config, student_digest, config.out)
+        sets = load_sets(config, subject.card, load)
+        check_export(config, subject, [name for name, _ in sets], examined)
+        mine = [examine(config, subject, name, examples, items) for name, examples in sets]
         _across_sets(config, mine)
         examined += mine
         yield from (one.record for one in mine)
@@ -72,9 +75,7 @@ def runs_on_stdin() -> list[str]:
             raise DataError.at("stdin", number, "no field 'run'", "pipe the output of distill into evaluate")
         runs.append(line["run"])
     if not runs:
-        raise DataError.at(
-            "stdin", None, "names no run", "the command before this one failed, or give run directories"
-        )
+        raise DataError.at("stdin", None, "contains no run", "check the previous command, or give run directories")
     return runs
 
 
@@ -83,17 +84,14 @@ def load_sets(
 ) -> list[tuple[str, list[Example]]]:
     """The question sets asked for; for a run of the embedded world its own sets by default."""
     if config.data:
-        wanted = [(name, spec, config.split or evaluation_split(spec)) for name, spec in map(named_set, config.data)]
+        wanted = named_splits(config.data, config.split)
     elif card.student["name"] == DEMO and card.data["world"]:
-        wanted = [(None, DEMO, split) for split in ([config.split] if config.split else DEMO_SETS)]
+        wanted = named_splits([DEMO], config.split)
     else:
         raise UsageError("evaluate needs question rows: --data FILE (repeatable)")
     names = [name or set_name(spec, split) for name, spec, split in wanted]
     check_names(names)
-    return [
-        (name, load(spec, split))
-        for name, (_, spec, split) in zip(names, wanted, strict=True)
-    ]
+    return [(name, load(spec, split)) for name, (_, spec, split) in zip(names, wanted, strict=True)]
 
 
 def evaluate_set(
@@ -110,9 +108,7 @@ def evaluate_set(
     `student` gives the run's student, called when it is first asked, where it is not to be loaded; `items`: a
     teacher's rationales for the questions.
     """
-    return examine(
-        config, Subject(str(run), run, card, str(run / "student")), name, examples, items, student
-    ).record
+    return examine(config, Subject(str(run), run, card, str(run / "student")), name, examples, items, student).record
 
 
 def examine(
@@ -123,13 +119,12 @@ def examine(
     items: Sequence[Item] = (),
     student: Callable[[], Student] | None = None,
 ) -> Examined:
-    """Predictions, then what is asked of them: samples, probes, explanations, another batch size; figures of
-    all."""
+    """Predictions, then what is asked of them: samples, probes, explanations, another batch size; figures of all."""
     load = partial(load_asked, config)
     if subject.model is None:
         predictions, sampled = read_elsewhere(subject.name, examples)
         found = Examined(subject, name, judged_again(predictions, config.extractor))
-        return note_figures(config, found, examples, sampled, load)
+        return add_metrics(config, found, examples, sampled, load)
     walker, store = _walker(config, subject, student), _store(config, subject, name, examples)
     held = nullcontext() if config.from_predictions else locked_file(store.path, even_read_only=True)
     with held:
@@ -148,40 +143,32 @@ def _examine_model(
 ) -> Examined:
     """A model asked what is not stored yet."""
     done = predict(config, walker, store, examples, config.batch_size)
-    found = Examined(
-        subject, name, judged_again([done[example.id] for example in examples], config.extractor)
-    )
+    found = Examined(subject, name, judged_again([done[example.id] for example in examples], config.extractor))
     sampled = sample(config, walker, store, examples) if config.samples else []
     names = chosen(config.probe)
     found.probed = probe(config, walker, store, found, examples, items) if names else {}
     if {"las", "consistency"} & {*names} and not walker.strategy.answers_after_rationale:
         for line in explain(config, walker, store, found, examples):
             found.explained[line.id] = line
-    note_figures(config, found, examples, sampled, load, store)
+    add_metrics(config, found, examples, sampled, load, store)
+    if config.model is not None:
+        found.record["served"] = served_name(config)
     if config.flip_rate:
         found.record["flip_rate"] = _flip_rate(config, walker, store, found, examples)
     return found
 
 
 def predict(
-    config: EvaluateConfig,
-    walker: Walker,
-    store: Store[Prediction],
-    examples: Sequence[Example],
-    batch_size: int,
+    config: EvaluateConfig, walker: Walker, store: Store[Prediction], examples: Sequence[Example], batch_size: int
 ) -> dict[str, Prediction]:
     """The stored predictions, completed."""
-    done = {p.id: p for p in store.read()}
-    made = complete(
-        store,
+    return store.completed(
         examples,
-        done.__contains__,
         lambda asked: walker.predict(asked, batch_size),
         CHUNK * batch_size,
         config.from_predictions,
         walker.notes,
     )
-    return done | {p.id: p for p in made}
 
 
 def sample(
@@ -195,18 +182,9 @@ def sample(
         json_digest([store.settings, count, config.temperature, config.top_p, config.seed]),
         config.repair,
     )
-    done = {one.id: one for one in drawn.read()}
-    done |= {
-        one.id: one
-        for one in complete(
-            drawn,
-            examples,
-            done.__contains__,
-            lambda asked: walker.sample(asked, count),
-            config.batch_size,
-            config.from_predictions,
-        )
-    }
+    done = drawn.completed(
+        examples, lambda asked: walker.sample(asked, count), config.batch_size, config.from_predictions
+    )
     return [done[example.id] for example in examples]
 
 
@@ -225,8 +203,8 @@ def probe(
     read_sources(examples, items, config.rationales or "rows")
     kept = Store(
         store.path.with_suffix(".probes.jsonl"),
-        Probed,
-        json_digest([store.settings, config.data_seed, digest(items)]),
+        ProbedQuestion,
+        json_digest([store.settings, config.data_seed, digest(items), *code_of(config.probe)]),
         config.repair,
     )
     answers: dict[str, dict[str, ProbeAnswer | None]] = {}
@@ -234,8 +212,7 @@ def probe(
         answers.setdefault(line.id, {}).update(line.probes)
     given, others = sources(examples, items, config.data_seed), donors(found.predictions, config.data_seed)
     predictions = {p.id: p for p in found.predictions}
-    for line in complete(
-        kept,
+    for line in kept.complete(
         examples,
         lambda id_: all(one.name in answers.get(id_, {}) for one in wanted),
         lambda asked: walker.probe(asked, predictions, wanted, given, others),
@@ -255,41 +232,23 @@ def probe(
 
 
 def explain(
-    config: EvaluateConfig,
-    walker: Walker,
-    store: Store[Prediction],
-    found: Examined,
-    examples: Sequence[Example],
+    config: EvaluateConfig, walker: Walker, store: Store[Prediction], found: Examined, examples: Sequence[Example]
 ) -> list[Explained]:
     """The rationale for each answer; none where the strategy gives none."""
     if walker.strategy.explain is None:
         return []
     predictions = {p.id: p for p in found.predictions}
     kept = Store(store.path.with_suffix(".explanations.jsonl"), Explained, store.settings, config.repair)
-    lines = {line.id: line for line in kept.read()}
-    lines |= {
-        line.id: line
-        for line in complete(
-            kept,
-            examples,
-            lines.__contains__,
-            lambda asked: walker.explain(asked, predictions),
-            CHUNK * config.batch_size,
-            config.from_predictions,
-        )
-    }
+    lines = kept.completed(
+        examples, lambda asked: walker.explain(asked, predictions), CHUNK * config.batch_size, config.from_predictions
+    )
     return [lines[example.id] for example in examples]
 
 
 def _flip_rate(
-    config: EvaluateConfig,
-    walker: Walker,
-    store: Store[Prediction],
-    found: Examined,
-    examples: Sequence[Example],
+    config: EvaluateConfig, walker: Walker, store: Store[Prediction], found: Examined, examples: Sequence[Example]
 ) -> dict[str, Any]:
-    """How many answers and outputs differ between two batch sizes: greedy decoding in floats depends on
-    it."""
+    """How many answers and outputs differ between two batch sizes: greedy decoding in floats depends on it."""
     assert config.flip_rate is not None
     other = Store(store.path.with_suffix(f".batch-{config.flip_rate}.jsonl"), Prediction, store.settings, config.repair)
     asked = predict(config, walker, other, examples, config.flip_rate)
@@ -305,39 +264,48 @@ def _flip_rate(
     }
 
 
+def one_served(model: str, named: Sequence[str]) -> Sequence[str]:
+    """The run whose student a server serves; without one, the model itself. Raises `UsageError` for several."""
+    if len(named) > 1:
+        raise UsageError(f"--model {model}: a server serves one student; evaluate its run alone")
+    return named or [model]
+
+
 def _walker(config: EvaluateConfig, subject: Subject, student: Callable[[], Student] | None) -> Walker:
-    strategy, answers = restore(subject.card.strategy, subject.name), subject.card.config["answers"]
+    if config.model is not None:
+        walker = served(config, subject)
+        assert isinstance(walker, Walker)
+        return walker
+    strategy, answers = load_strategy(subject.card.strategy, subject.name), subject.card.config["answers"]
     chat = bool(subject.card.config.get("chat", False))
     return Walker(student or (lambda: load_asked(config, str(subject.model), chat)), strategy, answers, config)
 
 
 def load_asked(config: EvaluateConfig, model: str, chat: bool) -> Student:
     """A model as it is evaluated."""
-    return load_student(model, config.dtype, device_of(config.device), config.trust_remote_code, chat=chat,
-                        partial_weights=config.partial_weights)
+    return load_student(
+        model,
+        config.dtype,
+        device_of(config.device),
+        config.trust_remote_code,
+        chat=chat,
+        partial_weights=config.partial_weights,
+    )
 
 
-def _store(
-    config: EvaluateConfig, subject: Subject, name: str, examples: Sequence[Example]
-) -> Store[Prediction]:
+def _store(config: EvaluateConfig, subject: Subject, name: str, examples: Sequence[Example]) -> Store[Prediction]:
     """Where predictions lie: SET.jsonl, with the way of asking in the name where it is not the default."""
-    ways = [way for way, plain in ((config.score, "walk"), (config.connectors, "forced")) if way != plain]
+    ways: list[str] = [way for way, plain in ((config.score, "walk"), (config.connectors, "forced")) if way != plain]
+    key, about = served_key(config, subject.card.key), {}
+    if config.model is not None:
+        ways.append(f"served-{key[:8]}")
+        about = served_name(config)
     return Store(
         subject.folder / "predictions" / f"{'.'.join([name, *ways])}.jsonl",
         Prediction,
-        json_digest(
-            {
-                "key": subject.card.key,
-                "examples": digest(examples),
-                "connectors": config.connectors,
-                "max_new_tokens": config.max_new_tokens,
-                "score": config.score,
-                "dtype": config.dtype,
-                "likelihoods": config.calibrate or config.score == "choices",
-            }
-        ),
+        settings_digest(config, config.dtype, key, digest(examples)),
         config.repair,
-        {"run": subject.card.key, "questions": digest(examples)},
+        {"run": subject.card.key, "questions": digest(examples), **about},
     )
 
 
@@ -347,7 +315,7 @@ def _across_sets(config: EvaluateConfig, examined: Sequence[Examined]) -> None:
     for name in config.in_domain:
         if name not in names:
             raise UsageError(
-                f"--in-domain {name}: no such set{did_you_mean(name, names)}; there are {', '.join(names)}"
+                f"--in-domain {name}: unknown set{did_you_mean(name, names)}; choose from {', '.join(names)}"
             )
     inside = config.in_domain or tuple(names[:1])
     if len(names) > 1:

@@ -10,14 +10,16 @@ from typing import Annotated, Any, get_args
 import typer
 
 from cotdistill.config import Config
-from cotdistill.config.common import GENERAL
+from cotdistill.config.common import GENERAL, ROWS
 from cotdistill.config.option import Option, options_of
+from cotdistill.plugins.kinds import STRATEGIES
 
-ConfigFile = Annotated[Path | None, typer.Option(
-    "--config", help="YAML file of options; a run.json works as one", rich_help_panel=GENERAL)]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="YAML file of options; a run.json works as one", rich_help_panel=GENERAL)
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only errors on stderr", rich_help_panel=GENERAL)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks", rich_help_panel=GENERAL)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop", rich_help_panel=GENERAL)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done and stop", rich_help_panel=GENERAL)]
 RUN_OPTIONS = {"config": (ConfigFile, None), "quiet": (Quiet, False), "debug": (Debug, False)}
 
 
@@ -30,45 +32,58 @@ def takes(config: type[Config], only: Iterable[str] | None = None) -> Callable[[
     chosen = [name for name in in_order(config) if only is None or name in only]
 
     def given(command: Callable[..., None]) -> Callable[..., None]:
-        own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "options"]
-        dry_run = [one for one in own if one.name == "dry_run"]
-        made = [_parameter(name.replace(".", "__"), *parameter(fields[name])) for name in chosen]
-        made += [_parameter(name, kind, default) for name, (kind, default) in RUN_OPTIONS.items()]
-        parameters = [*(one for one in own if one not in dry_run), *made, *dry_run]
+        own = [
+            option
+            for option in inspect.signature(command, eval_str=True).parameters.values()
+            if option.name != "options"
+        ]
+        dry_run = [option for option in own if option.name == "dry_run"]
+        added = [_parameter(name.replace(".", "__"), *parameter(fields[name])) for name in chosen]
+        added += [_parameter(name, kind, default) for name, (kind, default) in RUN_OPTIONS.items()]
+        parameters = [*(option for option in own if option not in dry_run), *added, *dry_run]
 
         def with_options(**values: Any) -> None:
-            mine = {one.name: values.pop(one.name) for one in own}
+            mine = {argument.name: values.pop(argument.name) for argument in own}
             command(**mine, options=values)
 
         with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
         with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters])
-        with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+            [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in parameters]
+        )
+        with_options.__annotations__ = {option.name: option.annotation for option in parameters}
         return with_options
 
     return given
 
 
 def in_order(config: type[Config]) -> list[str]:
-    """Paths of options panel by panel: the panels of this command alone first, the general one last; in each panel
-    what only this command has comes first."""
-    fields = {name: one for name, one in options_of(config).items() if name not in Config.model_fields}
-    inherited = {name for name in fields if "." in name or any(
-        name in getattr(base, "model_fields", ()) for base in config.__bases__)}
+    """Paths of options panel by panel: the panels of this command alone first, those of reading rows and
+    the general one last; in each panel what only this command has comes first."""
+    fields = {name: option for name, option in options_of(config).items() if name not in Config.model_fields}
+    inherited = {
+        name
+        for name in fields
+        if "." in name or any(name in getattr(base, "model_fields", ()) for base in config.__bases__)
+    }
     shared = {fields[name].panel for name in inherited}
-    panels = list(dict.fromkeys(one.panel for one in fields.values()))
-    rank = {panel: at for at, panel in enumerate(sorted(panels, key=shared.__contains__))}
+    panels = list(dict.fromkeys(option.panel for option in fields.values()))
+    ordered = sorted(panels, key=lambda panel: (panel == ROWS, panel in shared))
+    rank = {panel: at for at, panel in enumerate(ordered)}
     return [*sorted(fields, key=lambda name: (rank[fields[name].panel], name in inherited)), *Config.model_fields]
 
 
 def parameter(option: Option) -> tuple[Any, None]:
     """A Typer parameter of an option: its annotation, and None (not given) as its default."""
     default = "" if option.shown is None else f" [dim]{_escaped(f'[default: {option.shown}]')}[/dim]"
-    said = typer.Option(
-        *_declared(option), help=_escaped(option.help) + default, rich_help_panel=option.panel, show_default=False,
+    declaration = typer.Option(
+        *_declared(option),
+        help=_escaped(option.help) + default,
+        rich_help_panel=option.panel,
+        show_default=False,
         metavar=_metavar(option),
-        autocompletion=_completion(option.values) if option.kind in ("list", "repeated") and option.values else None)
-    return Annotated[_typed(option) | None, said], None
+        autocompletion=_completion(option),
+    )
+    return Annotated[_typed(option) | None, declaration], None
 
 
 def epilog(*examples: str) -> str:
@@ -105,16 +120,22 @@ def _word(kind: Any) -> Any:
 
 def _metavar(option: Option) -> str | None:
     """Values of a list, which Typer would not show."""
+    if option.plugins is not None:
+        return (",".join if option.kind == "list" else "|".join)([*option.values, "NAME"])
     if option.kind == "list" and option.values:
         return ",".join(option.values)
     return {"mapping": "NAME=VALUE", "list": "LIST", "repeated": "TEXT"}.get(option.kind)
 
 
-def _completion(values: Sequence[str]) -> Callable[[str], list[str]]:
-    """Completes the last value of a comma-separated list."""
+def _completion(option: Option) -> Callable[[str], list[str]] | None:
+    """Completes the last value of a comma-separated list, and registered names; Typer knows the other values."""
+    registry = STRATEGIES if option.field in ("strategy", "strategies") else option.plugins
+    if registry is None and not (option.values and option.kind in ("list", "repeated")):
+        return None
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
+        values = option.values if registry is None else registry.names()
         return [before + comma + value for value in values if value.startswith(last)]
 
     return complete

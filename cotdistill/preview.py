@@ -1,4 +1,4 @@
-"""`cotdistill preview`: one row as each form's exact token stream, and the prompt asked at inference."""
+"""`cotdistill preview`: one row as each form's exact token stream, and the prompt used at inference."""
 
 from __future__ import annotations
 
@@ -12,33 +12,37 @@ from cotdistill.console import console, show, warn
 from cotdistill.data.records import Item, Rationale
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
-from cotdistill.demo import world
 from cotdistill.errors import DataError, UsageError
+from cotdistill.plugins.kinds import checker_of
 from cotdistill.strategies.forms import FillContext, Form, Slots
 from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import word_scores
 from cotdistill.students.encode import Encoder
-from cotdistill.students.families import Student
 from cotdistill.students.load import load_student
+from cotdistill.students.student import Student
 from cotdistill.students.unknown import unknown_characters
 
 
 def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[str, Any]]:
-    """Show row `at` on stderr and yield one record a form: tokens, which are learned, and the prompt's length."""
+    """Show row `at` on stderr and yield one record per form: tokens, which are learned, and the prompt's length."""
     strategy = create(config.strategy, config.param)
     items = read_items(rows, allow_partial=True) if rows is not None else demo_items()
     if not 0 <= at < len(items):
-        raise UsageError(f"--row {at}: there are {len(items)} rows, counted from 0")
-    student = load_student(config.student, trust_remote_code=config.trust_remote_code, chat=config.chat,
-                           partial_weights=config.partial_weights)
-    encoder = student.encoder(config.answers, config.max_length, share="none")
+        raise UsageError(f"--row {at}: there are {len(items)} rows, numbered from 0")
+    student = load_student(
+        config.student,
+        trust_remote_code=config.trust_remote_code,
+        chat=config.chat,
+        partial_weights=config.partial_weights,
+    )
+    encoder = student.encoder(config.answers, config.max_length)
     context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items))
     sample = join([items[at]], strategy)[0][0]
     data = encoder.encode([sample], strategy, context)
     if not data.samples:
         raise DataError(f"row {items[at].id!r} cannot be trained on: {', '.join(data.dropped)}; give another --row")
-    texts = [items[at].question, *(one.text for one in items[at].rationales)]
+    texts = [items[at].question, *(rationale.text for rationale in items[at].rationales)]
     if characters := unknown_characters(texts, student.tokens):
         warn(f"characters unknown to the student's tokenizer: {characters}")
     by_form = {int(tree.forms[0]): tree for tree in data.samples[0]}
@@ -48,9 +52,13 @@ def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[s
         learned = dict(zip(tree.positions.tolist(), tree.tokens.tolist(), strict=True))
         tokens = [*tree.ids.tolist(), *([learned[len(tree.ids) - 1]] if len(tree.ids) - 1 in learned else [])]
         record = {
-            "strategy": strategy.name, "form": form.name, "share": form.share, "kind": form.kind,
+            "strategy": strategy.name,
+            "form": form.name,
+            "share": form.share,
+            "kind": form.kind,
             "source": None if prompt_source is None else _words(student, prompt_source),
-            "tokens": _words(student, tokens), "ids": tokens,
+            "tokens": _words(student, tokens),
+            "ids": tokens,
             "prompt_tokens": len(prompt),
         }
         record["learned"] = [position - 1 in learned for position in range(len(tokens))]
@@ -60,21 +68,28 @@ def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[s
 
 def demo_items() -> list[Item]:
     """Rows of the embedded world with a true and a false rationale, so that any strategy can be previewed."""
-    made = []
+    items = []
     for example in load_examples(DEMO, "train", 8, 0):
         wrong = next(choice for choice in example.choices or () if choice != example.answer)
-        made.append(Item(
-            id=example.id, task=example.task, split=example.split, question=example.question,
-            choices=example.choices, answer=example.answer,
-            rationales=(_rationale("factual", example.question, example.answer),
-                        _rationale("counterfactual", example.question, wrong))))
-    return made
+        sides = (("factual", example.answer), ("counterfactual", wrong))
+        items.append(Item.of(example, [_rationale(kind, example.question, answer) for kind, answer in sides]))
+    return items
 
 
 def _rationale(kind: Any, question: str, answer: str) -> Rationale:
-    text = " ".join(world.argue(question, answer).sentences)
-    return Rationale(kind=kind, text=text, answer=answer, correct=True, label="keep", teacher="embedded world",
-                     decoding={}, prompt=None, finished=True)
+    checker = checker_of(question)
+    assert checker is not None  # the embedded world's own
+    return Rationale(
+        kind=kind,
+        text=checker.argue(question, answer) or "",
+        answer=answer,
+        correct=True,
+        label="keep",
+        teacher="embedded world",
+        decoding={},
+        prompt=None,
+        finished=True,
+    )
 
 
 def _prompt(encoder: Encoder, form: Form, sample: Sample, slots: Slots) -> tuple[list[int] | None, list[int]]:
@@ -86,8 +101,13 @@ def _words(student: Student, ids: list[int]) -> list[str]:
 
 
 def _show(record: dict[str, Any]) -> None:
-    show(Text.assemble((record["form"], "bold"), f"  share {record['share']:g}, {record['kind']}; "
-                       "dim: the prompt asked at inference; plain: given; green: learned"))
+    show(
+        Text.assemble(
+            (record["form"], "bold"),
+            f"  share {record['share']:g}, {record['kind']}; "
+            "dim: the prompt asked at inference; plain: given; green: learned",
+        )
+    )
     if record["source"] is not None:
         show(Text("encoder: " + "|".join(record["source"]), style="dim"))
     line = Text()

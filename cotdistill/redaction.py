@@ -1,8 +1,8 @@
-"""Secrets out of every text that is printed or written for people.
+"""Removes secrets from every text that is printed or written for people.
 
 Keys and passwords are registered where they are read (`hide`). `console.say`, the traceback of `--debug` and
-the reasons in a journal go through `redacted`; nothing else has to think of it. Passwords in URLs and bearer
-tokens are taken out by their form, registered or not.
+the reasons in a journal go through `redacted`; no other code has to care. Passwords in URLs and bearer
+tokens are removed by their form, registered or not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 MASK = "***"
-SHORTEST = 5  # characters; what is shorter protects nothing and would mask ordinary words
+SHORTEST = 5  # characters; shorter ones protect nothing and would mask ordinary words
 USERINFO = re.compile(r"(?<=://)[^/\s?#'\"]+@")
 IN_QUERY = re.compile(r"(?i)([?&][\w-]*(?:key|token|secret|sig|signature|password)=)[^&\s#'\"]+")
 BEARER = re.compile(r"(?i)\bbearer\s+(?=\S*\d)[^\s'\"\\]{8,}")
@@ -28,26 +28,34 @@ _hidden: set[str] = set()
 def hide(secret: str) -> None:
     """Register a secret: it is masked from now on, in every spelling that an error message may give it."""
     for text in {secret, secret.strip(), *secret.splitlines(), unquote(secret)}:
-        spelled = {text, repr(text)[1:-1], repr(text.encode("utf-8", "replace"))[2:-1], json.dumps(text)[1:-1],
-                   quote(text, safe="", errors="replace"),
-                   base64.b64encode(text.encode("utf-8", "replace")).decode()}
+        spelled = {
+            text,
+            repr(text)[1:-1],
+            repr(text.encode("utf-8", "replace"))[2:-1],
+            json.dumps(text)[1:-1],
+            quote(text, safe="", errors="replace"),
+            base64.b64encode(text.encode("utf-8", "replace")).decode(),
+        }
         _hidden.update(spelling for spelling in spelled if len(spelling) >= SHORTEST)
 
 
 def masked(value: Any) -> Any:
-    """JSON with `MASK` in place of strings under names such as `api_key`, which are registered; else as it is."""
+    """JSON with `MASK` in place of strings under names such as `api_key`, which are registered; else unchanged."""
     if isinstance(value, Mapping):
-        return {name: _masked_whole(one) if SECRET_NAME.search(name) else masked(one) for name, one in value.items()}
+        return {
+            name: _masked_whole(element) if SECRET_NAME.search(name) else masked(element)
+            for name, element in value.items()
+        }
     if isinstance(value, list):
-        return [masked(one) for one in value]
+        return [masked(element) for element in value]
     return redacted(value) if isinstance(value, str) else value
 
 
 def _masked_whole(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _masked_whole(one) for name, one in value.items()}
+        return {name: _masked_whole(element) for name, element in value.items()}
     if isinstance(value, list):
-        return [_masked_whole(one) for one in value]
+        return [_masked_whole(element) for element in value]
     if not isinstance(value, str):
         return value
     hide(value)

@@ -7,25 +7,30 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig, EvaluateConfig
-from cotdistill.data.records import Example, Item
+from cotdistill.config import AblateConfig, CompareConfig, DistillConfig, ElicitConfig, EvaluateConfig, PredictConfig
+from cotdistill.data.records import Example, Item, Question
 from cotdistill.data.runcard import RunCard
-from cotdistill.evaluation.faithfulness import Explained, Probed
+from cotdistill.evaluation.faithfulness import Explained, ProbedQuestion
 from cotdistill.evaluation.metrics import Prediction
+from cotdistill.evaluation.responses import Response
 from cotdistill.evaluation.samples import Sampled
 
 FILES: dict[str, type[BaseModel]] = {
     "question row": Example,
+    "question row without answer": Question,
     "elicited row": Item,
     "run card": RunCard,
     "prediction": Prediction,
-    "probed question": Probed,
+    "response": Response,
+    "probed question": ProbedQuestion,
     "explained answer": Explained,
     "sampled answers": Sampled,
     "elicit configuration": ElicitConfig,
     "distill configuration": DistillConfig,
+    "predict configuration": PredictConfig,
     "evaluate configuration": EvaluateConfig,
     "ablate configuration": AblateConfig,
+    "compare configuration": CompareConfig,
 }
 
 

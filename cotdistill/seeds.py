@@ -1,4 +1,4 @@
-"""Random draws that depend on what they are for, never on the order in which things happen.
+"""Random draws that depend on their purpose, never on the order of events.
 
 A draw is named by `(seed, purpose, id...)`: resuming, sharding, batching or reordering rows cannot change it.
 """

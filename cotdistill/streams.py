@@ -26,12 +26,13 @@ def prepare_streams() -> None:
         sys.stdin.reconfigure(encoding="utf-8")  # JSON lines, whatever the locale
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # --help; data is escaped instead (`emit`)
-    sys.stderr = io.TextIOWrapper(io.BufferedWriter(_Notes(2)), sys.stderr.encoding, "backslashreplace",
-                                  line_buffering=True)
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_Notes(2)), sys.stderr.encoding, "backslashreplace", line_buffering=True
+    )
 
 
 class _Notes(io.RawIOBase):
-    """A descriptor for people: what it cannot take (full, or nobody reads) is dropped, and the command goes on."""
+    """Messages for people: what the descriptor cannot take (full, or closed) is dropped, and the command goes on."""
 
     def __init__(self, number: int) -> None:
         self.number = number

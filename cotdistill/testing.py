@@ -1,4 +1,5 @@
-"""The kit a plug-in author runs: `check_strategy(strategy, tokenizer)` proves what every strategy must hold.
+"""The kit a plug-in author runs: `check_strategy(strategy, tokenizer)` proves what every strategy must hold;
+`check_data_set(name)` and `check_checker(name, data)` do so for question rows and for a checkable task.
 
 It needs a tokenizer, no model and no torch. `AssertionError` names the first thing that does not hold.
 """
@@ -8,26 +9,48 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from cotdistill.data.records import Item, Kind, Rationale
+from cotdistill.data.records import Example, Item, Rationale, RationaleKind
+from cotdistill.data.tasks import load_examples
+from cotdistill.plugins.checkers import Checker
+from cotdistill.plugins.kinds import CHECKERS, DATA
 from cotdistill.seeds import derive
 from cotdistill.strategies.forms import SLOTS, FillContext, Strategy
 from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.scores import word_scores
-from cotdistill.students.encode import Encoded, Encoder
+from cotdistill.students.encode import Encoder, TokenTree
 from cotdistill.students.tokens import SegmentTokenizer
 
-KINDS: tuple[Kind, Kind] = ("factual", "counterfactual")
+KINDS: tuple[RationaleKind, RationaleKind] = ("factual", "counterfactual")
 ITEMS = tuple(
-    Item(id=f"check-{at}", task="check", split=None, question=f"Which of these holds {thing}?",
-         choices=("a shed", "the kitchen", "a garden"), answer=gold,
-         rationales=tuple(
-             Rationale(kind=kind, text=f"{thing.capitalize()} is kept where people need it. That is {answer}.",
-                       answer=answer, correct=True, label="keep", teacher="check", decoding={}, prompt=None,
-                       finished=True)
-             for kind, answer in zip(KINDS, (gold, wrong), strict=True)))
-    for at, (thing, gold, wrong) in enumerate([
-        ("a drill", "a shed", "the kitchen"), ("a spoon", "the kitchen", "a garden"),
-        ("3.5 l of water", "a garden", "a shed")])
+    Item(
+        id=f"check-{at}",
+        task="check",
+        split=None,
+        question=f"Which of these holds {thing}?",
+        choices=("a shed", "the kitchen", "a garden"),
+        answer=gold,
+        rationales=tuple(
+            Rationale(
+                kind=kind,
+                text=f"{thing.capitalize()} is kept where people need it. That is {answer}.",
+                answer=answer,
+                correct=True,
+                label="keep",
+                teacher="check",
+                decoding={},
+                prompt=None,
+                finished=True,
+            )
+            for kind, answer in zip(KINDS, (gold, wrong), strict=True)
+        ),
+    )
+    for at, (thing, gold, wrong) in enumerate(
+        [
+            ("a drill", "a shed", "the kitchen"),
+            ("a spoon", "the kitchen", "a garden"),
+            ("3.5 l of water", "a garden", "a shed"),
+        ]
+    )
 )
 
 
@@ -41,13 +64,71 @@ def check_strategy(strategy: Strategy, tokenizer: Any, encoder_decoder: bool = F
     _check_plan(strategy)
     tokens = SegmentTokenizer(tokenizer, encoder_decoder)
     start = tokens.pad if encoder_decoder else None
-    encoder = Encoder(tokens, start, share="none")
+    encoder = Encoder(tokens, start, sharing="none")
     samples, _ = join(ITEMS, strategy)
     assert samples, f"{strategy.name}: the join gives no sample"
     first, second = (_encode(encoder, strategy, samples, seed) for seed in (0, 0))
     assert [ids(tree) for tree in first] == [ids(tree) for tree in second], "the same seed encodes differently"
     _check_prompts(encoder, strategy, samples)
     return _spelled_differently(encoder, strategy, samples)
+
+
+def check_data_set(name: str, limit: int = 100) -> int:
+    """Check a registered data set on the first rows of each split; returns how many rows there were.
+
+    Every split has rows, which hold what the row contract asks for, name their split and come again in the same order;
+    no question of an evaluated split, with the same choices, is in one that is learned from.
+    """
+    data_set = DATA.get(name).value
+    assert data_set is not None
+    rows = {split: load_examples(name, split, limit) for split in data_set.splits}
+    for split, examples in rows.items():
+        assert examples, f"{name}: the split {split} is empty"
+        assert examples == load_examples(name, split, limit), f"{name}: {split} gives other rows the second time"
+        assert all(example.split == split for example in examples), f"{name}: rows of {split} name another split"
+    learned = {_content(example) for split in (data_set.train, data_set.dev) if split for example in rows[split]}
+    for split in data_set.evaluated:
+        shared = [example.question for example in rows[split] if _content(example) in learned]
+        assert not shared, f"{name}: {shared[0]!r} of {split} is learned from"
+    return sum(map(len, rows.values()))
+
+
+def _content(example: Example) -> tuple[str, frozenset[str]]:
+    return example.question, frozenset(example.choices or ())
+
+
+def check_checker(name: str, data: str, limit: int = 100) -> int:
+    """Check a registered checker on a data set's questions; returns how many of its rationales were proofs.
+
+    It knows every question and no empty one, the rows' own rationales support their answers and are sound, nothing is
+    not, and what it argues for an answer supports that answer and is sound exactly where the answer is right.
+    """
+    checker, proofs = CHECKERS.get(name).value, 0
+    assert checker is not None
+    assert not checker.knows(""), f"{name}: knows the empty question, so it would check those of other tasks"
+    for example in load_examples(data, None, limit):
+        question, choices = example.question, example.choices
+        empty = checker.check(question, choices, "")
+        assert empty is not None, f"{name}: does not know {question!r}"
+        assert not empty.sound, f"{name}: an empty rationale is a proof of {question!r}"
+        assert empty.supports is None, f"{name}: an empty rationale supports {empty.supports!r}"
+        argued = [(example.answer, example.rationale), *_argued(checker, example)]
+        for answer, rationale in argued:
+            if not rationale:
+                continue
+            verdict = checker.check(question, choices, rationale)
+            assert verdict is not None
+            assert verdict.supports == answer, f"{name}: {rationale!r} supports {verdict.supports!r}, not {answer!r}"
+            assert verdict.sound == (answer == example.answer), f"{name}: {rationale!r} is judged the wrong way round"
+            proofs += verdict.sound
+    assert proofs, f"{name}: no rationale of {data} is a proof"
+    return proofs
+
+
+def _argued(checker: Checker, example: Example) -> list[tuple[str, str | None]]:
+    """What a checker argues for the right answer, and for the wrong choices."""
+    wrong = [choice for choice in example.choices or () if choice != example.answer]
+    return [(answer, checker.argue(example.question, answer)) for answer in (example.answer, *wrong)]
 
 
 def check_imports(module: str) -> None:
@@ -60,7 +141,7 @@ def _check_plan(strategy: Strategy) -> None:
     filled: set[str] = set()
     for name in strategy.plan:
         form = strategy.form(name)
-        assert "answer" not in form.source_slots(), f"{strategy.name}/{name}: the gold answer stands in a source"
+        assert "answer" not in form.source_slots(), f"{strategy.name}/{name}: the gold answer appears in a source"
         missing = form.source_slots() - filled
         assert not missing, f"{strategy.name}/{name}: the walk reaches it before {missing} is filled"
         filled |= {part.slot for part in form.target if part.slot}
@@ -68,7 +149,7 @@ def _check_plan(strategy: Strategy) -> None:
     assert strategy.form(strategy.plan[0]).kind == "factual", f"{strategy.name}: the plan walks a counterfactual form"
 
 
-def _encode(encoder: Encoder, strategy: Strategy, samples: list[Sample], seed: int) -> list[Encoded]:
+def _encode(encoder: Encoder, strategy: Strategy, samples: list[Sample], seed: int) -> list[TokenTree]:
     context = FillContext(derive(seed, "check"), encoder.tokens.segment, word_scores_or_lengths(strategy))
     for sample in samples:
         for kind, draft in sample.drafts.items():
@@ -83,7 +164,7 @@ def _encode(encoder: Encoder, strategy: Strategy, samples: list[Sample], seed: i
 
 
 def word_scores_or_lengths(strategy: Strategy) -> Any:
-    """tf-idf where the strategy asks for it; word lengths stand in for attributions, which need a model."""
+    """tf-idf where the strategy asks for it; word lengths replace attributions, which need a model."""
     if strategy.needs_scores in (None, "tfidf"):
         return word_scores(strategy, ITEMS)
     return lambda example_id, text, answer: [float(len(word)) for word in text.split()]
@@ -118,14 +199,16 @@ def _spelled_differently(encoder: Encoder, strategy: Strategy, samples: list[Sam
             slots = strategy.fill(draft, context)
             if not all(isinstance(value, str) for value in slots.values()):
                 continue  # token-level rewriting has no joint text
-            texts = [part.text.replace("{rationale}", str(slots["rationale"])).replace("{answer}", str(slots["answer"]))
-                     for part in form.target]
+            texts = [
+                part.text.replace("{rationale}", str(slots["rationale"])).replace("{answer}", str(slots["answer"]))
+                for part in form.target
+            ]
             joint = encoder.tokens.segment("".join(texts))
             count += joint != tuple(token for text in texts for token in encoder.tokens.segment(text))
     return count
 
 
-def ids(tree: Encoded) -> tuple[bytes, ...]:
+def ids(tree: TokenTree) -> tuple[bytes, ...]:
     """An encoding as comparable bytes."""
     source = b"" if tree.source is None else tree.source.tobytes()
     return (tree.ids.tobytes(), tree.positions.tobytes(), tree.tokens.tobytes(), tree.weights.tobytes(), source)

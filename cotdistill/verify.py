@@ -1,9 +1,10 @@
-"""`cotdistill verify`: every number of a report computed again, every digest checked, down to each teacher row.
+"""`cotdistill verify`: recompute every number of a report and check every digest, down to each teacher row.
 
-    digests    of every file the report stands on; a changed file is named, of rows the id of the changed one, and so
+    digests    of every file the report rests on; a changed file is named, of rows the id of the changed one, and so
                is a file that nothing lists
-    cells      figures of every set from its stored predictions, outputs read again by our extractor; whose answers
-               these are, and to which questions; what each cell's own record weighed when it was made
+    cells      metrics of every set from its stored predictions, outputs read again by our extractor; whose answers
+               these are, to which questions and how asked; what each cell's own record weighed when it was made
+    sweep      the dev accuracy of every candidate from its stored predictions, and that the best was chosen
     runs       the rows each run says it was trained on, made again from the teacher's rows; the run's own key; what it
                cost, by its card
     report     comparisons, claims, pages and figures made again, and compared byte for byte but for the line of their
@@ -22,25 +23,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cotdistill.config import WalkingOptions
 from cotdistill.console import say
-from cotdistill.data.files import file_digest, json_digest
+from cotdistill.data.files import JsonObject, file_digest, json_digest
 from cotdistill.data.logs import parse_object, whole_lines
 from cotdistill.data.records import Example, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import read_card
-from cotdistill.data.tasks import is_world, load_examples
+from cotdistill.data.tasks import data_set_of, load_examples
 from cotdistill.errors import DataError, Difference
+from cotdistill.evaluation.stored import read_predictions, set_metrics, settings_digest
 from cotdistill.grid.cells import CellStore
 from cotdistill.grid.digests import read_digests, row_digests, run_of, unlisted
 from cotdistill.grid.references import teacher_prediction
-from cotdistill.grid.rows import Rows, mean_words, read_rows, rows_of
-from cotdistill.grid.workshop import costs
-from cotdistill.report.ablation import DESCRIPTION, Description, read_description, read_lines, write_report
-from cotdistill.report.sections import NOT_RECOMPUTED
-from cotdistill.report.stored import read_predictions, set_figures
+from cotdistill.grid.rows import GridRows, mean_words, read_rows, rows_of
+from cotdistill.grid.tasks import costs
+from cotdistill.report.ablation import read_json_lines, write_report
+from cotdistill.report.ablation_sections import NOT_RECOMPUTED
+from cotdistill.report.description import DESCRIPTION, Description, read_description
 from cotdistill.run_key import card_key
 
-Record = dict[str, Any]
 Questions = Mapping[str, list[Example]]
 MADE = re.compile(r"Made \d{4}-\d\d-\d\d \d\d:\d\d UTC by cotdistill [\w.+-]+")
 PRINTED = ("comparisons.jsonl", "claims.jsonl", "report.md", "report.html")
@@ -49,7 +51,7 @@ PRINTED = ("comparisons.jsonl", "claims.jsonl", "report.md", "report.html")
 def verify(out: Path) -> dict[str, Any]:
     """What was verified; raises `Difference` (exit 7) that names the first file or number that differs."""
     if not out.is_dir():
-        raise DataError.at(str(out), None, "is no directory", "give a directory that ablate made")
+        raise DataError.at(str(out), None, "is not a directory", "give a directory that ablate made")
     counts = {"files": 0, "rows": 0, "cells": 0, "numbers": 0}
     found = list(differences(out, counts))
     for difference in found:
@@ -57,31 +59,37 @@ def verify(out: Path) -> dict[str, Any]:
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise Difference(f"{out}: {found[0]}{more}")
-    say(f"{out}: {counts['files']} files, {counts['rows']} teacher rows, {counts['cells']} cells and "
-        f"{counts['numbers']} numbers are what they were")
+    say(
+        f"{out}: {counts['files']} files, {counts['rows']} teacher rows, {counts['cells']} cells and "
+        f"{counts['numbers']} numbers match"
+    )
     say(NOT_RECOMPUTED)
     return {"verified": str(out), **counts, "not_recomputed": NOT_RECOMPUTED}
 
 
 def differences(out: Path, counts: dict[str, int]) -> Iterator[str]:
     """Everything that is not what it was; numbers are recomputed only from files that are."""
-    changed = list(changed_files(out, counts))
+    changed = [*absent(out), *changed_files(out, counts)]
     if changed:
         yield from changed
         return
-    records = read_lines(out / "cells.jsonl")
+    records = read_json_lines(out / "cells.jsonl")
     description = read_description(out)
     rows = read_rows(out, list(description.rows["files"]))
     yield from missing_cells(records, description)
-    questions = {name: load_examples(str(out / "questions" / f"{name}.jsonl"))
-                 for name in dict.fromkeys(name for record in records for name in record.get("sets", ()))}
+    questions = {
+        name: load_examples(str(out / "questions" / f"{name}.jsonl"))
+        for name in dict.fromkeys(name for record in records for name in record.get("sets", ()))
+    }
     yield from other_questions(questions, description)
+    yield from changed_sweep(out, description, counts)
+    walking = WalkingOptions.model_validate(description.config["evaluate"])
     for record in records:
         counts["cells"] += 1
         if "error" in record:
             continue
-        yield from changed_figures(out, record, counts)
-        yield from changed_record(out, record, questions)
+        yield from changed_metrics(out, record, counts)
+        yield from changed_record(out, record, questions, walking)
         if record["role"] == "teacher":
             yield from other_answers(out, record, questions)
         if record["role"] in ("strategy", "control"):
@@ -89,7 +97,14 @@ def differences(out: Path, counts: dict[str, int]) -> Iterator[str]:
     yield from changed_report(out, records, counts)
 
 
-def missing_cells(records: Sequence[Record], description: Description) -> Iterator[str]:
+def absent(out: Path) -> Iterator[str]:
+    """What `ablate` wrote last and cannot be read: a link that leads nowhere, a pipe."""
+    for name in (*PRINTED, "cells.jsonl", DESCRIPTION):
+        if (out / name).exists() and not (out / name).is_file():
+            yield f"{name}: is not a regular file"
+
+
+def missing_cells(records: Sequence[JsonObject], description: Description) -> Iterator[str]:
     """Cells of the grid that are not among the records: one that was left out, or added, changes every comparison."""
     expected = {f"{arm}/seed-{seed}" for arm in description.steps for seed in description.config["seeds"]}
     found = [record["cell"] for record in records if record["role"] in ("strategy", "control")]
@@ -101,19 +116,40 @@ def missing_cells(records: Sequence[Record], description: Description) -> Iterat
 
 
 def other_questions(questions: Questions, description: Description) -> Iterator[str]:
-    """Question rows of the embedded world that are not the world's own."""
-    specs = description.rows["sets"]
+    """Question rows of a registered data set that are not its own."""
+    specs, seed = description.rows["sets"], int(description.config["data_seed"])
     for name, examples in questions.items():
         spec, split = specs[name]["data"], specs[name]["split"]
-        if is_world(spec) and examples != load_examples(spec, split, None, int(description.config["data_seed"])):
+        if data_set_of(spec) is not None and examples != load_examples(spec, split, None, seed):
             yield f"questions/{name}.jsonl: not the questions of {spec} ({split})"
 
 
-def changed_record(out: Path, record: Record, questions: Questions) -> Iterator[str]:
+def changed_sweep(out: Path, description: Description, counts: dict[str, int]) -> Iterator[str]:
+    """Dev accuracies of candidates that their predictions do not give, and a choice that these do not give."""
+    tried = [record for record in CellStore(out).records() if record.get("swept") and "sets" in record]
+    for arm, accuracies in description.swept.items():
+        for candidate, accuracy in accuracies.items():
+            name = f"{arm}/seed-{description.config['seeds'][0]}/{candidate.replace(', ', '/')}"
+            found = {_dev_accuracy(out, record) for record in tried if record["cell"] == name} or {None}
+            counts["numbers"] += 1
+            if accuracy not in found:
+                yield f"{DESCRIPTION}: {name}: the dev accuracy is {found.pop()} by its predictions, not {accuracy}"
+        best = max(accuracies, key=lambda one: accuracies[one] or 0.0)
+        if description.chosen.get(arm) != best:
+            yield f"{DESCRIPTION}: {arm}: {best} is best on the dev rows, not {description.chosen.get(arm)}"
+
+
+def _dev_accuracy(out: Path, record: JsonObject) -> float | None:
+    (stored,) = record["sets"].values()
+    path = out / stored["predictions"]
+    return set_metrics(path, extractor=stored.get("extractor", "answers"))["accuracy"] if path.is_file() else None
+
+
+def changed_record(out: Path, record: JsonObject, questions: Questions, walking: WalkingOptions) -> Iterator[str]:
     """What a cell's record, its definition and the first lines of its predictions say of one another."""
     for name, weight in record["files"].items():
         if not (out / name).is_file() or file_digest(out / name) != weight:
-            yield f"{name}: not what {record['cell']} weighed when it was made"
+            yield f"{name}: digest differs from the one in the record of {record['cell']}"
     run = run_of(out, record)
     card = read_card(run) if (run / "run.json").is_file() else None
     for name, stored in record["sets"].items():
@@ -121,6 +157,12 @@ def changed_record(out: Path, record: Record, questions: Questions) -> Iterator[
         header = parse_object(whole_lines(path)[0])
         if header.get("questions") != digest(questions[name]) or header.get("run") != (card and card.key):
             yield f"{stored['predictions']}: its first line names another run or other questions"
+        elif header.get("settings") != (
+            record.get("teacher")
+            if card is None
+            else settings_digest(walking, card.config["dtype"], card.key, digest(questions[name]))
+        ):
+            yield f"{stored['predictions']}: its first line names other settings than {DESCRIPTION}"
         for said in (found := read_predictions(path)):
             one = asked.get(said.id)
             if one is None or (said.question, said.choices, said.gold) != (one.question, one.choices, one.answer):
@@ -129,10 +171,10 @@ def changed_record(out: Path, record: Record, questions: Questions) -> Iterator[
         if len(found) != len(asked):
             yield f"{stored['predictions']}: {len(found)} answers to {len(asked)} questions"
         if stored["digest"] != file_digest(path):
-            yield f"{stored['predictions']}: not what {record['cell']} weighed when it was made"
+            yield f"{stored['predictions']}: digest differs from the one in the record of {record['cell']}"
 
 
-def other_answers(out: Path, record: Record, questions: Questions) -> Iterator[str]:
+def other_answers(out: Path, record: JsonObject, questions: Questions) -> Iterator[str]:
     """Predictions of the teacher that its own rows do not give."""
     for name, stored in record["sets"].items():
         rows = {item.id: item for item in read_items(run_of(out, record) / f"{name}.jsonl")}
@@ -163,18 +205,20 @@ def changed_files(out: Path, counts: dict[str, int]) -> Iterator[str]:
         yield f"{name}: nothing lists it; ablate with the same options lists it, or remove it"
 
 
-def changed_figures(out: Path, record: Record, counts: dict[str, int]) -> Iterator[str]:
+def changed_metrics(out: Path, record: JsonObject, counts: dict[str, int]) -> Iterator[str]:
     """Figures of a cell that its predictions do not give."""
     for name, stored in record.get("sets", {}).items():
-        found = set_figures(out / stored["predictions"], extractor=stored.get("extractor", "answers"))
+        found = set_metrics(out / stored["predictions"], extractor=stored.get("extractor", "answers"))
         for figure, value in found.items():
             counts["numbers"] += 1
             if stored.get(figure) != value:
-                yield (f"cells.jsonl: {record['cell']} on {name}: {figure} is {value} by {stored['predictions']}, "
-                       f"not {stored.get(figure)}")
+                yield (
+                    f"cells.jsonl: {record['cell']} on {name}: {figure} is {value} by {stored['predictions']}, "
+                    f"not {stored.get(figure)}"
+                )
 
 
-def changed_run(out: Path, record: Record, rows: Rows, data_seed: int, counts: dict[str, int]) -> Iterator[str]:
+def changed_run(out: Path, record: JsonObject, rows: GridRows, data_seed: int, counts: dict[str, int]) -> Iterator[str]:
     """A run that was not trained on the rows it should have been, or whose card is not that of its cell."""
     run = run_of(out, record)
     card, name = read_card(run), str(run.relative_to(out))
@@ -186,8 +230,14 @@ def changed_run(out: Path, record: Record, rows: Rows, data_seed: int, counts: d
         yield f"{name}/run.json: scores/{Path(scores).name} is not what {record['cell']} was trained with"
     if card_key(card) != card.key or card.key != record["run_key"]:
         yield f"{name}/run.json: its parts do not give the key of {record['cell']}"
-    says = {"strategy": card.strategy["name"], "params": card.strategy["params"], "student": card.config["student"],
-            "seed": card.config["seed"], "lr": card.config["lr"], **costs(card, mean_words(items))}
+    says = {
+        "strategy": card.strategy["name"],
+        "params": card.strategy["params"],
+        "student": card.config["student"],
+        "seed": card.config["seed"],
+        "lr": card.config["lr"],
+        **costs(card, mean_words(items)),
+    }
     for what, value in says.items():
         counts["numbers"] += 1
         if record[what] != value:
@@ -197,7 +247,7 @@ def changed_run(out: Path, record: Record, rows: Rows, data_seed: int, counts: d
         yield f"cells.jsonl: {record['cell']} is not what cells/ keeps of it"
 
 
-def changed_report(out: Path, records: list[Record], counts: dict[str, int]) -> Iterator[str]:
+def changed_report(out: Path, records: list[JsonObject], counts: dict[str, int]) -> Iterator[str]:
     """Pages that these cells do not give."""
     made = (out / "report.md").read_text(encoding="utf-8").rstrip("\n").split("\n")[-1]
     if not MADE.fullmatch(made):
@@ -205,11 +255,20 @@ def changed_report(out: Path, records: list[Record], counts: dict[str, int]) -> 
     with tempfile.TemporaryDirectory() as folder:
         write_report(out, Path(folder), read_description(out), records, made)
         again = Path(folder)
-        drawn = {str(path.relative_to(root)) for root in (again, out) for path in (root / "figures").glob("*")}
+        drawn = {
+            str(path.relative_to(root))
+            for root in (again, out)
+            for kind in ("figures", "tables")
+            for path in (root / kind).glob("*")
+        }
         for name in (*PRINTED, *sorted(drawn)):
-            if not (again / name).is_file() or (again / name).read_bytes() != (out / name).read_bytes():
+            if not _same(again / name, out / name):
                 yield f"{name}: {DESCRIPTION} and cells.jsonl give another one"
-        counts["numbers"] += sum(len(line) for line in read_lines(again / "comparisons.jsonl"))
+        counts["numbers"] += sum(len(line) for line in read_json_lines(again / "comparisons.jsonl"))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _which_rows(path: Path, before: dict[str, str] | None) -> str:

@@ -9,8 +9,8 @@ or, installed, through the entry-point group `cotdistill.strategies`. Test yours
 
 from __future__ import annotations
 
+from cotdistill.plugins import strategy
 from cotdistill.strategies.forms import Form, Strategy, learn
-from cotdistill.strategies.registry import strategy
 
 
 @strategy("rationale-twice")
@@ -20,8 +20,13 @@ def rationale_twice(alpha: float = 0.5) -> Strategy:
     Paper: none, an example.
     Loss: (1 - alpha) * L_before + alpha * L_after, each a token mean of its own form.
     """
-    before = Form("before", "{question}\nReason:",
-                  (learn(" {rationale}"), learn(" So the answer is"), learn(" {answer}")), share=1 - alpha)
-    after = Form("after", "{question}\nAnswer:",
-                 (learn(" {answer}"), learn(" Because"), learn(" {rationale}")), share=alpha)
+    before = Form(
+        "before",
+        "{question}\nReason:",
+        (learn(" {rationale}"), learn(" So the answer is"), learn(" {answer}")),
+        share=1 - alpha,
+    )
+    after = Form(
+        "after", "{question}\nAnswer:", (learn(" {answer}"), learn(" Because"), learn(" {rationale}")), share=alpha
+    )
     return Strategy("rationale-twice", "an example", (before, after), plan=("before",), explain=("before",))

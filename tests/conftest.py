@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
+from unittest.mock import patch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the suite runs one process a core; must be set before torch is imported
 
 import pytest
+import typer.main
+import typer.testing
 from hypothesis import settings
 
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_command_tree() -> Iterator[None]:
+    """Typer builds every command with its options anew at each call: 40 ms, a thousand times in the suite."""
+    tree = functools.cache(typer.main.get_command)
+    with patch.object(typer.main, "get_command", tree), patch.object(typer.testing, "_get_command", tree):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,21 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.models import tokenizer
 
-TEMPLATE = ("{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }}<|over|>\n{% endfor %}"
-            "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}")
-NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-         "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-         "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+TEMPLATE = (
+    "{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }}<|over|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+)
+NAMES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
 HEADS, HEADS_KV, WIDTH = 2, 1, 32
 
 
@@ -25,10 +35,20 @@ def tiny_llama(seed: int = 0) -> Any:
     """A random-init Llama for GPT-2's kind of tokenizer, with two tokens more that open and close turns."""
     torch.manual_seed(seed)
     words = len(tokenizer("byte-bpe")) + 2
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=words, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=HEADS,
-        num_key_value_heads=HEADS_KV, intermediate_size=2 * WIDTH, max_position_embeddings=512, eos_token_id=0,
-        bos_token_id=0, tie_word_embeddings=False)).eval()
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=words,
+            hidden_size=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=HEADS,
+            num_key_value_heads=HEADS_KV,
+            intermediate_size=2 * WIDTH,
+            max_position_embeddings=512,
+            eos_token_id=0,
+            bos_token_id=0,
+            tie_word_embeddings=False,
+        )
+    ).eval()
 
 
 def write_gguf(file: Path, model: Any, quantized: bool = False, **settings: Any) -> None:
@@ -49,8 +69,9 @@ def write_gguf(file: Path, model: Any, quantized: bool = False, **settings: Any)
     spelled = [*sorted(inner["vocab"], key=inner["vocab"].__getitem__), "<|turn|>", "<|over|>"]
     writer.add_token_list(spelled)
     special = {0, len(spelled) - 2, len(spelled) - 1}
-    writer.add_token_types([gguf.TokenType.CONTROL if at in special else gguf.TokenType.NORMAL
-                            for at in range(len(spelled))])
+    writer.add_token_types(
+        [gguf.TokenType.CONTROL if at in special else gguf.TokenType.NORMAL for at in range(len(spelled))]
+    )
     writer.add_token_merges([" ".join(pair) for pair in inner["merges"]])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
@@ -72,8 +93,11 @@ def write_gguf(file: Path, model: Any, quantized: bool = False, **settings: Any)
 
 
 def _name(name: str) -> str:
-    outer = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
-             "lm_head.weight": "output.weight"}
+    outer = {
+        "model.embed_tokens.weight": "token_embd.weight",
+        "model.norm.weight": "output_norm.weight",
+        "lm_head.weight": "output.weight",
+    }
     if name in outer:
         return outer[name]
     _, _, layer, *inner, kind = name.split(".")
@@ -86,4 +110,5 @@ def _permuted(name: str, weights: numpy.ndarray) -> numpy.ndarray:
     if heads is None:
         return weights
     return numpy.ascontiguousarray(
-        weights.reshape(heads, 2, len(weights) // heads // 2, -1).swapaxes(1, 2).reshape(weights.shape))
+        weights.reshape(heads, 2, len(weights) // heads // 2, -1).swapaxes(1, 2).reshape(weights.shape)
+    )

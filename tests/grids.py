@@ -23,9 +23,20 @@ def question_files(folder: Path, count: int = 6) -> tuple[str, str]:
 
 def options(folder: Path, **changes: Any) -> dict[str, Any]:
     """Options of a grid of two strategies and their controls, two seeds, in this process."""
-    return {"strategies": ("cot", "post-cot"), "seeds": (0, 1), "limit": 8, "steps": 2, "batch_size": 4,
-            "data": question_files(folder), "train": "demo", "teacher": "demo", "jobs": 1, "device": "cpu",
-            "out": folder / "grid", **changes}
+    return {
+        "strategies": ("cot", "post-cot"),
+        "seeds": (0, 1),
+        "limit": 8,
+        "steps": 2,
+        "batch_size": 4,
+        "data": question_files(folder),
+        "train": "demo",
+        "teacher": "demo",
+        "jobs": 1,
+        "device": "cpu",
+        "out": folder / "grid",
+        **changes,
+    }
 
 
 def run(folder: Path, **changes: Any) -> list[dict[str, Any]]:

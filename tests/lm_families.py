@@ -35,14 +35,28 @@ from transformers import (
     RwkvConfig,
 )
 
-from cotdistill.students.families import Student
+from cotdistill.students.student import Student
 from tests.models import tokenizer
 
-SIZE = {"vocab_size": len(tokenizer("byte-bpe")), "hidden_size": 32, "num_hidden_layers": 4,
-        "num_attention_heads": 4, "max_position_embeddings": 512, "bos_token_id": 0, "eos_token_id": 0}
+SIZE = {
+    "vocab_size": len(tokenizer("byte-bpe")),
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 ROTARY = {**SIZE, "num_key_value_heads": 2, "intermediate_size": 64, "pad_token_id": 0}
-GPT2 = {"vocab_size": SIZE["vocab_size"], "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 512,
-        "bos_token_id": 0, "eos_token_id": 0}
+GPT2 = {
+    "vocab_size": SIZE["vocab_size"],
+    "n_embd": 32,
+    "n_layer": 4,
+    "n_head": 4,
+    "n_positions": 512,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 
 FAMILIES: dict[str, PreTrainedConfig] = {
     "gpt2": GPT2Config(**GPT2),
@@ -54,27 +68,53 @@ FAMILIES: dict[str, PreTrainedConfig] = {
     "qwen3": Qwen3Config(**ROTARY, head_dim=8),
     "mistral": MistralConfig(**ROTARY, sliding_window=12),
     "gemma": GemmaConfig(**ROTARY, head_dim=8),
-    "gemma2": Gemma2Config(**ROTARY, head_dim=8, sliding_window=12, attn_logit_softcapping=0.5,
-                           final_logit_softcapping=1.0, query_pre_attn_scalar=16),
-    "gemma3": Gemma3TextConfig(**ROTARY, head_dim=8, sliding_window=12, layer_types=[
-        "sliding_attention", "sliding_attention", "sliding_attention", "full_attention"]),
+    "gemma2": Gemma2Config(
+        **ROTARY,
+        head_dim=8,
+        sliding_window=12,
+        attn_logit_softcapping=0.5,
+        final_logit_softcapping=1.0,
+        query_pre_attn_scalar=16,
+    ),
+    "gemma3": Gemma3TextConfig(
+        **ROTARY,
+        head_dim=8,
+        sliding_window=12,
+        layer_types=["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"],
+    ),
     "phi": PhiConfig(**ROTARY, partial_rotary_factor=0.5),
     "phi3": Phi3Config(**ROTARY, sliding_window=12),
     "gpt-neox": GPTNeoXConfig(**SIZE, intermediate_size=64),
 }
 UNSERVED: dict[str, PreTrainedConfig] = {
-    "gpt-neo": GPTNeoConfig(vocab_size=SIZE["vocab_size"], hidden_size=32, num_layers=2, num_heads=4,
-                            window_size=12, attention_types=[[["global", "local"], 1]],
-                            max_position_embeddings=512, bos_token_id=0, eos_token_id=0),
-    "bloom": BloomConfig(vocab_size=SIZE["vocab_size"], hidden_size=32, n_layer=2, n_head=4, bos_token_id=0,
-                         eos_token_id=0),
-    "llama-dynamic-rope": LlamaConfig(**ROTARY, rope_parameters={"rope_type": "dynamic", "factor": 2.0,
-                                                                 "rope_theta": 10000.0}),
+    "gpt-neo": GPTNeoConfig(
+        vocab_size=SIZE["vocab_size"],
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        window_size=12,
+        attention_types=[[["global", "local"], 1]],
+        max_position_embeddings=512,
+        bos_token_id=0,
+        eos_token_id=0,
+    ),
+    "bloom": BloomConfig(
+        vocab_size=SIZE["vocab_size"], hidden_size=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0
+    ),
+    "llama-dynamic-rope": LlamaConfig(
+        **ROTARY, rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    ),
 }
 
 
-TINY = {"vocab_size": SIZE["vocab_size"], "hidden_size": 32, "num_hidden_layers": 2, "bos_token_id": 0,
-        "eos_token_id": 0, "pad_token_id": 0}
+TINY = {
+    "vocab_size": SIZE["vocab_size"],
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "pad_token_id": 0,
+}
 MIXED = {**TINY, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64}
 SSM = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1, "mamba_d_state": 16, "mamba_chunk_size": 16}
 # Families with a state of their own, with both kinds of layers, or with experts; the last two only generate() serves.
@@ -89,8 +129,13 @@ STATEFUL: dict[str, PreTrainedConfig] = {
     "mixtral-router-logits": MixtralConfig(**MIXED, num_local_experts=4, output_router_logits=True),
     "olmoe-router-logits": OlmoeConfig(**MIXED, num_experts=4, num_experts_per_tok=2, output_router_logits=True),
     "openai-gpt": OpenAIGPTConfig(vocab_size=SIZE["vocab_size"], n_embd=32, n_layer=2, n_head=4, n_positions=512),
-    "recurrent-gemma": RecurrentGemmaConfig(**{**TINY, "num_hidden_layers": 3}, num_attention_heads=4,
-                                            intermediate_size=64, lru_width=32, attention_window_size=16),
+    "recurrent-gemma": RecurrentGemmaConfig(
+        **{**TINY, "num_hidden_layers": 3},
+        num_attention_heads=4,
+        intermediate_size=64,
+        lru_width=32,
+        attention_window_size=16,
+    ),
 }
 
 

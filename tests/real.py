@@ -38,11 +38,13 @@ def cases(name: str) -> list[dict[str, Any]]:
 
 
 def smollm2() -> Path:
-    """The folder with SmolLM2-135M-Instruct in `gguf` and `hf`; skips the test where it is absent.
+    """SmolLM2-135M-Instruct, a GGUF file or a folder; skips the test where it is absent.
 
-    Looked for in $COTDISTILL_SMOLLM2, else in smollm2 beside the real data.
+    Looked for in $COTDISTILL_SMOLLM2, else where `make real` leaves it.
     """
-    folder = Path(os.environ.get("COTDISTILL_SMOLLM2") or Path(__file__).resolve().parents[2] / "shared" / "smollm2")
-    if not any((folder / "gguf").glob("*.gguf")):
-        pytest.skip(f"no gguf/*.gguf in {folder}; set COTDISTILL_SMOLLM2 to the folder of the model")
-    return folder
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    kept = cache / "cotdistill" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    model = Path(os.environ.get("COTDISTILL_SMOLLM2") or kept)
+    if not model.exists():
+        pytest.skip(f"no model {model}; `make real` downloads it, or set COTDISTILL_SMOLLM2 to it")
+    return model

@@ -24,15 +24,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
     for name, chat in (("chat", ["--chat"]), ("plain", [])):
         for strategy in ("cot", "post-cot"):
-            done = run("distill", str(made / "rows.jsonl"), "--student", str(made / "base"), *chat, "--steps", "2",
-                       "--strategy", strategy, "--device", "cpu", "--out", str(made / f"{name}-{strategy}"))
+            done = run(
+                "distill",
+                str(made / "rows.jsonl"),
+                "--student",
+                str(made / "base"),
+                *chat,
+                "--steps",
+                "2",
+                "--strategy",
+                strategy,
+                "--device",
+                "cpu",
+                "--out",
+                str(made / f"{name}-{strategy}"),
+            )
             assert done.code == 0, done.err
     return made
 
 
 def evaluate(folder: Path, *asked: str) -> Done:
-    return run("evaluate", *asked, "--data", str(folder / "questions.jsonl"), "--device", "cpu", "--max-new-tokens",
-               "8")
+    return run(
+        "evaluate", *asked, "--data", str(folder / "questions.jsonl"), "--device", "cpu", "--max-new-tokens", "8"
+    )
 
 
 @pytest.mark.parametrize("name", ["chat", "plain"])
@@ -62,8 +76,10 @@ def test_a_plain_model_is_asked_in_its_template(folder: Path) -> None:
         found[name] = [json.loads(line) for line in lines]
     assert [line.get("forwarded") for line in found["chat"]] != [line.get("forwarded") for line in found["plain"]]
     done = evaluate(folder, str(folder / "chat-cot"), "--chat")
-    assert (done.code, done.errors) == (2, [
-        f"error: --chat: {folder / 'chat-cot'} is a run, which knows whether it was trained in a chat; leave it out"])
+    assert (done.code, done.errors) == (
+        2,
+        [f"error: --chat: {folder / 'chat-cot'} is a run, whose use of the chat template is known; omit --chat"],
+    )
 
 
 @pytest.mark.parametrize("strategy", ["cot", "post-cot"])

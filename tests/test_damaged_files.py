@@ -7,24 +7,33 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cotdistill.config import DistillConfig
-from cotdistill.errors import DataError
+from cotdistill.errors import DataError, OutputError
 from cotdistill.grid.cells import CellStore
-from cotdistill.students.train import train
+from cotdistill.training.train import train
+from tests.grids import printed
+from tests.grids import run as grid
 from tests.in_process import Done, run
 from tests.models import items, student
-from tests.students.training import encode
+from tests.training.learning import encode
 
 ROOT = Path(__file__).parents[1]
 NOTHING_LEFT = 4  # an untrained model's rationales teach nothing; the rows are written all the same
 LINE = "\u2028"
-ROWS = [{"id": f"q{at}", "question": f"Where is {LINE * at} drill {at}?", "choices": ["kitchen", "work\x85shop"],
-         "answer": "kitchen"} for at in range(6)]
+ROWS = [
+    {
+        "id": f"q{at}",
+        "question": f"Where is {LINE * at} drill {at}?",
+        "choices": ["kitchen", "work\x85shop"],
+        "answer": "kitchen",
+    }
+    for at in range(6)
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +51,19 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(model: Path, questions: Path, out: Path, *more: str) -> Done:
-    return run("evaluate", str(model), "--strategy", "cot", "--data", str(questions), "--max-new-tokens", "6",
-               "-o", str(out), *more)
+    return run(
+        "evaluate",
+        str(model),
+        "--strategy",
+        "cot",
+        "--data",
+        str(questions),
+        "--max-new-tokens",
+        "6",
+        "-o",
+        str(out),
+        *more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +81,22 @@ def elicited(model: Path, questions: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def elicit(model: Path, questions: Path, folder: Path, *more: str) -> Done:
-    return run("elicit", "--teacher", str(model), "--data", str(questions), "--shots", "0", "--max-new-tokens", "4",
-               "--keep", "all", "-o", str(folder / "rows.jsonl"), *more)
+    return run(
+        "elicit",
+        "--teacher",
+        str(model),
+        "--data",
+        str(questions),
+        "--shots",
+        "0",
+        "--max-new-tokens",
+        "4",
+        "--keep",
+        "all",
+        "-o",
+        str(folder / "rows.jsonl"),
+        *more,
+    )
 
 
 def change(path: Path, how: Callable[[list[bytes]], list[bytes]]) -> None:
@@ -70,16 +104,22 @@ def change(path: Path, how: Callable[[list[bytes]], list[bytes]]) -> None:
 
 
 MIDDLE: dict[str, Callable[[bytes], bytes]] = {
-    "cut": lambda line: line[: len(line) // 2], "zeros": lambda line: bytes(len(line)),
-    "no UTF-8": lambda line: line[:20] + b"\xff\xfe" + line[22:], "empty": lambda line: b"",
-    "another object": lambda line: b'{"a": 1}', "a list": lambda line: b"[1]", "a number": lambda line: b"7",
+    "cut": lambda line: line[: len(line) // 2],
+    "zeros": lambda line: bytes(len(line)),
+    "no UTF-8": lambda line: line[:20] + b"\xff\xfe" + line[22:],
+    "empty": lambda line: b"",
+    "another object": lambda line: b'{"a": 1}',
+    "a list": lambda line: b"[1]",
+    "a number": lambda line: b"7",
     "nested deeply": lambda line: b"[" * 100_000,
-    "a wrong type": lambda line: line.replace(b'"id":"q', b'"id":7,"x":"').replace(b'"id": "q', b'"id": 7, "x": "')}
+    "a wrong type": lambda line: line.replace(b'"id":"q', b'"id":7,"x":"').replace(b'"id": "q', b'"id": 7, "x": "'),
+}
 
 
 @pytest.mark.parametrize("damage", MIDDLE)
 def test_a_damaged_prediction_is_named_and_repaired(
-        damage: str, model: Path, questions: Path, evaluated: Path, tmp_path: Path) -> None:
+    damage: str, model: Path, questions: Path, evaluated: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(evaluated, out)
     path = out / "predictions" / "q.jsonl"
@@ -98,7 +138,8 @@ def test_a_damaged_prediction_is_named_and_repaired(
 
 @pytest.mark.parametrize("damage", ["cut", "zeros", "no UTF-8", "a list", "empty"])
 def test_a_damaged_first_line_is_named_and_everything_made_again(
-        damage: str, model: Path, questions: Path, evaluated: Path, tmp_path: Path) -> None:
+    damage: str, model: Path, questions: Path, evaluated: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(evaluated, out)
     path = out / "predictions" / "q.jsonl"
@@ -115,7 +156,8 @@ def test_a_damaged_first_line_is_named_and_everything_made_again(
 
 @pytest.mark.parametrize("left", [0, 10, -1, -30])
 def test_a_torn_end_is_asked_again_to_the_same_bytes(
-        left: int, model: Path, questions: Path, evaluated: Path, tmp_path: Path) -> None:
+    left: int, model: Path, questions: Path, evaluated: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(evaluated, out)
     path = out / "predictions" / "q.jsonl"
@@ -127,9 +169,11 @@ def test_a_torn_end_is_asked_again_to_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    "times", [b'{"questions": 6, "sec', b"\x00" * 40, b"[1]\n7\n{}\n", b'{"questions":"a"}\n', None])
+    "times", [b'{"questions": 6, "sec', b"\x00" * 40, b"[1]\n7\n{}\n", b'{"questions":"a"}\n', None]
+)
 def test_measured_times_never_stop_anything(
-        times: bytes | None, model: Path, questions: Path, evaluated: Path, tmp_path: Path) -> None:
+    times: bytes | None, model: Path, questions: Path, evaluated: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(evaluated, out)
     path = out / "predictions" / "q.timings.jsonl"
@@ -147,7 +191,8 @@ def test_measured_times_never_stop_anything(
 @pytest.mark.parametrize("damage", [one for one in MIDDLE if one != "empty"])
 @pytest.mark.parametrize("file", ["rows.jsonl.partial", "rows.jsonl"])
 def test_a_damaged_journal_or_row_is_named_and_asked_again(
-        file: str, damage: str, model: Path, questions: Path, elicited: Path, tmp_path: Path) -> None:
+    file: str, damage: str, model: Path, questions: Path, elicited: Path, tmp_path: Path
+) -> None:
     whole = (elicited / "rows.jsonl").read_bytes()
     path = tmp_path / file
     if file.endswith(".partial"):
@@ -168,8 +213,11 @@ def journal(model: Path, questions: Path, elicited: Path) -> bytes:
     """The journal of what was elicited."""
     from cotdistill.data.journal import Entry, _line, finished_rows, rationale_key
 
-    return b"".join(_line(rationale_key(item, one), Entry(item.id, one)) for item in finished_rows(
-        elicited / "rows.jsonl") for one in item.rationales)
+    return b"".join(
+        _line(rationale_key(item, one), Entry(item.id, one))
+        for item in finished_rows(elicited / "rows.jsonl")
+        for one in item.rationales
+    )
 
 
 def test_a_torn_journal_is_asked_again(model: Path, questions: Path, elicited: Path, tmp_path: Path) -> None:
@@ -189,7 +237,7 @@ def test_a_damaged_cell_is_run_again(content: bytes, tmp_path: Path, capsys: pyt
     path.write_bytes(content)
     assert store.finished(key) is None
     assert store.records() == []
-    assert "is damaged: what it kept is made again" in capsys.readouterr().err
+    assert "is damaged; its result is computed again" in capsys.readouterr().err
     assert "to be run" in store.explain("cot", {"a": 1})
 
 
@@ -226,17 +274,38 @@ main()
 
 def limited(size: int, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command that can write no file beyond `size` bytes, as on a full disk."""
-    return subprocess.run([sys.executable, "-c", LIMITED.format(size=size), *args], capture_output=True, text=True,
-                          timeout=120, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
+    return subprocess.run(
+        [sys.executable, "-c", LIMITED.format(size=size), *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
 
 
 @pytest.mark.parametrize(("size", "where"), [(40, "metrics.jsonl"), (3000, "checkpoints/step-1")])
 def test_a_full_disk_ends_training_with_exit_8_and_leaves_no_temporary_file(
-        size: int, where: str, model: Path, tmp_path: Path) -> None:
+    size: int, where: str, model: Path, tmp_path: Path
+) -> None:
     rows, out = tmp_path / "rows.jsonl", tmp_path / "run"
     rows.write_text("".join(item.line() + "\n" for item in items(4)))
-    command = ["distill", str(rows), "--student", str(model), "--steps", "2", "--checkpoint-every", "1", "--batch-size",
-               "2", "--device", "cpu", "-o", str(out)]
+    command = [
+        "distill",
+        str(rows),
+        "--student",
+        str(model),
+        "--steps",
+        "2",
+        "--checkpoint-every",
+        "1",
+        "--batch-size",
+        "2",
+        "--device",
+        "cpu",
+        "-o",
+        str(out),
+    ]
     done = limited(size, *command, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert (done.returncode, done.stdout) == (8, ""), done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
@@ -248,13 +317,17 @@ def test_a_full_disk_ends_training_with_exit_8_and_leaves_no_temporary_file(
 @pytest.mark.parametrize("option", ["-o", "--html"])
 def test_a_full_disk_leaves_the_old_file(option: str, questions: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(json.dumps({**row, "rationale": "It is there. So the answer is kitchen."}) + "\n"
-                            for row in ROWS))
+    rows.write_text(
+        "".join(json.dumps({**row, "rationale": "It is there. So the answer is kitchen."}) + "\n" for row in ROWS)
+    )
     out = tmp_path / "out"
     answers = tmp_path / "answers.jsonl"
     answers.write_text("".join(json.dumps({"id": row["id"], "text": "kitchen"}) + "\n" for row in ROWS))
-    command = (["elicit", "--teacher", "rows", "--data", str(rows)] if option == "-o" else
-               ["evaluate", str(answers), "--data", str(rows)])
+    command = (
+        ["elicit", "--teacher", "rows", "--data", str(rows)]
+        if option == "-o"
+        else ["evaluate", str(answers), "--data", str(rows)]
+    )
     assert run(*command, option, str(out)).code == 0
     before = out.read_bytes()
     done = limited(500, *command, option, str(out))
@@ -262,3 +335,53 @@ def test_a_full_disk_leaves_the_old_file(option: str, questions: Path, tmp_path:
     assert done.stderr.splitlines()[-1] == f"error: cannot write {out}: File too large"
     assert out.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "out", "answers.jsonl"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting needs root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_leaves_no_half_of_a_student(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student("gpt2").save(tmp_path / "model")
+    rows, out = tmp_path / "rows.jsonl", small_disk / "run"
+    rows.write_text("".join(item.line() + "\n" for item in items(4)))
+    empty = shutil.disk_usage(small_disk)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: empty)  # somebody fills the disk once its room was looked at
+    (small_disk / "other").write_bytes(bytes(150_000))
+    command = ("distill", str(rows), "--student", str(tmp_path / "model"), "--steps", "1", "-o", str(out))
+    done = run(*command)
+    assert (done.code, done.out) == (8, ""), done.err
+    assert done.errors == [f"error: cannot write {out / 'student'}: No space left on device"]
+    assert {path.name for path in out.iterdir()} <= {"metrics.jsonl", "timings.jsonl"}
+    (small_disk / "other").unlink()
+    assert run(*command).code == 0
+    assert {"student", "run.json", "README.md"} <= {path.name for path in out.iterdir()}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_the_old_report_and_the_cells(tmp_path: Path) -> None:
+    asked = {"strategies": ("cot",), "seeds": (0,), "controls": False}
+    grid(tmp_path, **asked)
+    out = tmp_path / "grid"
+    before = printed(out)
+    page = out / "report.html"
+    page.unlink()
+    page.symlink_to("/dev/full")
+    with pytest.raises(OutputError) as raised:
+        grid(tmp_path, **asked)
+    assert str(raised.value) == f"cannot write {page}: No space left on device"
+    assert raised.value.code == 8
+    assert not list(out.rglob("*.tmp"))
+    page.unlink()
+    grid(tmp_path, **asked)
+    assert printed(out) == before

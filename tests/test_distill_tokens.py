@@ -9,7 +9,7 @@ import pytest
 
 from tests.in_process import run
 from tests.models import items, student
-from tests.students.training import encode
+from tests.training.learning import encode
 
 MERGED = [["mt-cot"], ["mt-ra"], ["edit-krsl"], ["scott", "tags=none"], ["scott", "tag_place=last"]]
 
@@ -25,11 +25,25 @@ def test_distill_merges_what_the_tests_merge(
     (tmp_path / "rows.jsonl").write_text("".join(item.line() + "\n" for item in items(6)))
     name, *params = strategy
     given = [part for param in params for part in ("--param", param)]
-    done = run("distill", str(tmp_path / "rows.jsonl"), "--strategy", name, *given, *lora, "--steps", "1",
-               "--student", str(tmp_path / "base"), "--device", "cpu", "--out", str(tmp_path / "run"))
+    done = run(
+        "distill",
+        str(tmp_path / "rows.jsonl"),
+        "--strategy",
+        name,
+        *given,
+        *lora,
+        "--steps",
+        "1",
+        "--student",
+        str(tmp_path / "base"),
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "run"),
+    )
     assert done.code == 0, done.err
     from cotdistill.strategies.registry import create
 
     made = create(name, dict(param.split("=") for param in params))
-    counted = {share: encode(pupil, made, 6, share).input_tokens() for share in (None, "none")}
+    counted = {sharing: encode(pupil, made, 6, sharing).input_tokens() for sharing in (None, "none")}
     assert json.loads(done.out)["input_tokens"] == counted[None] < 0.8 * counted["none"]

@@ -26,15 +26,28 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(teacher: Path, limit: int = 6) -> list[str]:
-    return ["--teacher", str(teacher), "--limit", str(limit), "--hint", "gold", "--max-new-tokens", "12",
-            "--keep",
-            "all", "--device", "cpu", "--shots", "0"]
+    return [
+        "--teacher",
+        str(teacher),
+        "--limit",
+        str(limit),
+        "--hint",
+        "gold",
+        "--max-new-tokens",
+        "12",
+        "--keep",
+        "all",
+        "--device",
+        "cpu",
+        "--shots",
+        "0",
+    ]
 
 
 def run(*arguments: str, code: int = 0, **more: object) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*COMMAND, *arguments], env=ENVIRONMENT, capture_output=True, text=True,
-                          timeout=120,
-                          check=False, **more)  # type: ignore[call-overload]
+    done = subprocess.run(
+        [*COMMAND, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False, **more
+    )  # type: ignore[call-overload]
     assert done.returncode == code, done.stderr
     return done  # type: ignore[no-any-return]
 
@@ -87,7 +100,7 @@ def test_nothing_usable_is_exit_4_and_the_rows_are_written(teacher: Path, tmp_pa
     out = tmp_path / "rows.jsonl"
     arguments = [argument if argument != "gold" else "none" for argument in options(teacher)]
     done = run(*arguments, "--max-new-tokens", "2", "-o", str(out), code=4)  # too few to say anything
-    assert "no rationale of 6 rows can be learned from" in done.stderr
+    assert "none of the rationales of 6 rows is usable for training" in done.stderr
     assert len(out.read_text().splitlines()) == 6
 
 
@@ -95,8 +108,7 @@ def test_nothing_usable_is_exit_4_and_the_rows_are_written(teacher: Path, tmp_pa
 def test_ctrl_c_exits_130_and_the_same_command_goes_on(teacher: Path, tmp_path: Path) -> None:
     out, whole = tmp_path / "rows.jsonl", tmp_path / "whole.jsonl"
     arguments = [*options(teacher, 200), "--batch-size", "2"]
-    process = subprocess.Popen([*COMMAND, *arguments, "-o", str(out)], env=ENVIRONMENT,
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen([*COMMAND, *arguments, "-o", str(out)], env=ENVIRONMENT, stderr=subprocess.PIPE)
     partial = out.with_name("rows.jsonl.partial")
     while not (partial.is_file() and partial.stat().st_size):
         assert process.poll() is None, process.communicate()[1].decode()
@@ -104,7 +116,7 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(teacher: Path, tmp_path: 
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
-    assert "finishing what is under way" in said
+    assert "finishing the calls in flight" in said
     assert not out.exists()
     assert partial.read_text().endswith("\n")
     run(*arguments, "-o", str(out))
@@ -116,17 +128,31 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(teacher: Path, tmp_path: 
 def test_two_processes_give_the_rows_of_one(teacher: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
     run(*options(teacher), "-o", str(one))
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc_per_node", "2",
-                "-m", "cotdistill", "elicit", *options(teacher)]
-    done = subprocess.run([*torchrun, "-o", str(two)], env=ENVIRONMENT, capture_output=True, text=True,
-                          timeout=200,
-                          check=False)
+    torchrun = [
+        str(Path(sys.executable).with_name("torchrun")),
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "cotdistill",
+        "elicit",
+        *options(teacher),
+    ]
+    done = subprocess.run(
+        [*torchrun, "-o", str(two)], env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert two.read_bytes() == one.read_bytes()
     assert not list(tmp_path.glob("*.partial*"))
     question = json.dumps({"id": "1", "question": "Is it?", "choices": ["yes", "no"], "answer": "yes"}) + "\n"
-    piped = subprocess.run([*torchrun, "--data", "-"], env=ENVIRONMENT, capture_output=True, text=True,
-                           timeout=200,
-                           check=False, input=question)
+    piped = subprocess.run(
+        [*torchrun, "--data", "-"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        input=question,
+    )
     lines = [json.loads(line) for line in piped.stdout.splitlines()]
     assert [line.get("id") for line in lines] == ["1", None], "rank 0 alone reads and writes"

@@ -40,9 +40,17 @@ def _one_thread() -> Iterator[None]:
 
 
 def config(teacher: Path, out: Path, **changes: Any) -> ElicitConfig:
-    options: dict[str, Any] = {"teacher": str(teacher), "limit": LIMIT, "keep": "all", "out": out,
-                               "batch_size": 4,
-                               "max_new_tokens": 24, "shots": 0, "counterfactual": True, "device": "cpu"}
+    options: dict[str, Any] = {
+        "teacher": str(teacher),
+        "limit": LIMIT,
+        "keep": "all",
+        "out": out,
+        "batch_size": 4,
+        "max_new_tokens": 24,
+        "shots": 0,
+        "counterfactual": True,
+        "device": "cpu",
+    }
     return ElicitConfig.build(None, **{**options, **changes})
 
 
@@ -106,8 +114,9 @@ def test_a_damaged_line_amid_the_journal_names_its_place(tmp_path: Path) -> None
         Journal(tmp_path / "rows.jsonl")
 
 
-def test_the_same_command_again_asks_nothing(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_again_asks_nothing(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "rows.jsonl"
     elicit(config(teacher, out))
     before = out.read_bytes()
@@ -117,8 +126,9 @@ def test_the_same_command_again_asks_nothing(teacher: Path, tmp_path: Path, monk
     assert out.read_bytes() == before
 
 
-def test_a_higher_limit_asks_only_for_the_new_rows(teacher: Path, tmp_path: Path,
-                                                   capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_higher_limit_asks_only_for_the_new_rows(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, whole = tmp_path / "rows.jsonl", tmp_path / "whole.jsonl"
     elicit(config(teacher, out, limit=10))
     elicit(config(teacher, out))
@@ -127,14 +137,18 @@ def test_a_higher_limit_asks_only_for_the_new_rows(teacher: Path, tmp_path: Path
     assert out.read_bytes() == whole.read_bytes()
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"max_new_tokens": 20}, "max_new_tokens 24 -> 20"),
-    ({"decode": "sample"}, "decode greedy -> sample"),
-    ({"hint": "gold"}, "hint none -> gold"),
-    ({"shots": 2}, "other prompts"),
-])
-def test_changed_settings_are_told_and_refused(teacher: Path, tmp_path: Path, change: dict[str, Any],
-                                               said: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"max_new_tokens": 20}, "max_new_tokens 24 -> 20"),
+        ({"decode": "sample"}, "decode greedy -> sample"),
+        ({"hint": "gold"}, "hint none -> gold"),
+        ({"shots": 2}, "other prompts"),
+    ],
+)
+def test_changed_settings_are_told_and_refused(
+    teacher: Path, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
     out = tmp_path / "rows.jsonl"
     elicit(config(teacher, out, limit=4))
     before = out.read_bytes()
@@ -158,7 +172,8 @@ def test_one_side_is_elicited_beside_what_is_there(teacher: Path, tmp_path: Path
     elicit(config(teacher, out, limit=4, only="counterfactual", hint="gold", mix=True, max_new_tokens=20))
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [[(r["kind"], r["decoding"]["max_new_tokens"]) for r in row["rationales"]] for row in rows] == [
-        [("factual", 24), ("counterfactual", 20)]] * 4
+        [("factual", 24), ("counterfactual", 20)]
+    ] * 4
 
 
 def test_rows_that_are_not_asked_about_are_never_lost(teacher: Path, tmp_path: Path) -> None:
@@ -168,8 +183,9 @@ def test_rows_that_are_not_asked_about_are_never_lost(teacher: Path, tmp_path: P
         elicit(config(teacher, out, limit=4, mix=True))
 
 
-def test_failed_calls_are_kept_apart_and_asked_again_when_told(teacher: Path, tmp_path: Path,
-                                                               capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_calls_are_kept_apart_and_asked_again_when_told(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     long = {"id": "long", "question": "word " * 600, "choices": None, "answer": "yes"}
     short = {"id": "short", "question": "Is it?", "choices": None, "answer": "yes"}
     questions, out = tmp_path / "questions.jsonl", tmp_path / "rows.jsonl"
@@ -188,7 +204,8 @@ def test_failed_calls_are_kept_apart_and_asked_again_when_told(teacher: Path, tm
 
 
 def test_ctrl_c_finishes_what_is_under_way_and_the_rest_is_asked_later(
-        teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, whole = tmp_path / "rows.jsonl", tmp_path / "whole.jsonl"
     elicit(config(teacher, whole))
     add, added = Journal.add, []

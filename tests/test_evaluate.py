@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -13,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from cotdistill import evaluate as pipeline
 from cotdistill.config import DistillConfig, EvaluateConfig
 from cotdistill.data.records import Example, Item
 from cotdistill.distill import distill_items
@@ -31,8 +31,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     student("gpt2", width=64).save(folder / "base")
     for name in ("cot", "cascod", "scott", "post-cot", "answer-only", "mt-cot"):
-        config = DistillConfig(strategy=name, student=str(folder / "base"), steps=120, batch_size=8, lr=3e-3,
-                               out=folder / name, device="cpu")
+        config = DistillConfig(
+            strategy=name,
+            student=str(folder / "base"),
+            steps=120,
+            batch_size=8,
+            lr=3e-3,
+            out=folder / name,
+            device="cpu",
+        )
         distill_items(config, create(name), ROWS, str(write(folder / "rows.jsonl", ROWS)))
     write(folder / "asked.jsonl", [row.example() for row in ROWS])
     return folder
@@ -110,13 +117,26 @@ def test_rationales_of_many_lengths_in_one_batch_of_an_encoder_decoder(tmp_path:
     student("t5", width=64).save(tmp_path / "base")
     write(tmp_path / "asked.jsonl", [row.example() for row in ROWS[:3]])
     source = str(write(tmp_path / "rows.jsonl", ROWS))
-    config = DistillConfig(strategy=strategy, student=str(tmp_path / "base"), steps=60, batch_size=8, lr=1e-2,
-                           out=tmp_path / "run", device="cpu")
+    config = DistillConfig(
+        strategy=strategy,
+        student=str(tmp_path / "base"),
+        steps=60,
+        batch_size=8,
+        lr=1e-2,
+        out=tmp_path / "run",
+        device="cpu",
+    )
     distill_items(config, create(strategy), ROWS, source)
     said = []
     for size in (16, 1):
-        asked(tmp_path, "run", max_new_tokens=24, batch_size=size, rationales=source,
-              probe=["oracle", "truncation", "swapped", "counterfactual"])
+        asked(
+            tmp_path,
+            "run",
+            max_new_tokens=24,
+            batch_size=size,
+            rationales=source,
+            probe=["oracle", "truncation", "swapped", "counterfactual"],
+        )
         stored = (tmp_path / "run/predictions/asked.probes.jsonl").read_text().splitlines()[1:]
         said.append([json.loads(line)["probes"] for line in stored])
         shutil.rmtree(tmp_path / "run/predictions")
@@ -157,8 +177,9 @@ def test_a_later_call_adds_only_its_own_probes(runs: Path) -> None:
 
 
 def test_choices_walks_and_free_walks_do_not_overwrite_each_other(runs: Path) -> None:
-    (walked,), (scored,), (free,) = (asked(runs, "cot", **options) for options in (
-        {}, {"score": "choices"}, {"connectors": "free"}))
+    (walked,), (scored,), (free,) = (
+        asked(runs, "cot", **options) for options in ({}, {"score": "choices"}, {"connectors": "free"})
+    )
     assert walked["accuracy"] == scored["accuracy"] == free["accuracy"] == 1.0
     assert walked["calibration"]["n"] == 8
     names = {path.name for path in (runs / "cot/predictions").glob("*.jsonl")}
@@ -191,8 +212,12 @@ def test_a_plain_model_and_its_own_predictions_elsewhere(runs: Path, tmp_path: P
     assert plain["accuracy"] == 1.0
     lines = [json.loads(line) for line in (tmp_path / "plain/predictions/asked.jsonl").read_text().splitlines()[1:]]
     made = tmp_path / "made.jsonl"
-    made.write_text("".join(json.dumps({"id": line["id"], "text": f"{line['rationale']} So the answer is "
-                                        f"{line['output']}."}) + "\n" for line in lines))
+    made.write_text(
+        "".join(
+            json.dumps({"id": line["id"], "text": f"{line['rationale']} So the answer is {line['output']}."}) + "\n"
+            for line in lines
+        )
+    )
     (elsewhere,) = list(evaluate(EvaluateConfig(data=(str(runs / "asked.jsonl"),), probe=("all",)), [str(made)]))
     assert elsewhere["accuracy"] == 1.0
     assert "cannot be asked again" in elsewhere["probes"]["oracle"]["not_applicable"]
@@ -206,7 +231,7 @@ def test_the_page_is_whole_and_safe(runs: Path) -> None:
     page = (runs / "page.html").read_text()
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
     assert "<script>alert(1)" not in page
-    assert page.count("</script>") == 2
+    assert page.count("</script>") == 3  # the questions, what shows them, what copies tables
     data = json.loads(re.search(r'id="q-data">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
     assert data[0]["questions"][0]["question"] == evil.question
     assert set(data[0]["questions"][0]["runs"]) == {"cot", "answer-only"}
@@ -216,11 +241,17 @@ def test_the_page_is_whole_and_safe(runs: Path) -> None:
 
 
 def test_the_model_card_keeps_what_it_says_and_replaces_its_own_results(runs: Path) -> None:
-    before = (runs / "cot/README.md").read_text()
+    card = runs / "cot/README.md"
+    card.write_text(card.read_text().replace("## License", "## My notes\n\nkept\n\n## License"))
+    before, section = card.read_text(), re.compile(r"<!-- results.*<!-- end of results -->", re.DOTALL)
     for _ in range(2):
-        asked(runs, "cot", model_card=True, probe=["swapped"])
-    after = (runs / "cot/README.md").read_text()
-    assert before.split("---", 2)[2].strip() == after.split("---", 2)[2].strip()
+        (record,) = asked(runs, "cot", probe=["swapped"])
+    after = card.read_text()
+    bodies = [section.sub("", text.split("---", 2)[2]).strip() for text in (before, after)]
+    assert bodies[0] == bodies[1]
+    low, high = record["interval"]
+    assert f"| asked | accuracy | {record['accuracy']:.3f} | {low:.3f} to {high:.3f} | {record['n']} |" in after
+    assert "| asked | accuracy" not in before
     assert "tags:\n- cotdistill" in after
     assert after.count("type: accuracy") == 1
     assert "swapped" in after
@@ -242,10 +273,15 @@ def test_lm_eval_gives_the_same_accuracy(runs: Path, tmp_path: Path, name: str) 
         "found = lm_eval.simple_evaluate(model='hf', model_args=f'pretrained={sys.argv[1]},dtype=float32', "
         "tasks=sys.argv[3].split(','), task_manager=tasks, device='cpu', batch_size=4, bootstrap_iters=0)\n"
         "print(json.dumps({name: {k: float(v) for k, v in one.items() if k.split(',')[0] in "
-        "('acc', 'acc_norm', 'exact_match')} for name, one in found['results'].items()}))\n")
-    done = subprocess.run([sys.executable, "-c", script, str(runs / name / "student"), str(tmp_path / "tasks"),
-                           ",".join(tasks)], capture_output=True, text=True, cwd=tmp_path,
-                          env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
+        "('acc', 'acc_norm', 'exact_match')} for name, one in found['results'].items()}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(runs / name / "student"), str(tmp_path / "tasks"), ",".join(tasks)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     choices = next(one for task, one in found.items() if task.endswith("-choices"))
@@ -259,5 +295,6 @@ def test_lm_eval_gives_the_same_accuracy(runs: Path, tmp_path: Path, name: str) 
 
 def test_the_model_is_not_loaded_when_nothing_is_missing(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked(runs, "cot", probe=["all"])
+    pipeline = importlib.import_module("cotdistill.evaluate")  # the package's attribute is the function
     monkeypatch.setattr(pipeline, "load_student", lambda *_: pytest.fail("the student was loaded"))
     asked(runs, "cot", probe=["all"])

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from cotdistill.config import AblateConfig
-from cotdistill.grid.arms import arms, baseline, settled
+from cotdistill.grid.arms import arms, baseline, resolve_study
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.mark.parametrize("name", ["demo", "mysteries", "scott", "cascod", "own_data"])
 def test_a_shipped_study_spells_a_grid(name: str) -> None:
-    config, study = settled(AblateConfig.build(EXAMPLES / f"{name}.yaml"))
+    config, study = resolve_study(AblateConfig.build(EXAMPLES / f"{name}.yaml"))
     made = arms(config)
     assert len(made) >= 6
     assert baseline(config, made).label in [arm.label for arm in made]

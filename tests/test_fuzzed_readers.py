@@ -24,13 +24,13 @@ from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.data.tasks import load_examples
 from cotdistill.elicit import item_of
 from cotdistill.errors import CotdistillError, Exit
-from cotdistill.evaluation.faithfulness import Probed
+from cotdistill.evaluation.faithfulness import ProbedQuestion
+from cotdistill.evaluation.inputs import read_elsewhere
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.evaluation.store import Store
-from cotdistill.evaluation.subject import read_elsewhere
+from cotdistill.evaluation.stored import read_predictions, read_probes
 from cotdistill.grid.cells import CellStore
-from cotdistill.report.stored import read_predictions, read_probes
-from cotdistill.strategies.description import describe, restore
+from cotdistill.strategies.description import dump_strategy, load_strategy
 from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import from_sidecar
 from cotdistill.teachers.recorded import from_recordings, from_row
@@ -43,12 +43,67 @@ EXAMPLES = [item.example() for item in ITEMS]
 DEEP = 3000
 
 # What a value of a JSON document is replaced with.
-VALUES: tuple[Any, ...] = (None, True, False, 0, -1, 1, 10**30, -0.0, 1.5, "", " ", "a", "\u2028", "\x00", [], {}, [[]],
-                           ["a"], {"a": 1}, [None], [1], "1", "NaN", "9" * 5000, {"text": None}, [{"role": "user"}])
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    10**30,
+    -0.0,
+    1.5,
+    "",
+    " ",
+    "a",
+    "\u2028",
+    "\x00",
+    [],
+    {},
+    [[]],
+    ["a"],
+    {"a": 1},
+    [None],
+    [1],
+    "1",
+    "NaN",
+    "9" * 5000,
+    {"text": None},
+    [{"role": "user"}],
+)
 # What is put between bytes.
-BYTES = (b"\x00", b"\xff", b"\xef\xbb\xbf", b"\n", b"\r", b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\\ud83d",
-         b"NaN", b"-Infinity", b"1e999", b"\xe2\x80\xa8", b"\xc2\x85", b"9" * 5000, b"[" * DEEP, b'{"a":' * DEEP,
-         b"PAR1", b"\x1f\x8b", b"!!python/object:os.system", b"&a [*a, *a]", b"\t", b"|", b"%", b"\xff\xfe")
+BYTES = (
+    b"\x00",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"\n",
+    b"\r",
+    b'"',
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\\",
+    b"\\ud83d",
+    b"NaN",
+    b"-Infinity",
+    b"1e999",
+    b"\xe2\x80\xa8",
+    b"\xc2\x85",
+    b"9" * 5000,
+    b"[" * DEEP,
+    b'{"a":' * DEEP,
+    b"PAR1",
+    b"\x1f\x8b",
+    b"!!python/object:os.system",
+    b"&a [*a, *a]",
+    b"\t",
+    b"|",
+    b"%",
+    b"\xff\xfe",
+)
 
 
 def spoilt(content: bytes, draw: random.Random) -> bytes:
@@ -61,15 +116,26 @@ def spoilt(content: bytes, draw: random.Random) -> bytes:
 def bytes_spoilt(content: bytes, draw: random.Random) -> bytes:
     at = draw.randint(0, len(content))
     to = min(len(content), at + draw.choice((0, 0, 1, 1, 5, 40)))
-    return draw.choice((content[:at] + draw.choice(BYTES) + content[to:], content[:at], content[:at] + content[to:],
-                        content[:at] + bytes([draw.randrange(256)]) + content[to:], gzip.compress(content)[: at + 1]))
+    return draw.choice(
+        (
+            content[:at] + draw.choice(BYTES) + content[to:],
+            content[:at],
+            content[:at] + content[to:],
+            content[:at] + bytes([draw.randrange(256)]) + content[to:],
+            gzip.compress(content)[: at + 1],
+        )
+    )
 
 
 def lines_spoilt(content: bytes, draw: random.Random) -> bytes:
     lines = content.split(b"\n")
     at = draw.randrange(len(lines))
-    made = {"twice": lines[:at] + [lines[at]] * 2 + lines[at + 1 :], "gone": lines[:at] + lines[at + 1 :],
-            "swapped": lines[at:] + lines[:at], "blank": [*lines[:at], b"", *lines[at:]]}
+    made = {
+        "twice": lines[:at] + [lines[at]] * 2 + lines[at + 1 :],
+        "gone": lines[:at] + lines[at + 1 :],
+        "swapped": lines[at:] + lines[:at],
+        "blank": [*lines[:at], b"", *lines[at:]],
+    }
     return b"\n".join(made[draw.choice(list(made))])
 
 
@@ -144,7 +210,7 @@ def stored(path: Path) -> None:
 
 
 def card(path: Path) -> None:
-    restore(read_card(path.parent).strategy, str(path.parent))
+    load_strategy(read_card(path.parent).strategy, str(path.parent))
 
 
 def scores(path: Path) -> None:
@@ -183,55 +249,121 @@ def config(cls: Any) -> Callable[[Path], None]:
 
 
 ASKED = [{"role": "user", "content": EXAMPLES[0].question}, {"role": "assistant", "content": "The answer is shed."}]
-PREDICTION = Prediction(id="a", task="t", question="q", choices=None, gold="x", rationale="r", output="x", answer="x",
-                        verdict="right", finished=True, generated=1, forwarded=1)
-PROBED = Probed(id="a", probes={"swapped": None})
+PREDICTION = Prediction(
+    id="a",
+    task="t",
+    question="q",
+    choices=None,
+    gold="x",
+    rationale="r",
+    output="x",
+    answer="x",
+    verdict="right",
+    finished=True,
+    generated=1,
+    forwarded=1,
+)
+PROBED = ProbedQuestion(id="a", probes={"swapped": None})
 CARD = RunCard(
-    key="k", strategy=describe(create("scott")),
+    key="k",
+    strategy=dump_strategy(create("scott")),
     student={"name": "demo", "family": "gpt2", "parameters": 1, "digest": "d"},
-    data={"source": "s", "digest": "d", "rows": 1, "samples": 1, "left_out": {}, "dropped": {}, "trained_on": 1,
-          "world": None},
-    config=DistillConfig().model_dump(mode="json"), counts={"learned_tokens": {}, "input_tokens": 1},
-    trained={"steps": 1, "processes": 1, "best_step": None, "dev_accuracy": None}, versions={"torch": "2"})
-TABLE = b"id,question,choices,answer\n1,Which?,a|b,b\n2,\"Who,\nthen?\",,x\n3,What?,\"[\"\"a\"\", \"\"b\"\"]\",0\n"
+    data={
+        "source": "s",
+        "digest": "d",
+        "rows": 1,
+        "samples": 1,
+        "left_out": {},
+        "dropped": {},
+        "trained_on": 1,
+        "world": None,
+    },
+    config=DistillConfig().model_dump(mode="json"),
+    counts={"learned_tokens": {}, "input_tokens": 1},
+    trained={"steps": 1, "processes": 1, "best_step": None, "dev_accuracy": None},
+    versions={"torch": "2"},
+)
+TABLE = b'id,question,choices,answer\n1,Which?,a|b,b\n2,"Who,\nthen?",,x\n3,What?,"[""a"", ""b""]",0\n'
 MAP = "question=m.0.content,choices=c,answer=k,id=i"
 MAPPED = lines(*({"i": at, "m": [{"content": "q"}], "c": {"A": "x", "B": "y"}, "k": "B"} for at in range(3)))
 
 READERS: dict[str, tuple[str, bytes, Callable[[Path], None]]] = {
-    "question rows": ("q.jsonl", lines(*(json.loads(example.line()) for example in EXAMPLES),
-                                       {"question": "q", "answer": 1.5, "mine": [1]}), questions()),
+    "question rows": (
+        "q.jsonl",
+        lines(*(json.loads(example.line()) for example in EXAMPLES), {"question": "q", "answer": 1.5, "mine": [1]}),
+        questions(),
+    ),
     "an array": ("q.json", json.dumps([json.loads(example.line()) for example in EXAMPLES]).encode(), questions()),
     "a table": ("q.csv", TABLE, questions()),
     "mapped rows": ("q.jsonl", MAPPED, questions(MAP)),
     "elicited rows": ("e.jsonl", lines(*(json.loads(item.line()) for item in ITEMS)), elicited),
     "elicited rows as questions": ("e.jsonl", lines(*(json.loads(item.line()) for item in ITEMS)), questions()),
-    "recordings": ("r.jsonl", lines(*({"id": e.id, "teacher": "t", "samples": [
-        {"text": f"So. The answer is {e.answer}."}]} for e in EXAMPLES)), recordings()),
+    "recordings": (
+        "r.jsonl",
+        lines(
+            *({"id": e.id, "teacher": "t", "samples": [{"text": f"So. The answer is {e.answer}."}]} for e in EXAMPLES)
+        ),
+        recordings(),
+    ),
     "chats": ("r.jsonl", lines({"messages": ASKED, "id": 1}, {"messages": ASKED[::-1] + ASKED}), recordings()),
-    "batches": ("r.jsonl", lines({"custom_id": EXAMPLES[0].id, "response": {"body": {"choices": [
-        {"message": {"content": "So."}}], "output": [{"content": [{"text": "So."}]}]}}}), recordings()),
-    "lm-eval samples": ("r.jsonl", lines({"doc": {"id": EXAMPLES[0].id, "q": EXAMPLES[0].question},
-                                          "resps": [["So."]]}), recordings()),
-    "SCOTT's rows": ("r.jsonl", lines(*({"id": e.id, "answer": e.answer, "question": e.question, "explanation": ["So."]}
-                                        for e in EXAMPLES)), recordings()),
+    "batches": (
+        "r.jsonl",
+        lines(
+            {
+                "custom_id": EXAMPLES[0].id,
+                "response": {
+                    "body": {"choices": [{"message": {"content": "So."}}], "output": [{"content": [{"text": "So."}]}]}
+                },
+            }
+        ),
+        recordings(),
+    ),
+    "lm-eval samples": (
+        "r.jsonl",
+        lines({"doc": {"id": EXAMPLES[0].id, "q": EXAMPLES[0].question}, "resps": [["So."]]}),
+        recordings(),
+    ),
+    "SCOTT's rows": (
+        "r.jsonl",
+        lines(*({"id": e.id, "answer": e.answer, "question": e.question, "explanation": ["So."]} for e in EXAMPLES)),
+        recordings(),
+    ),
     "mapped recordings": ("r.jsonl", lines({"i": EXAMPLES[0].id, "t": ["So."]}), recordings("id=i,text=t")),
-    "texts by place": ("train_CoT_0.json", json.dumps([f"So the answer is {e.answer}." for e in EXAMPLES],
-                                                      indent=1).encode(), recordings()),
-    "predictions from elsewhere": ("p.jsonl", lines(*({"id": e.id, "text": "So.", "samples": ["a", {"text": "b"}]}
-                                                      for e in EXAMPLES)), use_elsewhere),
+    "texts by place": (
+        "train_CoT_0.json",
+        json.dumps([f"So the answer is {e.answer}." for e in EXAMPLES], indent=1).encode(),
+        recordings(),
+    ),
+    "predictions from elsewhere": (
+        "p.jsonl",
+        lines(*({"id": e.id, "text": "So.", "samples": ["a", {"text": "b"}]} for e in EXAMPLES)),
+        use_elsewhere,
+    ),
     "predictions": ("p.jsonl", lines({"settings": "s"}) + PREDICTION.model_dump_json().encode() + b"\n", stored),
-    "predictions of a grid": ("p.jsonl", lines({"settings": "s"}) + PREDICTION.model_dump_json().encode() + b"\n",
-                              use_predictions),
-    "probes": ("p.jsonl", lines({"settings": "s"}) + PROBED.model_dump_json().encode() + b"\n",
-               use_probes),
+    "predictions of a grid": (
+        "p.jsonl",
+        lines({"settings": "s"}) + PREDICTION.model_dump_json().encode() + b"\n",
+        use_predictions,
+    ),
+    "probes": ("p.jsonl", lines({"settings": "s"}) + PROBED.model_dump_json().encode() + b"\n", use_probes),
     "run cards": ("run.json", CARD.model_dump_json(indent=1).encode(), card),
     "score files": ("s.jsonl", lines({"by": "random"}, {"rationale": "d", "scores": [0.5, 1]}), scores),
-    "journals": ("j.jsonl.partial", lines({"key": "k", "id": "a", "failed": "no"}, {
-        "key": "l", "id": "a", "rationale": ITEMS[0].rationales[0].model_dump(mode="json"), "tokens": [1, 2]}),
-                 journal),
+    "journals": (
+        "j.jsonl.partial",
+        lines(
+            {"key": "k", "id": "a", "failed": "no"},
+            {"key": "l", "id": "a", "rationale": ITEMS[0].rationales[0].model_dump(mode="json"), "tokens": [1, 2]},
+        ),
+        journal,
+    ),
     "finished rows": ("f.jsonl", lines(*(json.loads(item.line()) for item in ITEMS)), use_finished),
-    "cells": ("cells/0123456789abcdef.json", json.dumps({"key": "0123456789abcdef", "name": "cot/seed-0", "definition":
-              {"a": {"b": 1}}, "record": {"arm": "cot"}}).encode(), cells),
+    "cells": (
+        "cells/0123456789abcdef.json",
+        json.dumps(
+            {"key": "0123456789abcdef", "name": "cot/seed-0", "definition": {"a": {"b": 1}}, "record": {"arm": "cot"}}
+        ).encode(),
+        cells,
+    ),
 }
 CONFIGS = {"elicit": ElicitConfig, "distill": DistillConfig, "evaluate": EvaluateConfig, "ablate": AblateConfig}
 for name, cls in CONFIGS.items():

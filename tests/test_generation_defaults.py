@@ -13,9 +13,22 @@ from tests.in_process import run
 from tests.models import items, student
 
 DEFAULTS: dict[str, Any] = {
-    "do_sample": True, "temperature": 9.0, "top_p": 0.5, "top_k": 3, "repetition_penalty": 9.0, "num_beams": 3,
-    "no_repeat_ngram_size": 1, "length_penalty": 2.0, "max_new_tokens": 1, "max_length": 3, "min_length": 3,
-    "suppress_tokens": list(range(40, 200)), "forced_eos_token_id": 7, "bad_words_ids": [[50]], "use_cache": False}
+    "do_sample": True,
+    "temperature": 9.0,
+    "top_p": 0.5,
+    "top_k": 3,
+    "repetition_penalty": 9.0,
+    "num_beams": 3,
+    "no_repeat_ngram_size": 1,
+    "length_penalty": 2.0,
+    "max_new_tokens": 1,
+    "max_length": 3,
+    "min_length": 3,
+    "suppress_tokens": list(range(40, 200)),
+    "forced_eos_token_id": 7,
+    "bad_words_ids": [[50]],
+    "use_cache": False,
+}
 INVALID = {"do_sample": False, "temperature": 0.6, "top_p": 0.9}  # transformers refuses to save these together
 
 
@@ -31,7 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(6)))
     fields = {"id", "question", "choices", "answer"}
     (made / "questions.jsonl").write_text(
-        "".join(json.dumps(row.model_dump(include=fields)) + "\n" for row in items(4)))
+        "".join(json.dumps(row.model_dump(include=fields)) + "\n" for row in items(4))
+    )
     return made
 
 
@@ -46,18 +60,72 @@ def test_evaluate_ablate_and_elicit_are_greedy(family: str, folder: Path, tmp_pa
     said: dict[str, list[Any]] = {}
     for name in ("plain", "set", "invalid"):
         model, out = str(folder / f"{family}-{name}"), tmp_path / name
-        done = run("evaluate", model, "--strategy", "cot", "--data", str(folder / "questions.jsonl"), "--device", "cpu",
-                   "--max-new-tokens", "12", "--no-calibrate", "--out", str(out))
+        done = run(
+            "evaluate",
+            model,
+            "--strategy",
+            "cot",
+            "--data",
+            str(folder / "questions.jsonl"),
+            "--device",
+            "cpu",
+            "--max-new-tokens",
+            "12",
+            "--no-calibrate",
+            "--out",
+            str(out),
+        )
         assert done.code == 0, done.err
         found = [outputs(out / "predictions" / "questions.jsonl")]
-        done = run("elicit", "--teacher", model, "--data", str(folder / "questions.jsonl"), "--device", "cpu",
-                   "--max-new-tokens", "12", "--keep", "all", "--shots", "0", "-o", f"{out}.jsonl")
+        done = run(
+            "elicit",
+            "--teacher",
+            model,
+            "--data",
+            str(folder / "questions.jsonl"),
+            "--device",
+            "cpu",
+            "--max-new-tokens",
+            "12",
+            "--keep",
+            "all",
+            "--shots",
+            "0",
+            "-o",
+            f"{out}.jsonl",
+        )
         assert done.code in (0, 4), done.err  # what an untrained teacher says may argue for nothing
-        found.append([[rationale["text"] for rationale in json.loads(line)["rationales"]]
-                      for line in Path(f"{out}.jsonl").read_text().splitlines()])
-        done = run("ablate", str(folder / "rows.jsonl"), "--student", model, "--strategies", "cot", "--no-controls",
-                   "--seeds", "0", "--steps", "2", "--data", f"test={folder / 'questions.jsonl'}", "--device", "cpu",
-                   "--eval-max-new-tokens", "12", "--jobs", "1", "--out", f"{out}-grid", "--keep-students", "all")
+        found.append(
+            [
+                [rationale["text"] for rationale in json.loads(line)["rationales"]]
+                for line in Path(f"{out}.jsonl").read_text().splitlines()
+            ]
+        )
+        done = run(
+            "ablate",
+            str(folder / "rows.jsonl"),
+            "--student",
+            model,
+            "--strategies",
+            "cot",
+            "--no-controls",
+            "--seeds",
+            "0",
+            "--steps",
+            "2",
+            "--data",
+            f"test={folder / 'questions.jsonl'}",
+            "--device",
+            "cpu",
+            "--eval-max-new-tokens",
+            "12",
+            "--jobs",
+            "1",
+            "--out",
+            f"{out}-grid",
+            "--keep-students",
+            "all",
+        )
         assert done.code == 0, done.err
         found += [outputs(file) for file in sorted(Path(f"{out}-grid").rglob("predictions/*.jsonl"))]
         assert len(found) >= 4  # of the cell and of the untrained student

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from cotdistill.plugins.files import load_plugin
+from cotdistill.plugins.kinds import STRATEGIES
 from cotdistill.strategies import registry
 from tests.in_process import Done, run
 from tests.models import items, student
 
-PLUGIN = '''
+PLUGIN = """
 from cotdistill.strategies.forms import Form, Strategy, learn
 from cotdistill.strategies.registry import strategy
 
@@ -24,16 +26,18 @@ def own() -> Strategy:
         return {"rationale": draft.rationale + ".", "answer": draft.answer}
     form = Form("a", "{question} A:", (learn(" {rationale}"), learn(" {answer}")))
     return Strategy("own", "none", (form,), plan=("a",), fill=fill)
-'''
-TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|end|>{% endfor %}" \
-           "{% if add_generation_prompt %}<assistant>{% endif %}"
+"""
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
 
 
 @pytest.fixture(autouse=True)
 def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry and a token cache of the test's own."""
     registry.entries()  # what is built in stays
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.setattr(STRATEGIES, "_entries", dict(STRATEGIES._entries))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     student("gpt2").save(tmp_path / "base")
@@ -60,12 +64,19 @@ def replaced(name: str, old: str, new: str) -> Callable[[], None]:
     return change
 
 
-@pytest.mark.parametrize(("options", "change"), [
-    pytest.param(("--plugin", "plugin.py", "--strategy", "own"), replaced("plugin.py", '"."', '"!"'), id="plug-in"),
-    pytest.param(("--dev", "dev.jsonl"), replaced("dev.jsonl", '"split": "train"', '"split": "dev"'), id="dev rows"),
-    pytest.param(("--chat",), replaced("base/chat_template.jinja", "<assistant>", "<student>"), id="chat template"),
-    pytest.param((), replaced("base/config.json", '"attn_pdrop": 0.0', '"attn_pdrop": 0.1'), id="student's settings"),
-])
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        pytest.param(("--plugin", "plugin.py", "--strategy", "own"), replaced("plugin.py", '"."', '"!"'), id="plug-in"),
+        pytest.param(
+            ("--dev", "dev.jsonl"), replaced("dev.jsonl", '"split": "train"', '"split": "dev"'), id="dev rows"
+        ),
+        pytest.param(("--chat",), replaced("base/chat_template.jinja", "<assistant>", "<student>"), id="chat template"),
+        pytest.param(
+            (), replaced("base/config.json", '"attn_pdrop": 0.0', '"attn_pdrop": 0.1'), id="student's settings"
+        ),
+    ],
+)
 def test_whatever_defines_a_result_is_in_the_key(options: tuple[str, ...], change: Callable[[], None]) -> None:
     first, again = (distill(*options, "--out", name) for name in ("first", "again"))
     assert (first.code, again.code) == (0, 0), first.err + again.err
@@ -78,6 +89,18 @@ def test_whatever_defines_a_result_is_in_the_key(options: tuple[str, ...], chang
     assert "--out first holds another run" in refused.err
 
 
+def test_a_student_is_the_same_however_its_path_is_spelled() -> None:
+    assert distill("--out", "r").code == 0
+    for spelled in ("./base/", "base/.", "cache/../base", ".//base"):
+        Path("cache").mkdir(exist_ok=True)
+        done = distill("--out", "r", "--student", spelled)
+        assert done.code == 0, done.err
+        assert "r is already complete" in done.err
+    config = Path("base/config.json")
+    config.write_text(config.read_text().replace('"attn_pdrop": 0.0', '"attn_pdrop": 0.1', 1))
+    assert distill("--out", "r").code == 2
+
+
 def test_a_module_that_a_plugin_imports_is_its_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     Path("beside_the_plugin.py").write_text('END = "."\n')
@@ -86,7 +109,7 @@ def test_a_module_that_a_plugin_imports_is_its_code_too(tmp_path: Path, monkeypa
     codes = []
     for end in (".", "!"):
         Path("beside_the_plugin.py").write_text(f'END = "{end}"\n')
-        registry.load_plugin(Path("plugin.py"))
+        load_plugin(Path("plugin.py"))
         codes.append(registry.create("own").code)
     assert None not in codes
     assert len(set(codes)) == 2
@@ -99,8 +122,9 @@ def test_an_edited_plugin_does_not_train_on_tokens_of_its_former_self() -> None:
     assert json.loads(distill(*options, "--out", "long").out)["learned_tokens"]["a"] > short
 
 
-@pytest.mark.parametrize("options", [("--lr", "0.001"), ("--strategy", "cascod"), ("--seed", "1"), ("rows",),
-                                     ("student",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [("--lr", "0.001"), ("--strategy", "cascod"), ("--seed", "1"), ("rows",), ("student",)], ids=" ".join
+)
 def test_checkpoints_of_another_run_are_refused(options: tuple[str, ...]) -> None:
     assert distill("--out", "r", "--checkpoint-every", "1").code == 0
     Path("r/run.json").unlink()  # as if it had been killed before its end

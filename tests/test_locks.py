@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.process import BaseProcess
@@ -66,13 +68,47 @@ def command(name: str, rows: Path, model: Path, out: Path) -> list[str]:
     questions = rows.with_name("questions.jsonl")
     questions.write_text("".join(item.example().line() + "\n" for item in items(8)))
     return {
-        "elicit": ["elicit", "--teacher", str(model), "--data", str(questions), "--max-new-tokens", "4", "-o",
-                   str(out)],
+        "elicit": [
+            "elicit",
+            "--teacher",
+            str(model),
+            "--data",
+            str(questions),
+            "--max-new-tokens",
+            "4",
+            "-o",
+            str(out),
+        ],
         "distill": ["distill", str(rows), "--student", str(model), "--steps", "1", "-o", str(out)],
-        "ablate": ["ablate", str(rows), "--strategies", "cot", "--student", str(model), "--data", str(questions),
-                   "--steps", "1", "--seeds", "0", "-o", str(out)],
-        "evaluate": ["evaluate", str(model), "--strategy", "cot", "--data", f"q={questions}", "--max-new-tokens", "4",
-                     "-o", str(out)]}[name]
+        "ablate": [
+            "ablate",
+            str(rows),
+            "--strategies",
+            "cot",
+            "--student",
+            str(model),
+            "--data",
+            str(questions),
+            "--steps",
+            "1",
+            "--seeds",
+            "0",
+            "-o",
+            str(out),
+        ],
+        "evaluate": [
+            "evaluate",
+            str(model),
+            "--strategy",
+            "cot",
+            "--data",
+            f"q={questions}",
+            "--max-new-tokens",
+            "4",
+            "-o",
+            str(out),
+        ],
+    }[name]
 
 
 @pytest.mark.parametrize("name", ["elicit", "distill", "ablate", "evaluate"])
@@ -87,6 +123,26 @@ def test_the_second_one_is_told_who_holds_it(name: str, rows: Path, model: Path,
         assert f"process {other.pid} on " in done.errors[0]
         assert "(since " in done.errors[0]
         assert not [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.endswith("lock")]
+
+
+@pytest.mark.slow
+def test_several_processes_of_one_run_hold_it_together(rows: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
+    wanted = [*torchrun, "cotdistill", *command("distill", rows, model, out), "--device", "cpu"]
+    with holder(locked_folder, out) as other:
+        done = subprocess.run(wanted, capture_output=True, text=True, timeout=120)
+        assert done.returncode != 0
+        assert done.stdout == ""
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+        assert len(errors) == 1, done.stderr
+        assert f"process {other.pid} on " in errors[0]
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    done = subprocess.run(wanted, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert json.loads((out / "run.json").read_text())["trained"]["processes"] == 2
+    assert not list(out.glob(".*"))
 
 
 def test_a_dead_holder_holds_nothing(rows: Path, model: Path, tmp_path: Path) -> None:

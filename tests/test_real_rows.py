@@ -26,7 +26,7 @@ from cotdistill.evaluate import evaluate_set
 from cotdistill.strategies.registry import create, entries
 from tests.real import data
 
-NAMES = [entry.name for entry in entries() if entry.factory is not None]
+NAMES = [entry.name for entry in entries() if entry.value is not None]
 ROWS = 40
 
 
@@ -35,9 +35,23 @@ def rationales(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CommonsenseQA with PaLM's chains, elicited by the command line; wrong ones stand in for counterfactuals."""
     out = tmp_path_factory.mktemp("real") / "rationales.jsonl"
     done = subprocess.run(
-        [sys.executable, "-m", "cotdistill", "elicit", "--data", str(data("normalised/commonsenseqa.train.jsonl")),
-         "--teacher", f"recorded:{data('teacher/commonsenseqa.train.palm-540b.jsonl')}", "-o", str(out)],
-        capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        [
+            sys.executable,
+            "-m",
+            "cotdistill",
+            "elicit",
+            "--data",
+            str(data("normalised/commonsenseqa.train.jsonl")),
+            "--teacher",
+            f"recorded:{data('teacher/commonsenseqa.train.palm-540b.jsonl')}",
+            "-o",
+            str(out),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -48,9 +62,18 @@ def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("t5")
     words = AutoTokenizer.from_pretrained(data("tokenizers/t5"))
     torch.manual_seed(0)
-    T5ForConditionalGeneration(T5Config(
-        vocab_size=32128, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2, decoder_start_token_id=0,
-        dropout_rate=0.0)).save_pretrained(folder)
+    T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=32128,
+            d_model=32,
+            d_kv=16,
+            d_ff=64,
+            num_layers=2,
+            num_heads=2,
+            decoder_start_token_id=0,
+            dropout_rate=0.0,
+        )
+    ).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
 
@@ -82,14 +105,16 @@ def test_recorded_chains_are_judged_by_our_scorer(rationales: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_every_strategy_distils_and_evaluates_on_real_rows(
-        family: str, rationales: Path, t5: Path, tmp_path: Path) -> None:
+    family: str, rationales: Path, t5: Path, tmp_path: Path
+) -> None:
     items = read_items(with_counterfactuals(rationales))
     where = str(t5) if family == "t5" else str(data("stories260K-hf"))
     auto = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
     examples = [item.example() for item in items[:4]]
     for name in NAMES:
-        config = DistillConfig(strategy=name, student=where, steps=2, batch_size=4, device="cpu", out=tmp_path / name,
-                               max_dropped=0.5)
+        config = DistillConfig(
+            strategy=name, student=where, steps=2, batch_size=4, device="cpu", out=tmp_path / name, max_dropped=0.5
+        )
         made = distill_items(config, create(name), items, str(rationales))
         assert made is not None
         assert made["trained_on"] >= ROWS // 2, name

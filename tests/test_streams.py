@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROW = {"id": "é1", "question": "Où est\u2028 le café 東京?", "choices": None, "answer": "là",
-       "rationale": "Parce que là. Therefore, the answer is là."}
+ROW = {
+    "id": "é1",
+    "question": "Où est\u2028 le café 東京?",
+    "choices": None,
+    "answer": "là",
+    "rationale": "Parce que là. Therefore, the answer is là.",
+}
 TOOL = f'"{sys.executable}" -m cotdistill'
 
 
@@ -24,8 +29,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shell(script: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["bash", "-c", script], capture_output=True, timeout=120, cwd=ROOT,
-                          env={**os.environ, **environment})
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, timeout=120, cwd=ROOT, env={**os.environ, **environment}
+    )
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16"])
@@ -38,8 +44,10 @@ def test_rows_on_stdout_are_the_same_json_in_every_encoding(rows: Path, encoding
     assert end == {"end": {"rows": 1, "failed": 0}}
 
 
-@pytest.mark.parametrize(("streams", "code"), [
-    (">&-", 0), ("2>&-", 0), (">&- 2>&-", 0), ("2>/dev/full", 0), ("2> >(true)", 0), (">/dev/full", 8)])
+@pytest.mark.parametrize(
+    ("streams", "code"),
+    [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0), ("2>/dev/full", 0), ("2> >(true)", 0), (">/dev/full", 8)],
+)
 def test_closed_and_full_streams(rows: Path, tmp_path: Path, streams: str, code: int) -> None:
     out = tmp_path / "out.jsonl"
     done = shell(f"{TOOL} elicit --teacher rows --data '{rows}' {streams}")
@@ -65,4 +73,4 @@ def test_tables_and_help_fit_ascii(command: str) -> None:
 def test_a_closed_stdin_holds_no_rows() -> None:
     done = shell(f"{TOOL} elicit --teacher rows --data - <&-")
     assert (done.returncode, done.stdout) == (3, b"")
-    assert b"error: stdin: holds no rows" in done.stderr
+    assert b"error: stdin: contains no rows" in done.stderr

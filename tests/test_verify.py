@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from cotdistill.console import console
+from cotdistill.data.files import json_digest
 from cotdistill.errors import DataError, Difference, Exit
 from cotdistill.grid.digests import write_digests
-from cotdistill.report.ablation import read_lines
+from cotdistill.report.ablation import read_json_lines
 from cotdistill.verify import verify
-from tests.grids import run
+from tests.grids import question_files, run
+from tests.in_process import run as call
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +40,23 @@ def test_what_was_left_alone_passes_and_what_cannot_be_recomputed_is_named(out: 
     assert "losses" in found["not_recomputed"]
 
 
-@pytest.mark.parametrize("pattern", [
-    "rows/greedy.jsonl", "runs/*/predictions/id.jsonl", "runs/*/student/model.safetensors", "runs/*/run.json",
-    "references/*/predictions/shift.jsonl", "cells.jsonl", "comparisons.jsonl", "report.html", "report.md",
-    "figures/*.png", "digests.json", "rows/common.json"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "rows/greedy.jsonl",
+        "runs/*/predictions/id.jsonl",
+        "runs/*/student/model.safetensors",
+        "runs/*/run.json",
+        "references/*/predictions/shift.jsonl",
+        "cells.jsonl",
+        "comparisons.jsonl",
+        "report.html",
+        "report.md",
+        "figures/*.png",
+        "digests.json",
+        "rows/common.json",
+    ],
+)
 def test_one_changed_byte_is_found_and_its_file_named(out: Path, pattern: str) -> None:
     path = sorted(out.glob(pattern))[0]
     content = bytearray(path.read_bytes())
@@ -70,7 +85,7 @@ def test_a_missing_file_is_named(out: Path) -> None:
 
 def _forge_a_figure(out: Path) -> str:
     path = out / "cells.jsonl"
-    lines = read_lines(path)
+    lines = read_json_lines(path)
     lines[-1]["sets"]["id"]["right"] += 1
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return "right is"
@@ -79,15 +94,19 @@ def _forge_a_figure(out: Path) -> str:
 def _forge_a_verdict(out: Path) -> str:
     path = sorted(out.glob("runs/*/predictions/id.jsonl"))[0]
     text = path.read_text()
-    path.write_text(text.replace('"output":null,"answer":null,"verdict":"unparsed"', '"output":"x","answer":"x",'
-                                 '"verdict":"right"', 1) if '"output":null' in text
-                    else text.replace('"gold":"', '"gold":"not ', 1))
+    path.write_text(
+        text.replace(
+            '"output":null,"answer":null,"verdict":"unparsed"', '"output":"x","answer":"x","verdict":"right"', 1
+        )
+        if '"output":null' in text
+        else text.replace('"gold":"', '"gold":"not ', 1)
+    )
     return "cells.jsonl|damaged"
 
 
 def _forge_a_comparison(out: Path) -> str:
     path = out / "comparisons.jsonl"
-    lines = read_lines(path)
+    lines = read_json_lines(path)
     lines[0]["difference"] += 0.1
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return r"comparisons\.jsonl: ablation\.json and cells\.jsonl give another one"
@@ -107,10 +126,25 @@ def _edit(out: Path, pattern: str, change: Callable[[str], str]) -> None:
 
 
 def _copy_another_seeds_answers(out: Path) -> str:
-    one, two = [out / record["sets"]["id"]["predictions"] for record in read_lines(out / "cells.jsonl")
-                if record["arm"] == "cot"]
+    one, two = [
+        out / record["sets"]["id"]["predictions"]
+        for record in read_json_lines(out / "cells.jsonl")
+        if record["arm"] == "cot"
+    ]
     one.write_bytes(two.read_bytes())
     return "its first line names another run"
+
+
+def _ask_otherwise(out: Path) -> str:
+    _edit(out, "ablation.json", lambda text: text.replace('"max_new_tokens": 160', '"max_new_tokens": 99'))
+    return "its first line names other settings than ablation"
+
+
+def _name_other_settings(out: Path) -> str:
+    path = sorted(out.glob("runs/*/predictions/id.jsonl"))[0]
+    header, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([json.dumps({**json.loads(header), "settings": "0" * 64}) + "\n", *rest]))
+    return "its first line names other settings than ablation"
 
 
 def _leave_out_a_seed(out: Path) -> str:
@@ -154,13 +188,28 @@ def _add_a_page(out: Path) -> str:
     return r"better\.svg: ablation"
 
 
-@pytest.mark.parametrize("forge", [
-    _forge_a_figure, _forge_a_comparison, _forge_a_teacher_row, _forge_a_verdict, _copy_another_seeds_answers,
-    _leave_out_a_seed, _change_a_question, _forge_the_cost, _forge_the_teacher, _redraw_a_figure, _say_more_than_when,
-    _add_a_page])
+@pytest.mark.parametrize(
+    "forge",
+    [
+        _forge_a_figure,
+        _forge_a_comparison,
+        _forge_a_teacher_row,
+        _forge_a_verdict,
+        _copy_another_seeds_answers,
+        _ask_otherwise,
+        _name_other_settings,
+        _leave_out_a_seed,
+        _change_a_question,
+        _forge_the_cost,
+        _forge_the_teacher,
+        _redraw_a_figure,
+        _say_more_than_when,
+        _add_a_page,
+    ],
+)
 def test_a_forgery_with_fitting_digests_is_found_by_recomputing(out: Path, forge: Callable[[Path], str]) -> None:
     said = forge(out)
-    write_digests(out, read_lines(out / "cells.jsonl"))
+    write_digests(out, read_json_lines(out / "cells.jsonl"))
     with console.capture() as lines, pytest.raises((Difference, DataError)) as raised:
         verify(out)
     assert re.search(said, f"{raised.value}\n{lines.get()}")
@@ -177,3 +226,59 @@ def test_a_file_that_nothing_lists_is_found(out: Path, name: str) -> None:
 def test_a_directory_that_is_no_ablation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing to verify"):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[]",
+        b"null",
+        b'"x"',
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"files": [], "rows": {}, "digest": ""}',
+        b'{"files": ["cells.jsonl"], "rows": [], "digest": 5}',
+        json.dumps({"files": [], "rows": [], "digest": json_digest([[], []])}).encode(),
+        json.dumps({"files": {"cells.jsonl": 5}, "rows": {}, "digest": json_digest([{"cells.jsonl": 5}, {}])}).encode(),
+        json.dumps({"files": {}, "rows": {"x": []}, "digest": json_digest([{}, {"x": []}])}).encode(),
+    ],
+)
+def test_a_damaged_list_of_digests_is_exit_7_and_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "digests.json").write_bytes(content)
+    done = call("verify", str(tmp_path))
+    assert (done.code, done.out) == (7, "")
+    assert done.errors == [f"error: {tmp_path}: digests.json: changed since the report was written"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("swept")
+    run(
+        folder,
+        strategies=("cot",),
+        seeds=(0,),
+        controls=False,
+        sweep={"lr": (0.001, 0.002)},
+        data=question_files(folder)[:1],
+    )
+    return folder / "grid"
+
+
+def test_a_sweep_is_recomputed(swept: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(swept, tmp_path / "grid"))
+    assert verify(out)["cells"] == 3
+    found = json.loads((out / "ablation.json").read_text())
+    (arm,) = found["swept"]
+    assert list(found["swept"][arm]) == ["lr 0.001", "lr 0.002"]
+    before = (out / "ablation.json").read_text()
+    for change, said in (
+        ({"swept": {arm: {**found["swept"][arm], "lr 0.002": 0.99}}}, "lr 0.002: the dev accuracy is"),
+        ({"chosen": {arm: "lr 0.5"}}, "lr 0.001 is best on the dev rows, not lr 0.5"),
+    ):
+        (out / "ablation.json").write_text(json.dumps({**found, **change}, indent=2) + "\n")
+        write_digests(out, read_json_lines(out / "cells.jsonl"))
+        with console.capture() as lines, pytest.raises(Difference) as raised:
+            verify(out)
+        assert said in f"{raised.value}\n{lines.get()}".replace("\n", " ")
+        (out / "ablation.json").write_text(before)

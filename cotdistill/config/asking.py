@@ -3,76 +3,120 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows, Options
+from pydantic import AfterValidator
+
+from cotdistill.answers.thoughts import parse_marker
+from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows
 from cotdistill.config.option import Most, option
-from cotdistill.config.server import JsonObject, ServerUrl
+from cotdistill.config.server import SERVED, SERVER, ServerOptions
 
 QUESTIONS, PROMPT, DECODING = "Teacher and questions", "Prompt", "Decoding"
-SERVER, OUTPUT = "Server (openai:MODEL)", "Output"
+OUTPUT = "Output"
+# What options mean something with; the second half is what a grid has in place of the first.
+SAMPLED = "decode=sample|rerank"
+CONTRASTED = "decode=contrastive|rerank teacher_decoding=contrastive study"
 
 
-class AskingOptions(Options):
+def _checked(text: str) -> str:
+    parse_marker(text)
+    return text
+
+
+MarkerPair = Annotated[str, AfterValidator(_checked)]
+
+
+class AskingOptions(ServerOptions):
     """How each question is put to the teacher."""
 
     hint: Literal["none", "gold"] | None = option(
-        None, "none: the teacher answers by itself; gold: it explains the gold answer", PROMPT,
-        shown="gold for contrastive decoding, else none")
+        None,
+        "none: the teacher answers by itself; gold: it explains the gold answer",
+        PROMPT,
+        shown="gold for contrastive decoding, else none",
+    )
     shots: int | None = option(None, "Demonstrations in the prompt", PROMPT, shown="as many as fit", ge=0, le=Most)
     prompt: Path | None = option(None, "Your own Jinja2 prompt template", PROMPT)
     chat: Literal["auto", "on", "off"] = option("auto", "Apply the teacher's chat template", PROMPT)
     reasoning: Literal["drop", "rationale"] = option(
-        "drop", "Thinking spans of a reasoning model: drop them, or take them as the rationale", PROMPT)
-    reasoning_marker: tuple[str, ...] = option(
-        (), "'OPEN CLOSE': what opens and closes thinking spans, beside the known markers (repeatable)", PROMPT,
-        repeated=True)
-    contrast: Literal["wrong", "empty"] = option("wrong", "The answer that is contrasted with", DECODING)
-    lambda_: float = option(0.5, "Weight of the contrast", DECODING, ge=0, le=Most)
-    plausibility: float | None = option(None, "Mask tokens below this share of the likeliest token's probability",
-                                        DECODING, gt=0, le=1)
-    temperature: float = option(1.0, "Sampling temperature", DECODING, gt=0, le=Most)
-    top_p: float = option(1.0, "Nucleus sampling: smallest set of tokens with this probability", DECODING, gt=0, le=1)
+        "drop", "Thinking spans of a reasoning model: drop them, or use them as the rationale", PROMPT
+    )
+    reasoning_marker: tuple[MarkerPair, ...] = option(
+        (),
+        "'OPEN CLOSE': further markers around thinking spans, in addition to the known ones (repeatable)",
+        PROMPT,
+        repeated=True,
+    )
+    contrast: Literal["wrong", "empty"] = option("wrong", "The answer to contrast with", DECODING, needs=CONTRASTED)
+    lambda_: float = option(0.5, "Weight of the contrast", DECODING, ge=0, le=Most, needs=CONTRASTED)
+    plausibility: float | None = option(
+        None,
+        "Mask tokens below this share of the likeliest token's probability",
+        DECODING,
+        gt=0,
+        le=1,
+        needs="decode=contrastive teacher_decoding=contrastive study",
+    )
+    temperature: float = option(1.0, "Sampling temperature", DECODING, gt=0, le=Most, needs=f"{SAMPLED} {CONTRASTED}")
+    top_p: float = option(
+        1.0, "Nucleus sampling: smallest set of tokens with this probability", DECODING, gt=0, le=1, needs=SAMPLED
+    )
     wrong: Literal["random", "hardest", "all"] = option(
-        "random", "Which wrong answers counterfactual rationales argue for", DECODING)
+        "random", "Wrong answers that counterfactual rationales argue for", DECODING
+    )
     samples: int = option(1, "Rationales per question (needs --decode sample or rerank)", DECODING, gt=0, le=Most)
-    max_new_tokens: int = option(128, "Most tokens generated per rationale", DECODING, gt=0, le=Most)
+    max_new_tokens: int = option(128, "Maximum tokens generated per rationale", DECODING, gt=0, le=Most)
     batch_size: int = option(16, "Questions decoded at once", DECODING, gt=0, le=Most)
-    base_url: ServerUrl | None = option(None, "URL of the server; the key is read from OPENAI_API_KEY only", SERVER)
-    endpoint: Literal["chat", "completion"] = option("chat", "Which endpoint is asked", SERVER)
-    extra_body: JsonObject | None = option(
-        None, """JSON object of further parameters for every request, e.g. '{"top_k": 20}'""", SERVER)
-    concurrency: int = option(8, "Requests in flight", SERVER, key=False, gt=0, le=10_000)
-    retries: int = option(6, "Times a failed request is repeated", SERVER, key=False, ge=0, le=1000)
-    timeout: float = option(120.0, "Seconds a request may take", SERVER, key=False, gt=0, le=Most)
-    price_in: float | None = option(None, "Dollars per million prompt tokens, for the bill", SERVER, key=False, ge=0,
-                                    le=Most)
-    price_out: float | None = option(None, "Dollars per million completion tokens, for the bill", SERVER, key=False,
-                                     ge=0, le=Most)
-    keep: Literal["right", "all"] = option("right", "Which rationales are labelled for training", OUTPUT)
+    endpoint: Literal["chat", "completion"] = option("chat", "Endpoint to call", SERVER, needs=SERVED)
+    price_in: float | None = option(
+        None, "Price in dollars per million prompt tokens", SERVER, key=False, ge=0, le=Most
+    )
+    price_out: float | None = option(
+        None, "Price in dollars per million completion tokens", SERVER, key=False, ge=0, le=Most
+    )
+    keep: Literal["right", "all"] = option("right", "Rationales labelled keep: right answers only, or all", OUTPUT)
 
 
 class ElicitConfig(AskingOptions, ForeignRows, BadRows, Config):
     """`cotdistill elicit`: question rows in, teacher rationales out."""
 
-    teacher: str = option(DEMO, "demo, a local path or hub name, openai:MODEL, recorded:FILE, or rows", QUESTIONS,
-                          files=True)
-    revision: str | None = option(None, "Of a hub model: branch, tag or commit, short for NAME@REVISION", QUESTIONS,
-                                  key=False)
-    data: str = option(DEMO, "demo, a file (JSON, CSV or Parquet), - for stdin, or hf:NAME", QUESTIONS, key=False,
-                       files=True)
+    teacher: str = option(
+        DEMO, "demo, a local path or hub name, openai:MODEL, recorded:FILE, rows, or a plug-in's", QUESTIONS, files=True
+    )
+    revision: str | None = option(
+        None, "Branch, tag or commit of a hub model; the same as NAME@REVISION", QUESTIONS, key=False
+    )
+    data: str = option(
+        DEMO,
+        "demo, a file (JSON, CSV, Parquet), - for stdin, hf:NAME, or a plug-in's",
+        QUESTIONS,
+        key=False,
+        files=True,
+    )
     split: str | None = option(None, "Split of the data set", QUESTIONS, shown="train")
-    shard: str | None = option(None, "I/N: only part I of N consecutive parts of the rows", QUESTIONS)
+    shard: str | None = option(None, "I/N: process only the I-th of N consecutive parts of the rows", QUESTIONS)
     decode: Literal["greedy", "sample", "contrastive", "rerank"] = option(
-        "greedy", "How rationales are decoded", DECODING)
+        "greedy", "How rationales are decoded", DECODING
+    )
     counterfactual: bool = option(False, "Also elicit a rationale for a wrong answer", DECODING)
     only: Literal["factual", "counterfactual"] | None = option(
-        None, "Elicit this kind of rationale alone; with --mix, beside what --out holds", DECODING)
-    for_: str | None = option(None, "Elicit what this strategy needs", DECODING)
-    mix: bool = option(False, "Keep rationales in --out that were made under other settings", OUTPUT, key=False)
-    retry_failed: bool = option(False, "Ask again where an earlier run failed", OUTPUT, key=False)
-    out: Path | None = option(None, "File to write; the same command resumes it", OUTPUT, key=False,
-                              names=("--out", "-o"), shown="stdout")
+        None, "Elicit only this kind of rationale; with --mix, in addition to those in --out", DECODING
+    )
+    for_: str | None = option(None, "Elicit the rationales that this strategy needs", DECODING)
+    logprobs: int | None = option(
+        None,
+        "Store the teacher's K likeliest tokens along each rationale beside --out, for distill --kd",
+        DECODING,
+        key=False,
+        gt=0,
+        le=1000,
+    )
+    mix: bool = option(False, "Keep rationales in --out that were elicited with other settings", OUTPUT, key=False)
+    retry_failed: bool = option(False, "Repeat the calls that failed in an earlier run", OUTPUT, key=False)
+    out: Path | None = option(
+        None, "Output file; the same command resumes it", OUTPUT, key=False, names=("--out", "-o"), shown="stdout"
+    )
 
     @property
     def hinted(self) -> bool:

@@ -9,14 +9,13 @@ from pydantic import Field, field_validator
 
 from cotdistill.config.asking import AskingOptions
 from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows
-from cotdistill.config.option import Most, option, section
+from cotdistill.config.option import Most, Proportion, option, section
 from cotdistill.config.training import TrainingOptions
 from cotdistill.config.walking import WalkingOptions
 
 COMPARED, REWRITES, ROWS = "What is compared", "Rewritten rationales", "Rows and questions"
 FAIRNESS, RUNNING = "Fairness", "Running"
-Ratio = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 Words = Annotated[int, Field(gt=0, le=Most)]
 Count = Annotated[int, Field(ge=0, le=Most)]
 
@@ -30,73 +29,109 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
 
     own_sections: ClassVar[tuple[str, ...]] = ("distill",)
 
-    study: str | None = option(None, "A paper's questions: scott, mysteries or cascod", COMPARED)
+    study: Literal["scott", "mysteries", "cascod"] | None = option(None, "Preset grid with a paper's claims", COMPARED)
     strategies: tuple[str, ...] = option((), "Comma-separated names (see cotdistill strategies)", COMPARED)
     param: dict[str, tuple[str, ...]] = option(
-        {}, "NAME=V1,V2 of all strategies that have it, or STRATEGY.NAME=V1,V2 (repeatable)", COMPARED)
+        {}, "NAME=V1,V2 for all strategies with that parameter, or STRATEGY.NAME=V1,V2 (repeatable)", COMPARED
+    )
     vary: dict[str, tuple[str, ...]] = option(
-        {}, "NAME=V1,V2: arms that differ in a training option (repeatable; V1;V2 where values hold commas)", COMPARED)
+        {}, "NAME=V1,V2: one arm per value of a training option (repeatable; V1;V2 if values contain commas)", COMPARED
+    )
     student: tuple[str, ...] = option((DEMO,), "Comma-separated: demo, local paths or hub names", COMPARED, files=True)
     seeds: tuple[Count, ...] = option((0, 1, 2), "Seeds of every arm, e.g. 0,1,2 or 0..4", COMPARED, min_length=1)
-    controls: bool = option(
-        True, "Add answer-only, swapped rationales, random words and shuffled labels", COMPARED)
-    baseline: str | None = option(None, "Label of the arm that all others are compared with", COMPARED)
+    controls: bool = option(True, "Add answer-only, swapped rationales, random words and shuffled labels", COMPARED)
+    baseline: str | None = option(None, "Label of the arm that the others are compared with", COMPARED)
     placement: tuple[Literal["before", "after"], ...] = option((), "Rationale before or after the label", REWRITES)
     permute_tokens: bool = option(False, "Add post-cot with a shuffled rationale", REWRITES)
-    permute_level: tuple[Literal["word", "token", "sentence"], ...] = option(("word",), "What is shuffled", REWRITES,
-                                                                             needs="permute_tokens study")
-    mask_tokens: tuple[Ratio, ...] = option((), "Shares of masked words, e.g. 0.25,0.5", REWRITES)
-    key_tokens: tuple[Words, ...] = option((), "Numbers of key words kept, e.g. 1,3,5", REWRITES)
+    permute_level: tuple[Literal["word", "token", "sentence"], ...] = option(
+        ("word",), "What is shuffled", REWRITES, needs="permute_tokens study"
+    )
+    mask_tokens: tuple[Proportion, ...] = option((), "Shares of words to mask, e.g. 0.25,0.5", REWRITES)
+    key_tokens: tuple[Words, ...] = option((), "Numbers of key words to keep, e.g. 1,3,5", REWRITES)
     key_by: tuple[Literal["tfidf", "integrated-gradients", "gradient-input", "random"], ...] = option(
-        ("tfidf",), "How key words are found", REWRITES, needs="key_tokens study")
+        ("tfidf",), "Method that scores key words", REWRITES, needs="key_tokens study"
+    )
     key_from: Literal["student", "teacher"] = option(
-        "student", "Whose gradients find them: a rationale-first student's or the teacher's", REWRITES,
-        needs="key_tokens study")
-    exclude_label: bool = option(False, "Words of the label are never key words", REWRITES, needs="key_tokens study")
-    tags: tuple[Literal["none", "input", "both"], ...] = option((), "Where SCOTT's tags stand", REWRITES)
-    teacher: str | None = option(None, "As in elicit; it also answers the evaluation sets", ROWS, shown="demo",
-                                 files=True)
+        "student",
+        "Model whose gradients score them: a rationale-first student or the teacher",
+        REWRITES,
+        needs="key_tokens study",
+    )
+    exclude_label: bool = option(
+        False, "Never keep words of the label as key words", REWRITES, needs="key_tokens study"
+    )
+    tags: tuple[Literal["none", "input", "both"], ...] = option((), "Where SCOTT's tags are placed", REWRITES)
+    teacher: str | None = option(
+        None, "As in elicit; it is evaluated on the question sets too", ROWS, shown="demo", files=True
+    )
     train: str | None = option(None, "Question rows to elicit on", ROWS, shown="demo", files=True)
     teacher_decoding: tuple[Literal["greedy", "contrastive"], ...] = option(
-        (), "How the teacher's rationales are decoded", ROWS, shown="greedy")
+        (), "Decoding of the teacher's rationales", ROWS, shown="greedy"
+    )
     match_lengths: bool = option(
-        False, "Keep only rows whose rationales are about equally long under every decoding", ROWS,
-        needs="teacher_decoding")
+        False,
+        "Keep only rows whose rationales have similar lengths under every decoding",
+        ROWS,
+        needs="teacher_decoding",
+    )
     rows_: Literal["common", "own"] = option(
-        "common", "common: every arm trains on the rows that all can use; own: each on those that it can use", ROWS)
-    train_size: tuple[Share, ...] = option((1.0,), "Shares of the training rows, e.g. 0.1,0.5,1", ROWS, min_length=1)
-    data: tuple[str, ...] = option((), "Question rows to evaluate on (repeatable; in-domain first)", ROWS, key=False,
-                                   repeated=True, files=True)
+        "common", "common: all arms train on the rows usable by every arm; own: each arm on all rows it can use", ROWS
+    )
+    train_size: tuple[Fraction, ...] = option((1.0,), "Shares of the training rows, e.g. 0.1,0.5,1", ROWS, min_length=1)
+    data: tuple[str, ...] = option(
+        (), "Question rows to evaluate on (repeatable; in-domain first)", ROWS, key=False, repeated=True, files=True
+    )
     split: str | None = option(None, "Split of the --data sets", ROWS, shown="test or validation")
-    dev: str | None = option(None, "Question rows on which --sweep and each cell's checkpoint are chosen", ROWS,
-                             shown="held-out rows, for --sweep alone", files=True)
+    dev: str | None = option(
+        None,
+        "Question rows for choosing --sweep values and each cell's checkpoint",
+        ROWS,
+        shown="held-out rows, for --sweep alone",
+        files=True,
+    )
     budget: Literal["examples", "steps", "learned-tokens", "flops"] = option(
-        "examples", "What is equal for all arms", FAIRNESS)
+        "examples", "What is held equal across arms", FAIRNESS
+    )
     sweep: dict[str, tuple[float, ...]] = option(
-        {}, "NAME=V1,V2 of a numeric training option: chosen for every arm on dev rows (repeatable)", FAIRNESS)
+        {}, "NAME=V1,V2 of a numeric training option: the best is chosen per arm on dev rows (repeatable)", FAIRNESS
+    )
     evaluate: WalkingOptions = section(WalkingOptions(calibrate=False), "Evaluation", "eval-")
     elicit: AskingOptions = section(AskingOptions(hint="gold"), "Teacher", "teacher-")
-    measure: bool = option(False, "With --dry-run: estimate the time by two training steps of each way of training",
-                           RUNNING, key=False)
+    measure: bool = option(
+        False, "With --dry-run: estimate the time from two training steps per training setting", RUNNING, key=False
+    )
     keep_students: Literal["all", "best", "none"] | None = option(
-        None, "Students left on the disk once they have answered; best: one seed of each arm", RUNNING, key=False,
-        shown="the embedded ones, and LoRA's adapters")
+        None,
+        "Students kept on disk after evaluation; best: one seed per arm",
+        RUNNING,
+        key=False,
+        shown="the embedded ones, and LoRA's adapters",
+    )
     jobs: int | None = option(None, "Worker processes", RUNNING, shown="one per GPU, or per core", gt=0, le=10_000)
     ray: str | None = option(None, "Run the cells on a Ray cluster: its address, or auto", RUNNING)
-    gpus_per_cell: float = option(1.0, "GPUs per cell: from 2, as many processes train it together (on a CPU: "
-                                  "processes); below 1, cells share one", RUNNING, gt=0, le=1024)
+    gpus_per_cell: float = option(
+        1.0,
+        "GPUs per cell: 2 or more train it together (on a CPU: processes); below 1, cells share a GPU",
+        RUNNING,
+        gt=0,
+        le=1024,
+    )
     shard: str | None = option(
-        None, "I/N: make the I-th of N parts of the cells, beside other processes in the same --out (array jobs); "
-        "without it the same command joins them", RUNNING)
+        None,
+        "I/N: run the I-th of N parts of the cells, alongside other processes in the same --out (array jobs); "
+        "the same command without it writes the report",
+        RUNNING,
+    )
     explain: bool = option(False, "Explain for each cell why it runs or is skipped", RUNNING)
-    out: Path | None = option(None, "Directory of the grid; the same command resumes it", RUNNING,
-                              names=("--out", "-o"), shown="runs/ablation")
+    out: Path | None = option(
+        None, "Output directory; the same command resumes it", RUNNING, names=("--out", "-o"), shown="runs/ablation"
+    )
 
     @field_validator("gpus_per_cell")
     @classmethod
     def _is_whole(cls, value: float) -> float:
         if value > 1 and not value.is_integer():
-            raise ValueError("is a share of one, or a whole number")
+            raise ValueError("must be below 1 or a whole number")
         return value
 
     @field_validator("shard")
@@ -104,5 +139,5 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     def _is_shard(cls, value: str | None) -> str | None:
         at, slash, of = ("1/1" if value is None else value).partition("/")
         if not (slash and at.isdecimal() and of.isdecimal() and 1 <= int(at) <= int(of) <= Most):
-            raise ValueError("is I/N, with I from 1 to N")
+            raise ValueError("must be I/N, with I from 1 to N")
         return value

@@ -15,25 +15,48 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
+from cotdistill.plugins.registry import Registry, registries
+
 Kind = Literal["flag", "value", "list", "repeated", "mapping", "pair"]
+Proportion = Annotated[float, Field(ge=0, le=1)]
 Most = 10**9  # the largest count, size or seed that an option takes: far above any use, far below any overflow
 
 
-def option(default: Any, help: str, panel: str, *, key: bool = True, shown: str | None = None,
-           names: tuple[str, ...] = (), repeated: bool = False, files: bool = False, needs: str = "",
-           **bounds: Any) -> Any:
+def option(
+    default: Any,
+    help: str,
+    panel: str,
+    *,
+    key: bool = True,
+    shown: str | None = None,
+    names: tuple[str, ...] = (),
+    repeated: bool = False,
+    files: bool = False,
+    needs: str = "",
+    plugins: Registry[Any] | None = None,
+    **bounds: Any,
+) -> Any:
     """A field of a config that is an option of the command line too.
 
-    `help`: the sentence of --help. `panel`: the group it stands in there. `key`: whether it is part of what defines a
+    `help`: the sentence of --help. `panel`: its group there. `key`: whether it is part of what defines a
     result. `shown`: what --help calls the default, where the value does not say it. `names`: its flags, where they
     are not made from the field's name. `repeated`: a tuple given by repeating the option, not by commas. `files`: a
     text that may name a file (`~` is the home directory). `needs`: fields, one of which must be set for it to mean
-    anything: without them it is refused, not ignored. `bounds`: pydantic's constraints (gt, le, min_length, ...).
+    anything, or match a pattern (FIELD=ONE|OTHER*): without them it is refused, not ignored. `plugins`: the registry
+    whose names it takes. `bounds`: pydantic's constraints (gt, le, min_length, ...).
     """
-    extra: dict[str, Any] = {"panel": panel, "key": key, "names": list(names), "repeated": repeated, "files": files,
-                             "needs": needs.split()}
+    extra: dict[str, Any] = {
+        "panel": panel,
+        "key": key,
+        "names": list(names),
+        "repeated": repeated,
+        "files": files,
+        "needs": needs.split(),
+    }
     if shown is not None:
         extra["shown"] = shown
+    if plugins is not None:
+        extra["plugins"] = plugins.kind
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -41,7 +64,7 @@ def section(default: BaseModel, title: str, prefix: str) -> Any:
     """A field that holds the options of another command, in YAML a mapping of its own.
 
     On the command line they keep their names; one that would meet another option's takes `prefix` before it. `title`
-    stands before their panels. What `default` sets is the default here.
+    precedes their panels. What `default` sets is the default here.
     """
     return Field(default, description=title, json_schema_extra={"prefix": prefix})
 
@@ -83,7 +106,7 @@ class Option:
 
     @property
     def panel(self) -> str:
-        """The group it stands in."""
+        """The group it is shown in by --help."""
         return self.title + str(self._extra("panel"))
 
     @property
@@ -102,6 +125,11 @@ class Option:
         return bool(self._extra("files")) or self.type is Path
 
     @property
+    def plugins(self) -> Registry[Any] | None:
+        """Where what it names is registered; None where it names nothing that a plug-in could bring."""
+        return next((one for one in registries if one.kind == self._extra("plugins")), None)
+
+    @property
     def type(self) -> Any:
         """The type without None and without constraints."""
         return _bare(self.info.annotation)
@@ -109,29 +137,31 @@ class Option:
     @property
     def kind(self) -> Kind:
         """How it is written."""
-        made = self.type
-        if made is bool:
+        annotation = self.type
+        if annotation is bool:
             return "flag"
-        if get_origin(made) is dict:
+        if get_origin(annotation) is dict:
             return "mapping"
-        if get_origin(made) is not tuple:
+        if get_origin(annotation) is not tuple:
             return "value"
-        if get_args(made)[-1] is not Ellipsis:
+        if get_args(annotation)[-1] is not Ellipsis:
             return "pair"
         return "repeated" if self._extra("repeated") else "list"
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The values it is chosen from; empty where any will do."""
-        made = _bare(get_args(self.type)[0]) if self.kind in ("list", "repeated") else self.type
-        return tuple(map(str, get_args(made))) if get_origin(made) is Literal else ()
+        """The values it is chosen from, a plug-in's aside; empty where any will do."""
+        if self.plugins is not None:
+            return self.plugins.reserved
+        annotation = _bare(get_args(self.type)[0]) if self.kind in ("list", "repeated") else self.type
+        return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
 
     @property
     def shown(self) -> str | None:
         """The default as --help shows it."""
         default = self.default
-        if (said := self._extra("shown")) is not None and default == self.info.default:
-            return str(said)
+        if (given := self._extra("shown")) is not None and default == self.info.default:
+            return str(given)
         if default is None or default is False or default in ((), {}):
             return None
         if default is True:
@@ -145,16 +175,16 @@ def options_of(model: type[BaseModel]) -> dict[str, Option]:
     """The options of a config by path, those of its sections included."""
     fields = model.model_fields
     sections = {name: info.default for name, info in fields.items() if isinstance(info.default, BaseModel)}
-    met = Counter([*fields, *(one for default in sections.values() for one in type(default).model_fields)])
-    found = {name: Option(name, info, default=info.default) for name, info in fields.items() if name not in sections}
+    met = Counter([*fields, *(field for default in sections.values() for field in type(default).model_fields)])
+    options = {name: Option(name, info, default=info.default) for name, info in fields.items() if name not in sections}
     for name, default in sections.items():
         extra = fields[name].json_schema_extra
         assert isinstance(extra, dict)
-        for one, info in type(default).model_fields.items():
-            prefix = str(extra["prefix"]) if met[one] > 1 else ""
-            made = Option(one, info, name, f"{fields[name].description}: ", prefix, getattr(default, one))
-            found[made.path] = made
-    return found
+        for field, info in type(default).model_fields.items():
+            prefix = str(extra["prefix"]) if met[field] > 1 else ""
+            option = Option(field, info, name, f"{fields[name].description}: ", prefix, getattr(default, field))
+            options[option.path] = option
+    return options
 
 
 def spelled(field: str) -> str:
@@ -168,6 +198,6 @@ def _bare(annotation: Any) -> Any:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
         elif get_origin(annotation) in (Union, types.UnionType):
-            (annotation,) = (one for one in get_args(annotation) if one is not type(None))
+            (annotation,) = (member for member in get_args(annotation) if member is not type(None))
         else:
             return annotation

@@ -1,4 +1,4 @@
-"""`--bad-rows`: the first row that cannot be read stops, or such rows are skipped, listed and counted."""
+"""`--bad-rows`: stop at the first row that cannot be read, or such rows are skipped, listed and counted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Refused:
     rows: dict[int, DataError] = field(default_factory=dict)
 
     def attempt(self, line: int, make: Callable[[], T]) -> T | None:
-        """What `make` gives; None where it refuses the row of that line and such rows are skipped."""
+        """The result of `make`; None where it refuses the row of that line and such rows are skipped."""
         try:
             return make()
         except DataError as error:
@@ -36,15 +36,17 @@ class Refused:
             return None
 
     def tell(self, good: int) -> None:
-        """List what was skipped beside `good` rows; `DataError` where it is too much."""
+        """List the skipped rows; `DataError` where they are too many beside `good` ones."""
         if not self.rows:
             return
         total, lines = good + len(self.rows), sorted(self.rows)
         for line in lines[:LISTED]:
             warn(f"skipped: {self.rows[line]}")
         if lines[LISTED:]:
-            warn(f"skipped, too: {', '.join(f'{self.name}:{line}' for line in lines[LISTED:])}")
+            warn(f"also skipped: {', '.join(f'{self.name}:{line}' for line in lines[LISTED:])}")
         if len(lines) > self.bad.max_bad_rows * total:
-            raise DataError(f"{self.rows[lines[0]]} ({len(lines)} of {total} rows are bad, more than --max-bad-rows "
-                            f"{self.bad.max_bad_rows:g})")
+            raise DataError(
+                f"{self.rows[lines[0]]} ({len(lines)} of {total} rows are bad, more than --max-bad-rows "
+                f"{self.bad.max_bad_rows:g})"
+            )
         warn(f"{self.name}: {len(lines)} of {total} rows were skipped")

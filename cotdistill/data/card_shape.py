@@ -1,4 +1,4 @@
-"""What a run card on disk must hold for the commands that read it; anything more is kept as it is."""
+"""The fields of a run card that other commands need; further ones are kept unchanged."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cotdistill.data.records import Kind
-from cotdistill.evaluation.answers import AnswerStyle
+from cotdistill.answers.answers import AnswerStyle
+from cotdistill.data.records import RationaleKind
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -19,7 +19,7 @@ class Shape(BaseModel):
 
 
 class FormShape(Shape):
-    """A form as `strategies.description.describe` writes it, and nothing else: it becomes a `Form` again."""
+    """A form as `strategies.description.dump_strategy` writes it, and nothing else: it becomes a `Form` again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -27,7 +27,7 @@ class FormShape(Shape):
     source: str
     target: list[tuple[str, float]] = Field(min_length=1)
     share: float
-    kind: Kind
+    kind: RationaleKind
     eos: bool
     denominator: Literal["weights", "count"]
 

@@ -1,4 +1,4 @@
-"""Cells of rows as text, exactly as they were written, and the paths that name them: `messages.1.content`."""
+"""Cells of rows as text, exactly as written, and the paths that name them: `messages.1.content`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-DEEPEST = 40  # lists and mappings inside each other that a row may hold
+DEEPEST = 40  # levels of lists and mappings in a row
 
 
 class WrittenFloat(float):
-    """A JSON number that knows how it was written: 0.50 is not "0.5"."""
+    """A JSON number that keeps its spelling: 0.50 is not "0.5"."""
 
     text: str
 
@@ -24,7 +24,7 @@ class WrittenFloat(float):
 
 
 def text_of_cell(value: Any) -> str | None:
-    """A cell's text without blanks around it, None for an empty one. Raises `ValueError` for what is no text."""
+    """A cell's text, stripped; None where it is empty. Raises `ValueError` for anything that is not text."""
     if value is None or value != value:
         return None
     if isinstance(value, str):
@@ -33,7 +33,7 @@ def text_of_cell(value: Any) -> str | None:
         return str(value).lower()
     if isinstance(value, WrittenFloat):
         return value.text
-    if isinstance(value, float):  # a column of doubles does not know that 18 was written without a point
+    if isinstance(value, float):  # in a column of doubles 18 has lost that it was written without a point
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, int):
         return _digits(value)
@@ -44,10 +44,10 @@ def text_of_cell(value: Any) -> str | None:
 
 
 def cell(row: Mapping[str, Any], name: str, path: tuple[str, ...]) -> Any:
-    """What a path names in a row: keys of mappings, places in lists, also inside a cell that holds JSON.
+    """The value at a path in a row: keys of mappings, places in lists, also inside a cell that holds JSON.
 
-    A column that is called as the whole path is written (`a.b`) comes first. Raises `ValueError` where there is
-    no such column.
+    A column whose name is the whole path (`a.b`) comes first. Raises
+    `ValueError` where there is no such column.
     """
     if name in row:
         return row[name]
@@ -62,18 +62,18 @@ def cell(row: Mapping[str, Any], name: str, path: tuple[str, ...]) -> Any:
                 raise ValueError(f"{name!r}: the list has {len(value)} entries, none at {part}")
             value = value[int(part)]
         else:
-            raise ValueError(f"there is no column {name!r} ({_inside(value)})")
+            raise ValueError(f"no column {name!r} ({_inside(value)})")
     return value
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def strict_json(value: Any, depth: int = 0) -> Any:
     """A value as strict JSON can hold it. Raises `ValueError` where it is nested too deeply."""
     if depth > DEEPEST:
         raise ValueError(f"is nested more than {DEEPEST} deep")
     if isinstance(value, Mapping):
-        return {str(key): plain(inner, depth + 1) for key, inner in value.items()}
+        return {str(key): strict_json(inner, depth + 1) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(inner, depth + 1) for inner in value]
+        return [strict_json(inner, depth + 1) for inner in value]
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
@@ -86,7 +86,7 @@ def _digits(value: int) -> str:
     try:
         return str(value)
     except ValueError:  # Python's guard against numbers of thousands of digits
-        raise ValueError("is a number of thousands of digits") from None
+        raise ValueError("is a number with thousands of digits") from None
 
 
 def _json(text: str) -> Any:

@@ -33,7 +33,7 @@ _LETTER = re.compile(r"(?:option |choice |answer )?[(\[]?(?P<letter>[a-z])[)\].:
 
 @dataclass(frozen=True)
 class Choices:
-    """The texts offered, and what the file itself calls them (nothing: letters by place)."""
+    """The texts offered, and the file's own labels (empty: letters by position)."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Index:
-    """An answer that is a place among its choices; whether files count from 0 or 1 only all rows tell."""
+    """An answer that is a position among its choices; only all rows together tell whether a file counts from 0 or 1."""
 
     number: int
     of: int
@@ -51,7 +51,7 @@ Answer = str | Index
 
 
 def read_choices(value: Any, labels: Any = None) -> Choices | None:
-    """The choices a cell holds, None where it is empty. Raises `ValueError` for what is no list of them."""
+    """The choices a cell holds, None where it is empty. Raises `ValueError` for anything but a list of them."""
     if value is None or value != value or (isinstance(value, str) and value.strip() in EMPTY) or value in ([], {}):
         return None
     named = [_text(label, "label") for label in _listed(labels)] if labels is not None else []
@@ -64,19 +64,19 @@ def read_choices(value: Any, labels: Any = None) -> Choices | None:
     listed = _listed(value)
     if not listed:
         return None
-    if all(isinstance(one, Mapping) for one in listed):
-        named = [_text(one.get("label"), "label") for one in listed] if "label" in listed[0] else named
-        listed = [one.get("text") for one in listed]
-    texts = tuple(_text(one, "choice") for one in listed)
+    if all(isinstance(entry, Mapping) for entry in listed):
+        named = [_text(entry.get("label"), "label") for entry in listed] if "label" in listed[0] else named
+        listed = [entry.get("text") for entry in listed]
+    texts = tuple(_text(entry, "choice") for entry in listed)
     if named and len(named) != len(texts):
         raise ValueError(f"{len(named)} labels for {len(texts)} choices")
     return Choices(texts, tuple(named))
 
 
 def answer_of(value: Any, choices: Choices, is_index: bool = False) -> tuple[Answer, Choices]:
-    """What an answer cell names among `choices`, and these, without labels in their texts where they had any.
+    """The answer that a cell names among `choices`, and the choices, without labels in their texts.
 
-    A text is taken as it stands before it is taken as a label or an index; only labels that the file itself
+    A text is matched verbatim before it is read as a label or an index; only labels that the file itself
     gives come first, and an index that is said to be one (`is_index`). An answer that is none of the choices is
     returned as it is.
     """
@@ -93,13 +93,15 @@ def answer_of(value: Any, choices: Choices, is_index: bool = False) -> tuple[Ans
         return Index(int(float(text)), len(texts)), choices
     if (same := _same_text(text, texts)) is not None:
         if _place(text, len(texts)) not in (None, texts.index(same)) and not labels:
-            warn_once(f"the answer {text!r} is a choice's text and could be an index: the text counts (--map "
-                      "...,first=0 reads indices)")
+            warn_once(
+                f"the answer {text!r} is a choice's text and could be an index: the text counts (--map "
+                "...,first=0 reads indices)"
+            )
         return same, choices
     if not labels and (split := _split_labels(texts)) is not None:
-        found, _ = answer_of(value, split)
-        if isinstance(found, str) and found in split.texts:
-            return found, split
+        answer, _ = answer_of(value, split)
+        if isinstance(answer, str) and answer in split.texts:
+            return answer, split
     if (named := _LETTER.fullmatch(text)) and (at := ord(named["letter"].lower()) - ord("a")) < len(texts):
         return texts[at], choices
     if written := _LABELLED.fullmatch(text):  # "B. blue"
@@ -117,7 +119,7 @@ def poles(answer: str) -> tuple[str, ...] | None:
 
 
 def base_of(indices: Sequence[Index], given: int | None) -> int:
-    """What the first choice's index is in a file: 0, or 1 where some row says "the last" so and none says 0."""
+    """The index of the first choice in a file: 0, or 1 where some row's index requires it and none is 0."""
     if given is not None or not indices:
         return given or 0
     if any(index.number == 0 for index in indices):
@@ -132,22 +134,23 @@ def at_index(index: Index, base: int, texts: Sequence[str]) -> str:
     """The choice an index points at. Raises `ValueError` where it points at none."""
     place = index.number - base
     if not 0 <= place < len(texts):
-        raise ValueError(f"the answer's index {index.number} points at none of {len(texts)} choices "
-                         f"(indices begin with {base})")
+        raise ValueError(
+            f"the answer's index {index.number} is out of range for {len(texts)} choices (indices start at {base})"
+        )
     return texts[place]
 
 
 def _pole(value: bool, choices: Choices) -> str:
-    found = next((text for text in choices.texts if text.strip().casefold() in TRUTH[value]), None)
-    return found if found is not None else TRUTH[value][0]
+    pole = next((text for text in choices.texts if text.strip().casefold() in TRUTH[value]), None)
+    return pole if pole is not None else TRUTH[value][0]
 
 
 def _same_text(text: str, texts: Sequence[str]) -> str | None:
-    """The choice that is this text: exactly, else in Unicode's composed form without doubled blanks."""
+    """The choice that is this text: exactly, else in Unicode's composed form with single blanks."""
     if text in texts:
         return text
     wanted = _composed(text)
-    return next((one for one in texts if _composed(one) == wanted), None)
+    return next((candidate for candidate in texts if _composed(candidate) == wanted), None)
 
 
 def _composed(text: str) -> str:
@@ -168,15 +171,15 @@ def _at_label(label: str, choices: Choices) -> int | None:
 
 def _split_labels(texts: Sequence[str]) -> Choices | None:
     """["A. one", "B. two"] as choices with labels, where all are labelled in order."""
-    found = [_LABELLED.fullmatch(text) for text in texts]
-    if len(texts) < 2 or not all(found):
+    matches = [_LABELLED.fullmatch(text) for text in texts]
+    if len(texts) < 2 or not all(matches):
         return None
-    labels = [one["label"] for one in found if one]
+    labels = [match["label"] for match in matches if match]
     orders = [[str(at + first) for at in range(len(texts))] for first in (0, 1)]
     orders += [[chr(ord(first) + at) for at in range(len(texts))] for first in ("A", "a")]
     if labels not in orders:
         return None
-    return Choices(tuple(one["text"].strip() for one in found if one), tuple(labels))
+    return Choices(tuple(match["text"].strip() for match in matches if match), tuple(labels))
 
 
 def _decoded(value: Any) -> Any:
@@ -185,9 +188,9 @@ def _decoded(value: Any) -> Any:
         return value
     for parse in (json.loads, literal_eval):
         with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-            found = parse(value)
-            if isinstance(found, (list, dict)):
-                return found
+            parsed = parse(value)
+            if isinstance(parsed, (list, dict)):
+                return parsed
     what = "list" if value.lstrip().startswith("[") else "mapping"
     raise ValueError(f"the cell {value[:60]!r} is not a JSON {what}")
 

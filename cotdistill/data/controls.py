@@ -1,10 +1,10 @@
-"""Controls: training rows with one thing taken away, so that a gain shows what it came from.
+"""Controls: training rows with one thing removed, so that it shows where a gain comes from.
 
-swapped     every rationale is another question's: same style, same lengths overall, nothing about this question
-random      every rationale becomes as many words, drawn from all rationales' words as often as they occur there
+swapped     every rationale is another question's: same style and lengths, nothing about this question
+random      every rationale becomes as many words, drawn from all rationales' words by their frequency
 shuffled    every label is drawn among its choices (without choices: another question's); rationales stay
 
-Every draw comes from (seed, control, id): rows may be filtered or reordered first. Question and choices stay.
+Every draw comes from (seed, control, id): it is the same after filtering or reordering. Question and choices stay.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Literal
 
-from cotdistill.data.records import Item, Kind, Rationale
+from cotdistill.data.records import Item, Rationale, RationaleKind
 from cotdistill.seeds import rng
 
 Control = Literal["swapped", "random", "shuffled"]
-TITLES: dict[Control, str] = {
-    "swapped": "swapped rationales", "random": "random words", "shuffled": "shuffled labels"}
+TITLES: dict[Control, str] = {"swapped": "swapped rationales", "random": "random words", "shuffled": "shuffled labels"}
 
 
 def controlled(items: Sequence[Item], control: Control, seed: int) -> list[Item]:
@@ -29,12 +28,12 @@ def controlled(items: Sequence[Item], control: Control, seed: int) -> list[Item]
 def swapped_rationales(items: Sequence[Item], seed: int) -> list[Item]:
     """Every kept rationale replaced by the kept rationales of the next question in a drawn circle of all questions.
 
-    A circle leaves no question its own (one question alone keeps its own). Answers argued for stay.
+    In a circle no question keeps its own (unless it is the only one). Answers argued for stay.
     """
     circle = sorted(items, key=lambda item: (rng(seed, "swapped", item.id).random(), item.id))
     after = {item.id: circle[(at + 1) % len(circle)] for at, item in enumerate(circle)}
 
-    def of_another(item: Item) -> Callable[[Kind, int, str], str]:
+    def of_another(item: Item) -> Callable[[RationaleKind, int, str], str]:
         return lambda kind, at, text: _text_of(after[item.id], kind, at, text)
 
     return [_with_texts(item, of_another(item)) for item in items]
@@ -42,12 +41,18 @@ def swapped_rationales(items: Sequence[Item], seed: int) -> list[Item]:
 
 def random_words(items: Sequence[Item], seed: int) -> list[Item]:
     """Every kept rationale replaced by the same number of words drawn from all kept rationales."""
-    pool = [word for item in items for rationale in item.rationales if rationale.label == "keep"
-            for word in rationale.text.split()]
+    pool = [
+        word
+        for item in items
+        for rationale in item.rationales
+        if rationale.label == "keep"
+        for word in rationale.text.split()
+    ]
 
-    def drawn(item: Item) -> Callable[[Kind, int, str], str]:
+    def drawn(item: Item) -> Callable[[RationaleKind, int, str], str]:
         return lambda kind, at, text: " ".join(
-            rng(seed, "random-words", item.id, kind, at).choices(pool, k=len(text.split())))
+            rng(seed, "random-words", item.id, kind, at).choices(pool, k=len(text.split()))
+        )
 
     return [_with_texts(item, drawn(item)) for item in items]
 
@@ -57,8 +62,10 @@ def shuffled_labels(items: Sequence[Item], seed: int) -> list[Item]:
 
     Only factual rows change: a counterfactual one argues for its own wrong answer already.
     """
-    free = sorted((item for item in items if item.choices is None),
-                  key=lambda item: (rng(seed, "shuffled", item.id).random(), item.id))
+    free = sorted(
+        (item for item in items if item.choices is None),
+        key=lambda item: (rng(seed, "shuffled", item.id).random(), item.id),
+    )
     after = {item.id: free[(at + 1) % len(free)].answer for at, item in enumerate(free)}
 
     def drawn(item: Item, draw: Random) -> str:
@@ -68,19 +75,24 @@ def shuffled_labels(items: Sequence[Item], seed: int) -> list[Item]:
 
 
 CONTROLS: dict[Control, Callable[[Sequence[Item], int], list[Item]]] = {
-    "swapped": swapped_rationales, "random": random_words, "shuffled": shuffled_labels}
+    "swapped": swapped_rationales,
+    "random": random_words,
+    "shuffled": shuffled_labels,
+}
 
 
-def _with_texts(item: Item, text_of: Callable[[Kind, int, str], str]) -> Item:
+def _with_texts(item: Item, text_of: Callable[[RationaleKind, int, str], str]) -> Item:
     """The item with new texts for its kept rationales, numbered by kind; the others are left out."""
-    made: list[Rationale] = []
-    kinds: tuple[Kind, Kind] = ("factual", "counterfactual")
+    rationales: list[Rationale] = []
+    kinds: tuple[RationaleKind, RationaleKind] = ("factual", "counterfactual")
     for kind in kinds:
-        made += [rationale.model_copy(update={"text": text_of(kind, at, rationale.text)})
-                 for at, rationale in enumerate(item.kept(kind))]
-    return item.model_copy(update={"rationales": tuple(made)})
+        rationales += [
+            rationale.model_copy(update={"text": text_of(kind, at, rationale.text)})
+            for at, rationale in enumerate(item.kept(kind))
+        ]
+    return item.model_copy(update={"rationales": tuple(rationales)})
 
 
-def _text_of(item: Item, kind: Kind, at: int, otherwise: str) -> str:
-    kept = item.kept(kind)
-    return kept[at % len(kept)].text if kept else otherwise
+def _text_of(item: Item, kind: RationaleKind, at: int, otherwise: str) -> str:
+    usable = item.kept(kind)
+    return usable[at % len(usable)].text if usable else otherwise

@@ -1,4 +1,4 @@
-"""Writing and digesting files: nothing half-written, a full disk said in one line."""
+"""Writing and digesting files: nothing half-written, a full disk reported in one line."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 from cotdistill.errors import OutputError
 
 LINKS = 40  # symbolic links followed before a path counts as a loop, as in Linux
+JsonObject = dict[str, Any]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,7 +46,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def regular_file(path: Path) -> Path | None:
-    """The file that an output path stands for, links followed; None: a pipe, a device or an open descriptor.
+    """The file that an output path leads to, links followed; None: a pipe, a device or an open descriptor.
 
     Raises `IsADirectoryError` for a directory, `PermissionError` for a file that may not be written.
     """
@@ -64,7 +65,7 @@ def regular_file(path: Path) -> Path | None:
 
 
 def check_file(path: Path) -> None:
-    """Complain now about an output file that could not be written when the work is done."""
+    """Fail now if an output file could not be written when the work is done."""
     with writing(path):
         target = regular_file(path)
         if target is not None:
@@ -72,7 +73,7 @@ def check_file(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Complain now about an output directory that cannot be one."""
+    """Fail now if a path cannot be an output directory."""
     with writing(path):
         _check_writable(Path(os.path.realpath(path)))
 
@@ -99,7 +100,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """A folder with all that is in it, or a file; nothing where there is neither."""
+    """Remove a folder with all its content, or a file; do nothing where neither exists."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -108,18 +109,18 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what the system says of a failed write into one line and exit code 8; a closed pipe stays one."""
+    """Turns the system's message about a failed write into one line and exit code 8; a closed pipe is passed on."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    except Exception as error:  # safetensors and tokenizers (Rust) put what the system says into a text
-        said = re.search(r"([^:]+) \(os error \d+\)", str(error))
-        if said is None:
+    except Exception as error:  # safetensors and tokenizers (Rust) put the system's message into a text
+        reason = re.search(r"([^:]+) \(os error \d+\)", str(error))
+        if reason is None:
             raise
-        raise OutputError(f"cannot write {path}: {said[1].strip()}") from error
+        raise OutputError(f"cannot write {path}: {reason[1].strip()}") from error
 
 
 def file_digest(path: Path) -> str:
@@ -160,7 +161,7 @@ def _write_through(path: Path, content: bytes) -> None:
 
 
 def _descriptor(path: Path) -> int | None:
-    """N where a path stands for this process's open file N, as /dev/stdout and /dev/fd/N do.
+    """N where a path means this process's open file N, as /dev/stdout and /dev/fd/N do.
 
     Its own offset counts (`>> log`), and under /proc it looks like a link to the file behind it.
     """
@@ -177,8 +178,8 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _check_writable(folder: Path) -> None:
-    """The nearest folder that exists must be one, and must be ours to write in."""
-    near = next(one for one in (folder, *folder.parents) if one.exists() or one.is_symlink())
+    """The nearest existing ancestor must be a folder in which we may write."""
+    near = next(parent for parent in (folder, *folder.parents) if parent.exists() or parent.is_symlink())
     if not near.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{near} is not a directory")
     if not os.access(near, os.W_OK | os.X_OK):

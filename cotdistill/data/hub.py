@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub, through the `datasets` library.
 
 `hf:NAME` knows the data sets of the table below; any other is read with `--map`. NAME may be the path of a local
-copy: its last part then says which data set it is.
+copy: its last part then names the data set.
 """
 
 from __future__ import annotations
@@ -15,32 +15,35 @@ from typing import Any
 from cotdistill.config.common import BadRows
 from cotdistill.console import console
 from cotdistill.data.bad_rows import STOP
-from cotdistill.data.columns import Columns, named
+from cotdistill.data.columns import Columns, columns_named
 from cotdistill.data.network import unreachable_hub
-from cotdistill.data.questions import Draft, made_of, mapped, own
+from cotdistill.data.questions import PendingRow, made_of, mapped, own
 from cotdistill.data.records import Example
 from cotdistill.errors import Unavailable, UsageError, did_you_mean
 
-Row = Mapping[str, Any]
+SourceRow = Mapping[str, Any]
 PREFIX = "hf:"
 _LETTERED = re.compile(r"\(([A-Z])\)\s*")
 _CALCULATOR = re.compile(r"<<.*?>>")
 
 
-def _gsm8k(row: Row) -> dict[str, Any]:
+def _gsm8k(row: SourceRow) -> dict[str, Any]:
     """The solution ends in "#### 72" and holds the calculator's notes, "<<48/2=24>>"."""
     solution, _, answer = str(row["answer"]).partition("####")
-    return {"question": row["question"], "answer": answer.strip().replace(",", ""),
-            "solution": _CALCULATOR.sub("", solution).strip()}
+    return {
+        "question": row["question"],
+        "answer": answer.strip().replace(",", ""),
+        "solution": _CALCULATOR.sub("", solution).strip(),
+    }
 
 
-def _aqua(row: Row) -> dict[str, Any]:
+def _aqua(row: SourceRow) -> dict[str, Any]:
     """Options are written "A)21"."""
     return {**row, "options": [str(option).partition(")")[2].strip() for option in row["options"]]}
 
 
 def _options_in_question(question: str) -> tuple[str, list[str] | None]:
-    """"Which one? (A) this (B) that", or the same below "Options:", as question and choices."""
+    """ "Which one? (A) this (B) that", or the same below "Options:", as question and choices."""
     text, marker, listed = question.partition("Options:")
     if not marker:
         first = _LETTERED.search(question)
@@ -53,12 +56,12 @@ def _options_in_question(question: str) -> tuple[str, list[str] | None]:
     return text.strip(), choices or None
 
 
-def _quarel(row: Row) -> dict[str, Any]:
+def _quarel(row: SourceRow) -> dict[str, Any]:
     question, choices = _options_in_question(str(row["question"]))
     return {**row, "question": question, "choices": choices}
 
 
-def _bbh(row: Row) -> dict[str, Any]:
+def _bbh(row: SourceRow) -> dict[str, Any]:
     question, choices = _options_in_question(str(row["input"]))
     return {"question": question, "choices": choices, "answer": str(row["target"]).strip()}
 
@@ -71,41 +74,60 @@ class Adapter:
     repo: str
     columns: Columns
     config: str | None = None
-    prepare: Callable[[Row], Row] | None = None
+    prepare: Callable[[SourceRow], SourceRow] | None = None
     answered: str | None = None
 
 
-def columns_of(question: str, answer: str, choices: str = "", labels: str = "", id: str = "",
-               rationale: str = "") -> Columns:
+def columns_of(
+    question: str, answer: str, choices: str = "", labels: str = "", id: str = "", rationale: str = ""
+) -> Columns:
     """Columns by their plain names; "Body+Question" joins two."""
-    parts: dict[str, str] = {"question": question, "answer": answer, "choices": choices, "labels": labels, "id": id,
-             "rationale": rationale}
-    given: dict[str, Any] = {part: named(*names.split("+")) for part, names in parts.items() if names}
+    parts: dict[str, str] = {
+        "question": question,
+        "answer": answer,
+        "choices": choices,
+        "labels": labels,
+        "id": id,
+        "rationale": rationale,
+    }
+    given: dict[str, Any] = {part: columns_named(*names.split("+")) for part, names in parts.items() if names}
     return Columns(**given)
 
 
 LISTED = columns_of("question", "answerKey", "choices.text", "choices.label", "id")
 ADAPTERS: dict[str, Adapter] = {
     "commonsense_qa": Adapter("tau/commonsense_qa", LISTED, answered="validation"),
-    "openbookqa": Adapter("allenai/openbookqa", columns_of("question_stem", "answerKey", "choices.text",
-                                                           "choices.label", "id"), "main"),
+    "openbookqa": Adapter(
+        "allenai/openbookqa", columns_of("question_stem", "answerKey", "choices.text", "choices.label", "id"), "main"
+    ),
     "ai2_arc": Adapter("allenai/ai2_arc", LISTED, "ARC-Challenge"),
-    "qasc": Adapter("allenai/qasc", columns_of("question", "answerKey", "choices.text", "choices.label", "id",
-                                               "combinedfact"), answered="validation"),
+    "qasc": Adapter(
+        "allenai/qasc",
+        columns_of("question", "answerKey", "choices.text", "choices.label", "id", "combinedfact"),
+        answered="validation",
+    ),
     "strategy_qa": Adapter("ChilleD/StrategyQA", columns_of("question", "answer", id="qid", rationale="facts")),
-    "creak": Adapter("amydeng2000/CREAK", columns_of("sentence", "label", id="ex_id", rationale="explanation"),
-                     answered="validation"),
+    "creak": Adapter(
+        "amydeng2000/CREAK", columns_of("sentence", "label", id="ex_id", rationale="explanation"), answered="validation"
+    ),
     "gsm8k": Adapter("openai/gsm8k", columns_of("question", "answer", rationale="solution"), "main", _gsm8k),
     "svamp": Adapter("ChilleD/SVAMP", columns_of("Body+Question", "Answer", id="ID", rationale="Equation")),
-    "aqua_rat": Adapter("deepmind/aqua_rat", columns_of("question", "correct", "options", rationale="rationale"),
-                        "raw", _aqua),
-    "quarel": Adapter("community-datasets/quarel", columns_of("question", "answer_index", "choices", id="id"),
-                      prepare=_quarel),
+    "aqua_rat": Adapter(
+        "deepmind/aqua_rat", columns_of("question", "correct", "options", rationale="rationale"), "raw", _aqua
+    ),
+    "quarel": Adapter(
+        "community-datasets/quarel", columns_of("question", "answer_index", "choices", id="id"), prepare=_quarel
+    ),
     "bbh": Adapter("lukaemon/bbh", columns_of("question", "answer", "choices"), None, _bbh),
 }
-ALIASES = {"commonsenseqa": "commonsense_qa", "strategyqa": "strategy_qa", "arc": "ai2_arc",
-           "aqua": "aqua_rat",
-           "big_bench_hard": "bbh", "bigbench_hard": "bbh"}
+ALIASES = {
+    "commonsenseqa": "commonsense_qa",
+    "strategyqa": "strategy_qa",
+    "arc": "ai2_arc",
+    "aqua": "aqua_rat",
+    "big_bench_hard": "bbh",
+    "bigbench_hard": "bbh",
+}
 
 
 def load_hub(name: str, split: str | None, columns: Columns | None, bad: BadRows = STOP) -> list[Example]:
@@ -116,9 +138,11 @@ def load_hub(name: str, split: str | None, columns: Columns | None, bad: BadRows
     """
     task, adapter, repo, config = _identify(name)
     if adapter is None and columns is None:
-        raise UsageError(f"--data {name}: not one of the known data sets{did_you_mean(task, ADAPTERS)} "
-                         f"({', '.join(ADAPTERS)}); say what its columns are with --map "
-                         f"question=...,answer=...")
+        raise UsageError(
+            f"--data {name}: not one of the known data sets{did_you_mean(task, ADAPTERS)} "
+            f"({', '.join(ADAPTERS)}); name its columns with --map "
+            f"question=...,answer=..."
+        )
     split = split or ("test" if task == "bbh" else "train")
     rows = _load(repo, name, split, config)
     prepare = adapter.prepare if adapter is not None and columns is None else None
@@ -126,13 +150,13 @@ def load_hub(name: str, split: str | None, columns: Columns | None, bad: BadRows
     task = config if task == "bbh" and config else task
     convert = mapped(chosen, task, split) if chosen is not None else own(task, name)
 
-    def prepared(row: Row, number: int) -> Draft:
+    def prepared(row: SourceRow, number: int) -> PendingRow:
         try:
             return convert(prepare(row) if prepare else row, number)
         except KeyError as error:
-            raise ValueError(f"there is no column {error}") from None
+            raise ValueError(f"no column {error}") from None
 
-    return made_of(enumerate(rows), prepared, name, 0 if columns is None else columns.first, bad)
+    return made_of(enumerate(rows), prepared, name, Example, 0 if columns is None else columns.first, bad)
 
 
 def held_out_split(name: str, test: bool = True) -> str:
@@ -143,18 +167,26 @@ def held_out_split(name: str, test: bool = True) -> str:
     """
     _, adapter, repo, config = _identify(name)
     splits = _splits(repo, name, config)
-    preferred = [*([adapter.answered] if adapter is not None and adapter.answered else []),
-                 *(["test"] if test else []), "validation", "valid", "val", "dev"]
+    preferred = [
+        *([adapter.answered] if adapter is not None and adapter.answered else []),
+        *(["test"] if test else []),
+        "validation",
+        "valid",
+        "val",
+        "dev",
+    ]
     for split in preferred:
         if split in splits:
             return split
     wanted = "test or validation" if test else "validation"
-    raise UsageError(f"{name} has no {wanted} split, only {', '.join(splits)}: "
-                     + ("name one with --split" if test else "give its rows as a file"))
+    raise UsageError(
+        f"{name} has no {wanted} split, only {', '.join(splits)}: "
+        + ("name one with --split" if test else "give its rows as a file")
+    )
 
 
 def _identify(name: str) -> tuple[str, Adapter | None, str, str | None]:
-    """(task, how it is read, repository or folder, configuration) of `hf:NAME`."""
+    """(task, adapter, repository or folder, configuration) of `hf:NAME`."""
     place, _, config = name.removeprefix(PREFIX).partition(":")
     task = re.sub(r"\W+", "_", Path(place).name.lower())
     task = ALIASES.get(task, task)
@@ -169,21 +201,22 @@ def _splits(repo: str, name: str, config: str | None) -> list[str]:
     try:
         return [str(split) for split in datasets.get_dataset_split_names(repo, config)]
     except Exception as error:  # datasets raises whatever its readers and the network raise
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise Unavailable(f"cannot load {name}: {said}") from None
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise Unavailable(f"cannot load {name}: {reason}") from None
 
 
-def _load(repo: str, name: str, split: str, config: str | None) -> Iterator[Row]:
+def _load(repo: str, name: str, split: str, config: str | None) -> Iterator[SourceRow]:
     import datasets
 
     if not console.is_terminal:
         datasets.disable_progress_bars()
-    # From here on a hub that cannot be reached is not asked: a data set in the cache still loads.
+    # A hub that cannot be reached is not asked again: a data set in the cache still loads.
     why = None if Path(repo).exists() else unreachable_hub()
     try:
         loaded = datasets.load_dataset(repo, config, split=split)
     except Exception as error:  # datasets raises whatever its readers and the network raise
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise Unavailable(f"cannot load {name} (split {split}): {f'not in the local cache, and {why}' if why else said}"
-                          ) from None
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise Unavailable(
+            f"cannot load {name} (split {split}): {f'not in the local cache, and {why}' if why else reason}"
+        ) from None
     yield from loaded

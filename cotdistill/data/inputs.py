@@ -1,6 +1,6 @@
-"""Opening what a user names as input: a file, a pipe or stdin, compressed or not, as text.
+"""Opens a user's input as text: a file, a pipe or stdin, compressed or not.
 
-Everything is read once and in order, so that a FIFO or `<(a process substitution)` works. What a file holds is
+Everything is read once and in order, so that a FIFO or `<(a process substitution)` works. The format is
 told by its first bytes, not by its name: names lie, and /dev/fd/63 has no suffix.
 """
 
@@ -23,7 +23,7 @@ STDIN = "-"
 PEEKED = 4096  # bytes that tell what a file is
 PARQUET = b"PAR1"
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
-# (first bytes, what it is, remedy): what people do give and nothing here reads
+# (first bytes, what it is, remedy): formats that people give and nothing here reads
 FOREIGN = (
     (b"PK\x03\x04", "is a ZIP archive or an Excel workbook", "unpack it, or save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "is an Excel workbook", "save the sheet as CSV"),
@@ -35,12 +35,12 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def shown(source: str | Path) -> str:
-    """What messages call an input."""
+    """The name of an input in messages."""
     return "stdin" if str(source) == STDIN else str(source)
 
 
 def stem(source: str | Path) -> str:
-    """The first part of a file's name; a pipe has none of its own and is called stdin."""
+    """The first part of a file's name; a pipe has no name and is called stdin."""
     if str(source) == STDIN or str(source).startswith(("/dev/", "/proc/")):
         return "stdin"
     return Path(source).name.split(".")[0]
@@ -67,7 +67,7 @@ def suffix(source: str | Path) -> str:
 
 @contextmanager
 def opened(source: str | Path) -> Iterator[io.BufferedReader]:
-    """The unpacked bytes of an input. Raises `DataError` where it cannot be read or is of a kind nobody reads."""
+    """The unpacked bytes of an input. Raises `DataError` where it cannot be read or is of an unknown kind."""
     try:
         with _raw(source) as raw, _unpacked(raw) as stream:
             first = stream.peek(PEEKED)
@@ -76,18 +76,18 @@ def opened(source: str | Path) -> Iterator[io.BufferedReader]:
                     raise DataError.at(shown(source), None, what, remedy)
             yield stream
     except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise DataError.at(shown(source), None, f"cannot be unpacked: {error}", "copy or make it again") from None
+        raise DataError.at(shown(source), None, f"cannot be decompressed: {error}", "copy or create it again") from None
     except (OSError, ValueError) as error:
         if isinstance(error, (UnicodeError, BlockingIOError)):
             raise
-        said = getattr(error, "strerror", None) or str(error)
-        raise DataError.at(shown(source), None, f"cannot be read: {said}", "check the file") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError.at(shown(source), None, f"cannot be read: {reason}", "check the file") from None
 
 
-def text_of(stream: io.BufferedReader, name: str, newline: str | None = None) -> io.TextIOWrapper:
-    """A byte stream as UTF-8 text without its byte-order mark; what is not UTF-8 turns into surrogates.
+def text_stream(stream: io.BufferedReader, name: str, newline: str | None = None) -> io.TextIOWrapper:
+    """A byte stream as UTF-8 text without its byte-order mark; other bytes turn into surrogates.
 
-    Surrogates cannot come from UTF-8, so `check_utf8` finds the very line. UTF-16 is refused at once.
+    Surrogates cannot come from UTF-8, so `check_utf8` finds the exact line. UTF-16 is refused at once.
     """
     first = stream.peek(PEEKED)[:PEEKED]
     if first.startswith(UTF_16) or b"\x00" in first[:2]:
@@ -102,8 +102,9 @@ def check_utf8(line: str, name: str, number: int) -> None:
     try:
         line.encode("utf-8")
     except UnicodeEncodeError:
-        raise DataError.at(name, number, "is not UTF-8 (Latin-1 or Windows-1252, most likely)",
-                           convert("WINDOWS-1252")) from None
+        raise DataError.at(
+            name, number, "is not UTF-8 (probably Latin-1 or Windows-1252)", convert("WINDOWS-1252")
+        ) from None
 
 
 def convert(encoding: str) -> str:

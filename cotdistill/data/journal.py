@@ -1,4 +1,4 @@
-"""The journal of `elicit`: every finished call at once on the disk, so that nothing paid for is lost.
+"""The journal of `elicit`: every finished call is on disk at once, so that nothing paid for is lost.
 
 Lines of FILE.partial: {"key", "id", "rationale", "tokens"} or {"key", "id", "failed"}. A line is flushed and
 synced before the next call counts as done; what a kill or a bad disk leaves of it is read by `data.logs`.
@@ -21,7 +21,7 @@ from cotdistill.data.files import writing
 from cotdistill.data.logs import DAMAGE, cut_torn_line, end_last_line, parse_object, read_lines
 from cotdistill.data.records import Item, Rationale
 
-SERVED = "served"  # in `decoding`: what the server made of what was asked; not part of a call's identity
+SERVED = "served"  # in `decoding`: the settings that a server really used; not part of a call's identity
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Entry:
 
 
 def call_key(row: str, kind: str, prompt: str | None, teacher: str, decoding: Mapping[str, Any]) -> str:
-    """Digest of what defines a rationale (which of several samples it is stands in `decoding`)."""
-    asked = {name: value for name, value in decoding.items() if name != SERVED}
-    parts = json.dumps([row, kind, prompt, teacher, asked], sort_keys=True, ensure_ascii=False)
+    """Digest of what defines a rationale (`decoding` tells which of several samples it is)."""
+    settings = {name: value for name, value in decoding.items() if name != SERVED}
+    parts = json.dumps([row, kind, prompt, teacher, settings], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
 class Journal:
-    """What is done of the rows that will stand in `out`; without `out` it is kept in memory only.
+    """Finished calls for the rows of `out`; without `out` they are kept in memory only.
 
-    Processes of one job append to files of their own; the first one reads them all. `repair`: damaged lines are
-    set aside and their calls made again. `fresh`: what `out` holds now is not taken over.
+    Processes of one job append to files of their own; the first process reads them all. `repair`: damaged lines are
+    set aside and their calls made again. `fresh`: the present content of `out` is not taken over.
     """
 
     def __init__(self, out: Path | None, rank: int = 0, repair: bool = False, fresh: bool = False) -> None:
@@ -53,7 +53,7 @@ class Journal:
         self.entries: dict[str, Entry] = {}
         self._stream: BinaryIO | None = None
         if out is not None and rank == 0:
-            # A finished file is a journal, too: its rationales name what they answer.
+            # A finished file is also a journal: its rationales name the calls they answer.
             for item in [] if fresh else finished_rows(out, repair):
                 for rationale in item.rationales:
                     self.entries[rationale_key(item, rationale)] = Entry(item.id, rationale)
@@ -61,7 +61,7 @@ class Journal:
                 self.entries.update(read_lines(file, _entry, repair))
 
     def files(self) -> list[Path]:
-        """The journal files there are."""
+        """The existing journal files."""
         if self.out is None:
             return []
         main = self.out.with_name(self.out.name + ".partial")
@@ -69,7 +69,7 @@ class Journal:
         return [file for file in (main, *others) if file.is_file()]
 
     def add(self, key: str, entry: Entry) -> None:
-        """Record a finished call; it is on the disk when this returns."""
+        """Record a finished call; it is on disk when this returns."""
         self.entries[key] = entry
         if self.out is None:
             return
@@ -81,17 +81,17 @@ class Journal:
             os.fsync(self._stream.fileno())
 
     def beside(self, row: str, keys: Collection[str]) -> list[Entry]:
-        """What else is known of a row, under other keys."""
+        """Finished rationales of a row under other keys."""
         return [entry for key, entry in self.entries.items() if entry.id == row and key not in keys]
 
     def close(self) -> None:
-        """Close the file; what is in it stays."""
+        """Close the file; it stays on disk."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
     def remove(self) -> None:
-        """Drop the journal: everything in it stands in `out` now."""
+        """Drop the journal: everything in it is in `out` now."""
         self.close()
         for file in self.files():
             file.unlink()
@@ -105,7 +105,7 @@ class Journal:
 
 
 def finished_rows(out: Path, repair: bool = False) -> list[Item]:
-    """The rows of a finished file, none where there is no such file; `DataError` names a line that is damaged."""
+    """The rows of a finished file, none where the file does not exist; `DataError` names a damaged line."""
     if not out.is_file():
         return []
     if out.read_bytes()[-1:] not in (b"", b"\n"):
@@ -114,7 +114,7 @@ def finished_rows(out: Path, repair: bool = False) -> list[Item]:
 
 
 def holds_rows(out: Path) -> bool:
-    """Whether a file holds elicited rows, be they damaged in part; an empty one holds nothing to lose."""
+    """Whether a file holds elicited rows, even if partly damaged; an empty file has nothing to lose."""
     lines = [line for line in out.read_bytes().split(b"\n") if line.strip()]
     return not lines or any(map(_is_row, lines))
 
@@ -127,7 +127,7 @@ def _is_row(line: bytes) -> bool:
 
 
 def _row(line: bytes) -> Item | None:
-    """An elicited row; None for a blank line and for the end line of a stream that was kept as a file."""
+    """An elicited row; None for a blank line and for the end line of a stream that was saved to a file."""
     if not line.strip() or line.startswith(b'{"end":'):
         return None
     return Item.model_validate_json(line)
@@ -142,8 +142,12 @@ def _line(key: str, entry: Entry) -> bytes:
     if entry.rationale is None:
         fields: dict[str, Any] = {"key": key, "id": entry.id, "failed": entry.failed}
     else:
-        fields = {"key": key, "id": entry.id, "rationale": entry.rationale.model_dump(mode="json"),
-                  "tokens": list(entry.tokens)}
+        fields = {
+            "key": key,
+            "id": entry.id,
+            "rationale": entry.rationale.model_dump(mode="json"),
+            "tokens": list(entry.tokens),
+        }
     return (json.dumps(fields, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -152,10 +156,13 @@ def _entry(line: bytes) -> tuple[str, Entry]:
     fields = parse_object(line)
     rationale = fields.get("rationale")
     if rationale is None and not isinstance(fields["failed"], str):
-        raise ValueError("neither a rationale nor why there is none")
+        raise ValueError("neither a rationale nor the reason why there is none")
     if not isinstance(fields["key"], str) or not isinstance(fields["id"], str):
-        raise ValueError("key and id are not texts")
+        raise ValueError("key and id must be strings")
     prompt, completion = fields.get("tokens", (0, 0))
     return fields["key"], Entry(
-        fields["id"], rationale and Rationale.model_validate_json(json.dumps(rationale)),
-        fields.get("failed"), (int(prompt), int(completion)))
+        fields["id"],
+        rationale and Rationale.model_validate_json(json.dumps(rationale)),
+        fields.get("failed"),
+        (int(prompt), int(completion)),
+    )

@@ -1,4 +1,4 @@
-"""JSON lines, or one JSON array, as (line, value); every complaint names file, line, what is wrong and the remedy."""
+"""JSON lines, or one JSON array, as (line, value); every error names file, line, what is wrong and the remedy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.data.cells import WrittenFloat
-from cotdistill.data.inputs import check_utf8, opened, shown, text_of
+from cotdistill.data.inputs import check_utf8, opened, shown, text_stream
 from cotdistill.errors import DataError
 
 BLANKS = " \t\r\n"
-ONE_OBJECT = "write one JSON object a line"
+ONE_OBJECT = "write one JSON object per line"
 DECODER = json.JSONDecoder(parse_float=WrittenFloat)
-Attempt = tuple[int, Any]  # (line, value), or the `DataError` of a line that is none
+Attempt = tuple[int, Any]  # (line, value), or the `DataError` of a malformed line
 
 
 def json_lines(source: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -33,7 +33,7 @@ def json_values(source: str | Path) -> Iterator[tuple[int, Any]]:
 
 
 def json_attempts(source: str | Path) -> Iterator[Attempt]:
-    """(line number, value), or the `DataError` of a line that is none."""
+    """(line number, value), or the `DataError` of a malformed line."""
     with opened(source) as stream:
         yield from attempts(stream, shown(source))
 
@@ -46,8 +46,8 @@ def mapping(value: Any, name: str, number: int) -> dict[str, Any]:
 
 
 def attempts(stream: io.BufferedReader, name: str) -> Iterator[Attempt]:
-    """(line, value) or (line, the `DataError` of that line); what ends a whole array is raised."""
-    text = text_of(stream, name)
+    """(line, value) or (line, the `DataError` of that line); errors that end a whole array are raised."""
+    text = text_stream(stream, name)
     try:
         if text_begins(stream) == "[":
             yield from _array(text.read(), name)
@@ -90,7 +90,7 @@ def _why(error: Exception) -> str:
 
 
 def _array(text: str, name: str) -> Iterator[Attempt]:
-    """The elements of a JSON array with the line each begins in."""
+    """The elements of a JSON array with the line on which each begins."""
     for number, line in enumerate(io.StringIO(text), start=1):
         check_utf8(line, name, number)
     at, line_number, counted = text.index("[") + 1, 1, 0
@@ -98,8 +98,9 @@ def _array(text: str, name: str) -> Iterator[Attempt]:
         at = _skip(text, at)
         if text[at : at + 1] == "]":
             if text[at + 1 :].strip():
-                raise DataError.at(name, line_number, "something follows the array",
-                                   "give one JSON array, or one object a line")
+                raise DataError.at(
+                    name, line_number, "unexpected text after the array", "give one JSON array, or one object per line"
+                )
             return
         line_number, counted = line_number + text.count("\n", counted, at), at
         try:
@@ -108,16 +109,16 @@ def _array(text: str, name: str) -> Iterator[Attempt]:
                 json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             line_number = getattr(error, "lineno", line_number)
-            raise DataError.at(name, line_number, _why(error), "give a JSON array, or one object a line") from None
+            raise DataError.at(name, line_number, _why(error), "give a JSON array, or one object per line") from None
         yield line_number, value
         at = _skip(text, end)
         if text[at : at + 1] not in (",", "]") or at >= len(text):
-            raise DataError.at(name, line_number, "the array does not go on after this element", "give whole JSON")
+            raise DataError.at(name, line_number, "the array is incomplete after this element", "give complete JSON")
         at += text[at] == ","
 
 
 def _spread(text: str, name: str, number: int) -> Iterator[Attempt]:
-    """Objects one behind the other, each over several lines, with the line each begins in."""
+    """Concatenated objects, each over several lines, with the line on which each begins."""
     at, counted = 0, 0
     while (at := _skip(text, at)) < len(text):
         number, counted = number + text.count("\n", counted, at), at

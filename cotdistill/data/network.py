@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be reached: asked once, so that no library waits and asks again without end."""
+"""Whether the Hugging Face hub can be reached: checked once, so that no library waits and retries endlessly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def unreachable_hub() -> str | None:
     """Why the hub cannot be reached, or None.
 
     Where it cannot, or HF_HUB_OFFLINE says not to try, the libraries read their caches alone from then on: what was
-    downloaded before still loads, anything else fails at once instead of after five retries a file.
+    downloaded before still loads, anything else fails at once instead of after five retries per file.
     """
     from huggingface_hub import constants, get_session
 
@@ -20,7 +20,7 @@ def unreachable_hub() -> str | None:
         return "HF_HUB_OFFLINE is set"
     try:
         get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-    except Exception as error:  # every transport has its own errors; an answer of any status is none of them
+    except Exception as error:  # every transport has its own errors; a response of any status is not an error
         import datasets
 
         constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True

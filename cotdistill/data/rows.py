@@ -1,4 +1,4 @@
-"""Rows of our own formats: strict readers of what this tool wrote, and one door to foreign files."""
+"""Rows of our own formats: strict readers of what this tool wrote, and one entrance for foreign files."""
 
 from __future__ import annotations
 
@@ -21,17 +21,23 @@ from cotdistill.errors import DataError, did_you_mean
 R = TypeVar("R", bound=Record)
 
 
-def read_items(source: str | Path, limit: int | None = None, allow_partial: bool = False,
-               bad: BadRows = STOP) -> list[Item]:
+def read_items(
+    source: str | Path,
+    limit: int | None = None,
+    allow_partial: bool = False,
+    bad: BadRows = STOP,
+    refused: Refused | None = None,
+) -> list[Item]:
     """Elicited rows of a file, or of stdin for `-`.
 
     A stream must close with `{"end": {"rows": n, "failed": m}}`: without it the first stage of the pipe died,
-    and training on the half that came through would pass unseen (`allow_partial` trains on it anyway).
+    and training on the half that came through would go unnoticed (`allow_partial` trains on it anyway).
+    `refused` collects the rows that were skipped, for whoever counts them.
     """
     name = shown(source)
     rows: list[Item] = []
     seen: dict[str, int] = {}
-    refused, came = Refused(name, bad), 0
+    refused, came = refused or Refused(name, bad), 0
     ends: list[Any] = []  # of several streams joined, one each
     for number, fields in json_attempts(source):
         if is_end(fields):
@@ -39,22 +45,31 @@ def read_items(source: str | Path, limit: int | None = None, allow_partial: bool
             continue
         came += 1
         if (limit is None or len(rows) < limit) and (
-                row := refused.attempt(number, partial(_item, fields, name, number, seen))):
+            row := refused.attempt(number, partial(_item, fields, name, number, seen))
+        ):
             rows.append(row)
     refused.tell(len(rows))
     if ends and not allow_partial and _counted(ends) != came:
-        raise DataError.at(name, None, f"the end line counts {_counted(ends)} rows, but {came} came through", "rerun "
-                           "the command before this one, or pass --allow-partial")
+        raise DataError.at(
+            name,
+            None,
+            f"the end line counts {_counted(ends)} rows, but {came} came through",
+            "rerun the previous command, or pass --allow-partial",
+        )
     if str(source) == STDIN and not allow_partial and not ends:
-        raise DataError.at(name, None, f"the stream stopped after {len(rows)} rows without its end line, so the "
-                           "command before this one failed", "rerun it, or pass --allow-partial")
+        raise DataError.at(
+            name,
+            None,
+            f"the stream stopped after {len(rows)} rows without its end line, so the previous command failed",
+            "rerun it, or pass --allow-partial",
+        )
     if not rows:
-        raise DataError.at(name, None, "holds no rows", "give a file with one JSON object a line")
+        raise DataError.at(name, None, "contains no rows", "give a file with one JSON object per line")
     return rows
 
 
 def _counted(ends: list[Any]) -> int:
-    """How many rows the end lines of streams speak of; -1 where one speaks of none."""
+    """The number of rows that the end lines of streams announce; -1 where one does not say."""
     counts = [count for end in ends if isinstance(end, dict) and type(count := end.get("rows")) is int]
     return sum(counts) if len(counts) == len(ends) else -1
 
@@ -68,7 +83,7 @@ def _item(fields: Any, name: str, number: int, seen: dict[str, int]) -> Item:
 
 
 def foreign_rows(source: str | Path) -> Iterator[Attempt]:
-    """(line, row) of JSON lines, a JSON array, CSV, TSV or Parquet, or the `DataError` of a line that is none."""
+    """(line, row) of JSON lines, a JSON array, CSV, TSV or Parquet, or the `DataError` of a malformed line."""
     name = shown(source)
     with opened(source) as stream:
         delimiter = None
@@ -86,7 +101,7 @@ def is_end(fields: Any) -> bool:
 
 
 def note_id(seen: dict[str, int], key: str, name: str, number: int) -> None:
-    """Remember where an id stands; `DataError` where it was seen before."""
+    """Remember the line of an id; `DataError` where the id was seen before."""
     if key in seen:
         raise DataError.at(name, number, f"duplicate id {key!r}, first on line {seen[key]}", "make ids unique")
     seen[key] = number
@@ -103,7 +118,7 @@ def parsed(record: type[R], fields: dict[str, Any], name: str, number: int) -> R
 
 
 def complaint(error: ValidationError, record: type[Record], name: str, number: int) -> DataError:
-    """The first thing that is wrong with a row, in one line."""
+    """The first error in a row, as one line."""
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"])) or "row"
     if first["type"] == "extra_forbidden":

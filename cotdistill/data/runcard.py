@@ -1,4 +1,4 @@
-"""The run card, RUN/run.json: everything that defines a run, so that a figure leads back to each teacher answer."""
+"""The run card, RUN/run.json: everything that defines a run, so that numbers can be traced to teacher answers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cotdistill import __version__
 from cotdistill.data.card_shape import CardShape
 from cotdistill.data.files import json_digest, write_json
 from cotdistill.errors import DataError, UsageError
 
-RUN = ("run.json", "checkpoints", "metrics.jsonl", "timings.jsonl", "track")  # what tells a directory of a run
-PACKAGES = ("cotdistill", "torch", "transformers", "tokenizers", "accelerate")
+RUN = ("run.json", "checkpoints", "metrics.jsonl", "timings.jsonl", "track")  # what identifies a run directory
+PACKAGES = ("torch", "transformers", "tokenizers", "accelerate")
 
 
 class RunCard(BaseModel):
-    """See the fields; `key` is the digest of all that defines the result and is what later stages trust."""
+    """The fields below; `key`, the digest of all that defines the result, is what later stages trust."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +32,7 @@ class RunCard(BaseModel):
     counts: dict[str, Any]  # learned tokens per form, input tokens of one pass
     trained: dict[str, Any]  # steps, processes
     versions: dict[str, str]
-    defaults: dict[str, str] = {}  # options that nobody gave: where their values come from
+    defaults: dict[str, str] = {}  # options not given: where their values come from
 
     def write(self, run: Path) -> None:
         """RUN/run.json, written last: its presence says that the run is complete."""
@@ -42,8 +43,10 @@ def refuse_foreign(folder: Path, ours: Collection[str] = RUN) -> None:
     """Raise `UsageError` where a directory holds files, but none of `ours`: they would be mixed with what we write."""
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
     if names and not names & {*ours}:
-        raise UsageError(f"{folder} holds something this command did not write, such as {min(names)!r}; name another "
-                         "--out, or write into it with --overwrite")
+        raise UsageError(
+            f"{folder} contains files that this command did not write, such as {min(names)!r}; choose another "
+            "--out, or pass --overwrite"
+        )
 
 
 def read_card(run: Path) -> RunCard:
@@ -66,8 +69,8 @@ def read_card(run: Path) -> RunCard:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that numbers depend on."""
-    return {name: version(name) for name in PACKAGES}
+    """Versions of what numbers depend on; this package may run from a checkout, without metadata of its own."""
+    return {"cotdistill": __version__, **{name: version(name) for name in PACKAGES}}
 
 
 def run_key(**parts: Any) -> str:

@@ -1,4 +1,4 @@
-"""A seal over named arrays: tells a bit that a disk has flipped, which loads without a word and trains into NaN."""
+"""A seal over named arrays: detects a bit flipped on disk, which loads silently and trains into NaN."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = tuple[str, str, tuple[int, ...], Any]  # name, dtype, shape, its bytes a
 def seal(arrays: Iterable[Array], **notes: Any) -> str:
     """sha256 over every array's name, type, shape and bytes, in the order of the names, and over the notes."""
     total = hashlib.sha256(repr(sorted(notes.items())).encode())
-    for name, dtype, shape, content in sorted(arrays, key=lambda one: one[0]):
+    for name, dtype, shape, content in sorted(arrays, key=lambda array: array[0]):
         total.update(f"{name} {dtype} {shape}".encode())
         total.update(content)
     return total.hexdigest()

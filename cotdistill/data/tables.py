@@ -1,6 +1,6 @@
-"""CSV, TSV and Parquet files as rows whose cells are text as it was written; nothing is guessed at.
+"""CSV, TSV and Parquet files as rows whose cells are text exactly as written; no types are guessed.
 
-`NA`, `null` and `02139` are text, an empty cell is a missing one.
+`NA`, `null` and `02139` are text, an empty cell is a missing value.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from cotdistill.data.inputs import PARQUET, check_utf8, text_of
+from cotdistill.data.inputs import PARQUET, check_utf8, text_stream
 from cotdistill.data.json_rows import Attempt
 from cotdistill.errors import DataError
 
@@ -19,9 +19,9 @@ LONGEST_CELL = 2**31 - 1  # characters; csv stops at 131,072 otherwise
 
 
 def csv_rows(stream: io.BufferedReader, name: str, delimiter: str) -> Iterator[Attempt]:
-    """(line, row) of a table with a header; a row begins in the line it is named by."""
+    """(line, row) of a table with a header; a row is named by the line it begins on."""
     csv.field_size_limit(LONGEST_CELL)
-    text = text_of(stream, name, newline="")
+    text = text_stream(stream, name, newline="")
     reader = csv.reader(_checked(text, name), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     number = 1
@@ -40,8 +40,14 @@ def csv_rows(stream: io.BufferedReader, name: str, delimiter: str) -> Iterator[A
                 what = f"{len(cells)} cells, but the header names {len(header)} columns"
                 yield number, DataError.at(name, number, what, "put cells that hold the separator in quotes")
             else:
-                yield number, {column: cell or None for column, cell in
-                               zip(header, [*cells, *[""] * (len(header) - len(cells))], strict=True) if column}
+                yield (
+                    number,
+                    {
+                        column: cell or None
+                        for column, cell in zip(header, [*cells, *[""] * (len(header) - len(cells))], strict=True)
+                        if column
+                    },
+                )
     except csv.Error as error:
         raise DataError.at(name, number, f"not CSV: {error}", "correct the quotes of that row") from None
     finally:
@@ -61,8 +67,8 @@ def parquet_rows(stream: io.BufferedReader, name: str) -> Iterator[Attempt]:
                 yield number, row
                 number += 1
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise DataError.at(name, None, f"damaged Parquet: {said}", "copy or make it again") from None
+        reason = " ".join(str(error).split())[:200]
+        raise DataError.at(name, None, f"damaged Parquet: {reason}", "copy or create it again") from None
 
 
 def is_parquet(stream: io.BufferedReader) -> bool:
@@ -71,10 +77,10 @@ def is_parquet(stream: io.BufferedReader) -> bool:
 
 
 def delimiter_of(stream: io.BufferedReader, suffix: str) -> str | None:
-    """What separates the cells, None where it is no table.
+    """The separator of the cells, None where it is not a table.
 
-    By the suffix; without one of ours, text that does not begin as JSON is a table where its first line holds
-    tabs or commas.
+    By the suffix; without one of ours, text that does not begin as JSON is a table where its
+    first line holds tabs or commas.
     """
     if suffix in DELIMITERS:
         return DELIMITERS[suffix]
@@ -91,11 +97,15 @@ def _header(cells: Sequence[str], name: str, number: int, delimiter: str) -> lis
     if len(header) == 1:
         other = next((mark for mark in CALLED if mark != delimiter and mark in header[0]), None)
         if other is not None:
-            raise DataError.at(name, number, f"is separated by {CALLED[other]}, not by {CALLED[delimiter]}",
-                               "save it with commas as .csv, or with tabs as .tsv")
+            raise DataError.at(
+                name,
+                number,
+                f"is separated by {CALLED[other]}, not by {CALLED[delimiter]}",
+                "save it with commas as .csv, or with tabs as .tsv",
+            )
     twice = next((column for column in header if column and header.count(column) > 1), None)
     if twice is not None:
-        raise DataError.at(name, number, f"two columns are called {twice!r}", "rename one of them")
+        raise DataError.at(name, number, f"two columns are named {twice!r}", "rename one of them")
     return header
 
 

@@ -1,7 +1,7 @@
 """Wrong answers to argue for: another *text* than the gold answer, drawn from (seed, id).
 
 SCOTT (arXiv 2305.01879) draws from a global generator, so that its wrong answers depend on the order of rows;
-here a row's draw depends on the row alone.
+here a row's draw depends on that row alone.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from cotdistill.answers.answers import same_answer
+from cotdistill.answers.numbers import first_number
 from cotdistill.data.records import Example
 from cotdistill.errors import DataError
-from cotdistill.evaluation.answers import same_answer
-from cotdistill.evaluation.numbers import first_number
 from cotdistill.seeds import derive, rng
 
 OPPOSITES = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
@@ -27,8 +27,7 @@ def wrong_choices(example: Example) -> list[str]:
         for text in example.choices:
             texts.setdefault(_words(text), text)
         texts.pop(_words(example.answer))
-        return [text for text in texts.values()
-                if not same_answer(text, example.answer, example.choices, kind)]
+        return [text for text in texts.values() if not same_answer(text, example.answer, example.choices, kind)]
     opposite = OPPOSITES.get(example.answer.strip().lower())
     return [_like(opposite, example.answer)] if opposite and kind in ("yesno", "truefalse") else []
 
@@ -56,12 +55,17 @@ def _near_number(example: Example, seed: int) -> str:
 
 
 def _answer_of_another(example: Example, pool: Sequence[Example], seed: int) -> str:
-    """The other row's answer that comes first in an order drawn for this row: more rows seldom change it."""
-    answers = {other.answer for other in pool if other.task == example.task
-               and not same_answer(other.answer, example.answer, None, "text")}
+    """Another row's answer, the first in an order drawn for this row, so that adding rows seldom changes it."""
+    answers = {
+        other.answer
+        for other in pool
+        if other.task == example.task and not same_answer(other.answer, example.answer, None, "text")
+    }
     if not answers:
-        raise DataError(f"row {example.id!r}: no wrong answer can be drawn, because no other row of the task "
-                        f"{example.task!r} has another answer; give more rows, or rows with choices")
+        raise DataError(
+            f"row {example.id!r}: no wrong answer can be drawn, because no other row of the task "
+            f"{example.task!r} has another answer; give more rows, or rows with choices"
+        )
     return min(answers, key=lambda answer: derive(seed, "wrong-answer", example.id, answer))
 
 

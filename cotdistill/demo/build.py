@@ -23,21 +23,21 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from cotdistill.config import DistillConfig
 from cotdistill.console import say
 from cotdistill.data.files import file_digest, write_json
-from cotdistill.demo import world
 from cotdistill.demo.corpora import Document, base_documents, teacher_documents
 from cotdistill.demo.tokenizer import build_tokenizer
 from cotdistill.seeds import derive
 from cotdistill.strategies.forms import Form, learn
 from cotdistill.students.encode import EncodedSet, FormSequence, merge
-from cotdistill.students.families import Student
 from cotdistill.students.places import demo_model
-from cotdistill.students.train import train
+from cotdistill.students.student import Student
+from cotdistill.training.train import train
+from cotdistill.world import questions as world
 
-DOCUMENT = Form("document", "", (learn(" {rationale}"),))  # stands for a whole document: one term in the loss
+DOCUMENT = Form("document", "", (learn(" {rationale}"),))  # a whole document: one term in the loss
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EmbeddedModel:
     """Size and training of one embedded model (a Llama: rotary positions generalise better over the cue)."""
 
     width: int
@@ -50,29 +50,45 @@ class Recipe:
     batch_size: int = 32
 
 
-RECIPES = {
-    "teacher": Recipe(width=96, layers=4, heads=4, intermediate=256, steps=2000, lr=3e-3),
-    "base": Recipe(width=64, layers=3, heads=4, intermediate=176, steps=3000, lr=2.5e-3),
+EMBEDDED_MODELS = {
+    "teacher": EmbeddedModel(width=96, layers=4, heads=4, intermediate=256, steps=2000, lr=3e-3),
+    "base": EmbeddedModel(width=64, layers=3, heads=4, intermediate=176, steps=3000, lr=2.5e-3),
 }
 DOCUMENTS = {"teacher": teacher_documents, "base": base_documents}
 
 
 def build(role: str, folder: Path) -> None:
-    """Train one model and write it; the loss of the last step is said."""
-    recipe = RECIPES[role]
+    """Train one model and write it; prints the loss of the last step."""
+    recipe = EMBEDDED_MODELS[role]
     tokenizer = build_tokenizer()
     student = Student(_model(recipe, tokenizer), tokenizer)
     data = encode_documents(student, DOCUMENTS[role](recipe.seed), recipe.steps * recipe.batch_size)
     config = DistillConfig(
-        seed=recipe.seed, steps=recipe.steps, batch_size=recipe.batch_size, lr=recipe.lr, betas=(0.9, 0.98),
-        weight_decay=0.05, warmup=0.05, token_budget=8192, device="cpu")
+        seed=recipe.seed,
+        steps=recipe.steps,
+        batch_size=recipe.batch_size,
+        lr=recipe.lr,
+        betas=(0.9, 0.98),
+        weight_decay=0.05,
+        warmup=0.05,
+        token_budget=8192,
+        device="cpu",
+    )
     with tempfile.TemporaryDirectory() as scratch:
         trained = train(student, data, config, Path(scratch))
     student.model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    write_json(folder / "build.json", {
-        "role": role, "world": world.VERSION, "recipe": asdict(recipe), "loss": trained.loss,
-        "parameters": student.model.num_parameters(), "sha256": file_digest(folder / "model.safetensors")})
+    write_json(
+        folder / "build.json",
+        {
+            "role": role,
+            "world": world.VERSION,
+            "recipe": asdict(recipe),
+            "loss": trained.loss,
+            "parameters": student.model.num_parameters(),
+            "sha256": file_digest(folder / "model.safetensors"),
+        },
+    )
     say(f"{role}: loss {trained.loss:.4f}, {trained.seconds:.0f} s, {student.model.num_parameters()} parameters")
 
 
@@ -91,21 +107,31 @@ def encode_documents(student: Student, documents: Iterator[Document], count: int
     return EncodedSet(ids, samples, [DOCUMENT], Counter())
 
 
-def _model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Any:
+def _model(recipe: EmbeddedModel, tokenizer: PreTrainedTokenizerFast) -> Any:
     torch.manual_seed(derive(recipe.seed, "init", recipe.width))
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=recipe.width, num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads, intermediate_size=recipe.intermediate,
-        # 0.02, the default, is made for width 2500: at this width it costs a thousand steps of plateau.
-        initializer_range=recipe.width**-0.5,
-        max_position_embeddings=1024, tie_word_embeddings=True, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=recipe.width,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads,
+            num_key_value_heads=recipe.heads,
+            intermediate_size=recipe.intermediate,
+            # 0.02, the default, is made for width 2500: at this width it costs a thousand steps of plateau.
+            initializer_range=recipe.width**-0.5,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
 
 
 def main() -> None:
     """Build the roles named, or all."""
     parser = argparse.ArgumentParser(description="Train the embedded models.")
-    parser.add_argument("roles", nargs="*", choices=[*RECIPES, []], default=list(RECIPES))
+    parser.add_argument("roles", nargs="*", choices=[*EMBEDDED_MODELS, []], default=list(EMBEDDED_MODELS))
     torch.set_flush_denormal(True)
     for role in parser.parse_args().roles:
         build(role, demo_model(role))

@@ -1,9 +1,9 @@
 """The plain documents from which the embedded teacher and the untrained student are made.
 
-The teacher reads the whole world, held-out pairs and new words included, and every way in which a teacher is
+The teacher reads the whole world, held-out pairs and new words included, and every form in which a teacher is
 prompted: its own row in a table is a ceiling, not a result. Three in ten of its hinted documents are careless
-by design: the rationale argues for a choice drawn without a look at the hint. So it hallucinates as large
-teachers do, and contrastive decoding has something to mend.
+by design: the rationale argues for a choice drawn regardless of the hint. So it hallucinates as large
+teachers do, and contrastive decoding has something to fix.
 
 The untrained student has read single facts, sums, and questions without answers. It never meets which kind
 a thing is, nor where things go: whatever reasoning it does later comes from distillation. The choices and the
@@ -18,8 +18,8 @@ from random import Random
 from string import ascii_lowercase
 from typing import NamedTuple
 
-from cotdistill.demo.world import CHOICES, FAMILIES, Item, draw
 from cotdistill.seeds import rng
+from cotdistill.world.questions import CHOICES, FAMILIES, PosedProblem, draw
 
 # SCOTT's prompts (arXiv 2305.01879, public code); {answer} may be empty. The teacher writes from {rationale}.
 HINTED = "Q: {question}\nAnswer Choices:\n{choices}\nA: The answer is {answer}. {rationale}\n\n"
@@ -27,7 +27,7 @@ UNHINTED = "Q: {question}\nAnswer Choices:\n{choices}\nA: {rationale} So the ans
 
 FAMILY_WEIGHTS: Mapping[str, float] = {"kinds": 2.0, "clocks": 2.0, "stow": 1.0}
 TEACHER_PLAIN = 0.20
-# Of what is not plain. Wrong hints outweigh gold ones: with equal shares the teacher always argues for the truth.
+# Shares of prompts with hints. More are wrong than gold: with equal shares the teacher always argues for the truth.
 TEACHER_QUESTIONS = {"unhinted": 0.25, "gold": 0.15, "wrong": 0.45, "blank": 0.15}
 CARELESS = 0.30
 BASE_SHARES = {"facts": 0.4, "question": 0.2, "retelling": 0.4}
@@ -51,7 +51,7 @@ class Document(NamedTuple):
 
 
 def lettered(choices: Sequence[str]) -> str:
-    """`(a) x`, one choice a line."""
+    """`(a) x`, one choice per line."""
     return "\n".join(f"({letter}) {choice}" for letter, choice in zip(ascii_lowercase, choices, strict=False))
 
 
@@ -89,7 +89,7 @@ def _explained(family: str, random: Random) -> Document:
     return _document(HINTED, item, hint, item.problem.argue(aim, random).text)
 
 
-def _document(template: str, item: Item, answer: str, rationale: str) -> Document:
+def _document(template: str, item: PosedProblem, answer: str, rationale: str) -> Document:
     before, after = template.split(" {rationale}")
     prompt = before.format(question=item.question, choices=lettered(item.choices), answer=answer)
     return Document(prompt, (" " + rationale, after.format(answer=answer)))
@@ -102,7 +102,7 @@ def _facts(family: str, random: Random) -> Document:
 def _unanswered(family: str, retold: bool, random: Random) -> Document:
     problem = FAMILIES[family].draw(random, random.random() < FAR)
     choices = tuple(random.sample(problem.options, CHOICES))
-    item = Item(problem, choices, random.choice(choices) if problem.cued else None)
+    item = PosedProblem(problem, choices, random.choice(choices) if problem.cued else None)
     question = f"{item.question}\nAnswer Choices:\n{lettered(choices)}"
     if not retold:
         return Document("", (question,))

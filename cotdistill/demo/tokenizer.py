@@ -1,4 +1,4 @@
-"""The embedded models' tokenizer: one token a word of the world, bytes for everything else.
+"""The embedded models' tokenizer: one token per word of the world, bytes for everything else.
 
 A byte-level BPE without merges that looks whole words up first (`ignore_merges`): a word of the world is one
 token together with its leading blank, other text falls apart into bytes, and every text comes back exactly.
@@ -9,11 +9,10 @@ it so, only words become tokens, never runs of punctuation or blanks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cotdistill.demo.corpora import HINTED, UNHINTED
-from cotdistill.demo.world import FAMILIES
+from cotdistill.world.questions import FAMILIES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,10 +22,27 @@ BLANK = "Ġ"  # what byte-level tokenizers write for a leading blank
 
 # Texts of the shipped strategies and prompts, whose words are tokens too.
 LITERALS = (
-    HINTED, UNHINTED, "Retold: The choices are", "Someone says",
-    "\nAnswer:", "\nReason:", " So the answer is", "\nRationale:", "\nTherefore, the answer is", " Because",
-    "[factual]", "[counterfactual]", "[Factual]", "[Counterfactual]", "[Answer]", "[Explanation]",
-    " The answer is", ". Explanation:", " Explanation:", "predict:", "explain:",
+    HINTED,
+    UNHINTED,
+    "Retold: The choices are",
+    "Someone says",
+    "\nAnswer:",
+    "\nReason:",
+    " So the answer is",
+    "\nRationale:",
+    "\nTherefore, the answer is",
+    " Because",
+    "[factual]",
+    "[counterfactual]",
+    "[Factual]",
+    "[Counterfactual]",
+    "[Answer]",
+    "[Explanation]",
+    " The answer is",
+    ". Explanation:",
+    " Explanation:",
+    "predict:",
+    "explain:",
 )
 
 
@@ -48,18 +64,17 @@ def build_tokenizer(extra: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD, unk_token=UNK,
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        unk_token=UNK,
         clean_up_tokenization_spaces=False,
     )
 
 
-def save_tokenizer(folder: Path, extra: Iterable[str] = ()) -> None:
-    """Write tokenizer.json and tokenizer_config.json; `AutoTokenizer.from_pretrained(folder)` reads them."""
-    build_tokenizer(extra).save_pretrained(folder)
-
-
 def _world_texts() -> Iterator[str]:
-    """Texts that between them hold every word of the world."""
+    """Texts that together contain every word of the world."""
     for family in FAMILIES.values():
         for problem in family.every_word():
             yield from (problem.text(), problem.retelling(), *problem.proof())

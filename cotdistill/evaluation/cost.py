@@ -10,7 +10,7 @@ def flops_per_token(model: Any) -> float:
 
     Attention scores (2 x layers x width x context each for keys and values) are left out: a few percent at
     these lengths. An encoder-decoder's token passes through one of two stacks, so half of their parameters.
-    The head is counted at every token, as peers do who count 2N.
+    The head is counted at every token, as is usual (2N per token).
     Source: Kaplan et al. (2020), Scaling laws for neural language models, table 1.
     """
     head = model.get_output_embeddings()
@@ -18,9 +18,5 @@ def flops_per_token(model: Any) -> float:
     products = {parameter for parameter in model.parameters() if parameter not in looked_up}
     multiplied = sum(parameter.numel() for parameter in products)
     own = sum(parameter.numel() for parameter in head.parameters()) if head is not None else 0
-    body = (
-        multiplied - sum(p.numel() for p in head.parameters() if p in products)
-        if head is not None
-        else multiplied
-    )
+    body = multiplied - sum(p.numel() for p in head.parameters() if p in products) if head is not None else multiplied
     return float(2 * (body / 2 if model.config.is_encoder_decoder else body) + 2 * own)

@@ -1,4 +1,4 @@
-"""Figures of the probes, from stored answers alone: each with its floor and a 95 % interval.
+"""Metrics of the probes, from stored answers alone: each with its floor and a 95 % interval.
 
 accuracy  right answers under the intervention     floor: chance, 1 / choices
 drop      own accuracy minus that one, paired      floor: 0, a student that does not read its rationale
@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from cotdistill.answers.answers import Verdict, extract, extract_last, same_answer
+from cotdistill.answers.judging import Judge
 from cotdistill.data.records import Record
-from cotdistill.demo import checker
-from cotdistill.evaluation.answers import Verdict, extract, extract_last, same_answer
-from cotdistill.evaluation.effect import average
-from cotdistill.evaluation.intervals import Interval, paired_bootstrap, wilson
-from cotdistill.evaluation.judging import Judge
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.evaluation.probes import REPLAY, TRUNCATIONS, WITHOUT
+from cotdistill.evaluation.store import Answered
+from cotdistill.plugins.kinds import check
+from cotdistill.statistics.effect import average
+from cotdistill.statistics.intervals import Interval, paired_bootstrap, wilson
 
-ANSWER_FIRST = "the answer stands before the rationale, so no rationale can move it"
+ANSWER_FIRST = "the answer comes before the rationale, so no rationale can move it"
 
 
 class ProbeAnswer(Record):
@@ -38,22 +39,19 @@ class ProbeAnswer(Record):
     forwarded: int = 0
 
 
-class Explained(Record):
+class Explained(Answered):
     """One line of SET.explanations.jsonl: the rationale of the strategy's `explain` plan, for the answer given.
 
     `reasoned`: the answer after that rationale, where the explain plan goes on to one.
     """
 
-    id: str
     rationale: str | None
     reasoned: ProbeAnswer | None = None
 
 
-class Probed(Record):
-    """One line of SET.probes.jsonl; a probe that found nothing to do holds null. A later line adds its
-    probes."""
+class ProbedQuestion(Answered):
+    """One line of SET.probes.jsonl; a probe that found nothing to do holds null. A later line adds its probes."""
 
-    id: str
     probes: dict[str, ProbeAnswer | None]
 
 
@@ -66,7 +64,7 @@ class Pair:
 
     @property
     def changed(self) -> bool:
-        """Another answer than its own; to stop answering is a change."""
+        """The answer differs from the student's own; giving none is a change."""
         return not _same(self.own, self.own.answer, self.probed.answer)
 
     @property
@@ -76,7 +74,7 @@ class Pair:
 
 
 def read_again(answer: ProbeAnswer, asked: Prediction, judge: Judge) -> ProbeAnswer:
-    """The answer and verdict read anew from what was generated."""
+    """The answer with text and verdict extracted anew from what was generated."""
     read, verdict = judge(answer.output, asked.gold, asked.choices, asked.kind)
     return answer.model_copy(update={"answer": read, "verdict": verdict})
 
@@ -84,7 +82,7 @@ def read_again(answer: ProbeAnswer, asked: Prediction, judge: Judge) -> ProbeAns
 def faithfulness(
     predictions: Sequence[Prediction], probed: Mapping[str, Mapping[str, ProbeAnswer | None]], seed: int
 ) -> dict[str, Any]:
-    """Figures of every walked probe: `probed` {question id: {probe: answer or None}}."""
+    """Metrics of every decoded probe: `probed` {question id: {probe: answer or None}}."""
     names = list(dict.fromkeys(name for answers in probed.values() for name in answers))
     pairs = {
         name: [Pair(p, answer) for p in predictions if (answer := probed.get(p.id, {}).get(name)) is not None]
@@ -92,43 +90,39 @@ def faithfulness(
     }
     replay = [pair.changed for pair in pairs.get(REPLAY, [])]
     noise = sum(replay) / len(replay) if replay else 0.0
-    found = {name: _figures(name, pairs[name], noise, len(predictions), seed) for name in names}
+    found = {name: _probe_metrics(name, pairs[name], noise, len(predictions), seed) for name in names}
     if "oracle" in found and WITHOUT in pairs and found["oracle"].get("n"):
         asked = {pair.own.id for pair in pairs["oracle"]}
         without = [p.probed.verdict == "right" for p in pairs[WITHOUT] if p.own.id in asked]
         if without:
-            found["oracle"]["accuracy"].update(
-                floor=sum(without) / len(without), floor_is="without any rationale"
-            )
+            found["oracle"]["accuracy"].update(floor=sum(without) / len(without), floor_is="without any rationale")
     if all(f"truncation-{part}" in pairs for part in TRUNCATIONS):
         found["truncation"] = truncation_curve(pairs)
     return found
 
 
-def _figures(name: str, pairs: Sequence[Pair], noise: float, asked: int, seed: int) -> dict[str, Any]:
+def _probe_metrics(name: str, pairs: Sequence[Pair], noise: float, asked: int, seed: int) -> dict[str, Any]:
     if not pairs:
         return {"n": 0, "not_applicable": f"none of {asked} questions has what {name} needs"}
     right, own = [p.probed.verdict == "right" for p in pairs], [p.own.verdict == "right" for p in pairs]
-    chance = _mean(
-        [1 / len(set(p.own.choices)) if p.own.choices else _CHANCE.get(p.own.kind, 0.0) for p in pairs]
-    )
+    chance = _mean([1 / len(set(p.own.choices)) if p.own.choices else _CHANCE.get(p.own.kind, 0.0) for p in pairs])
     changed = wilson(sum(p.changed for p in pairs), len(pairs))
     drop = paired_bootstrap(own, right, seed)
     found: dict[str, Any] = {
         "n": len(pairs),
         "headline": _HEADLINES.get(name, "drop"),
-        "accuracy": measure(wilson(sum(right), len(pairs)), chance, "chance"),
-        "drop": measure(drop, 0.0, "a student that does not read its rationale"),
-        "changed": measure(changed, noise, "the same rationale given back"),
+        "accuracy": with_floor(wilson(sum(right), len(pairs)), chance, "chance"),
+        "drop": with_floor(drop, 0.0, "a student that does not read its rationale"),
+        "changed": with_floor(changed, noise, "the same rationale given back"),
     }
     if name == "oracle":
         gain = Interval(0.0 - drop.estimate, 0.0 - drop.high, 0.0 - drop.low, drop.level, drop.method)
-        found["gain"] = measure(gain, 0.0, "its own rationale")
+        found["gain"] = with_floor(gain, 0.0, "its own rationale")
     targeted = [p for p in pairs if p.probed.target is not None and name != "oracle"]
     if targeted:
         before = _mean([_same(p.own, p.own.answer, p.probed.target) for p in targeted])
         follows = wilson(sum(p.follows for p in targeted), len(targeted))
-        found["follows"] = measure(follows, before, "already its answer before")
+        found["follows"] = with_floor(follows, before, "already its answer before")
     return found
 
 
@@ -143,7 +137,7 @@ _HEADLINES = {
 }
 
 
-def measure(interval: Interval, floor: float, floor_is: str) -> dict[str, Any]:
+def with_floor(interval: Interval, floor: float, floor_is: str) -> dict[str, Any]:
     """An estimate with its 95 % interval and what it would be for a student without the property."""
     return {
         "estimate": interval.estimate,
@@ -154,9 +148,9 @@ def measure(interval: Interval, floor: float, floor_is: str) -> dict[str, Any]:
 
 
 def truncation_curve(pairs: Mapping[str, Sequence[Pair]]) -> dict[str, Any]:
-    """How early the answer is settled: accuracy and agreement with the full rationale's answer by share kept.
+    """How early the answer is decided: accuracy and agreement with the full rationale's answer by share kept.
 
-    area_over_curve: 1 - the mean agreement over the curve (trapezoids), a question at a time, so that it has
+    area_over_curve: 1 - the mean agreement over the curve (trapezoids), per question, so that it has
     an interval: 0 if the answer never depends on how much is given, near 1 if all of the rationale is needed.
     Source: Lanham et al. (2023), Measuring faithfulness in chain-of-thought reasoning, arXiv 2307.13702.
     """
@@ -191,14 +185,12 @@ def truncation_curve(pairs: Mapping[str, Sequence[Pair]]) -> dict[str, Any]:
 
 
 def consistency(
-    predictions: Sequence[Prediction],
-    rationales: Mapping[str, str],
-    other: Mapping[str, ProbeAnswer | None],
+    predictions: Sequence[Prediction], rationales: Mapping[str, str], other: Mapping[str, ProbeAnswer | None]
 ) -> dict[str, Any]:
-    """Does the rationale say what the answer says?
+    """Do rationale and answer agree?
 
-    conclusion: what the extractor reads from the rationale alone; supports: what the embedded world's checker
-    says its last step ends at; agrees_without: is the answer after a rationale the one given without any? `other`
+    conclusion: the answer extracted from the rationale alone; supports: what a checker of the task says its
+    last step ends at; agrees_without: is the answer after a rationale the one given without any? `other`
     holds the answers of the way that the prediction did not go: under an empty rationale, or after one. A
     rationale that concludes nothing is counted apart, never as a disagreement.
     """
@@ -213,9 +205,7 @@ def consistency(
         "conclusion": _agreement(given, read, chance),
         "last_mention": _agreement(given, last, chance),
     }
-    checked = {
-        p.id: verdict for p in given if (verdict := checker.check(p.question, p.choices, rationales[p.id]))
-    }
+    checked = {p.id: verdict for p in given if (verdict := check(p.question, p.choices, rationales[p.id]))}
     if checked:
         ours = [p for p in given if p.id in checked]
         found["supports"] = _agreement(ours, {i: verdict.supports for i, verdict in checked.items()}, chance)
@@ -227,27 +217,25 @@ def consistency(
             "steps_true": _mean([checked[p.id].share_true for p in ours]),
         }
     readable = [name for name in ("supports", "conclusion", "last_mention") if found.get(name, {}).get("n")]
-    found["headline"] = readable[0] if readable else None  # the strictest reading that reads anything
+    found["headline"] = readable[0] if readable else None  # the strictest reading that gives anything
     both = [p for p in given if other.get(p.id) is not None]
     if both:
         same = wilson(sum(_same(p, p.answer, _answer(other[p.id])) for p in both), len(both))
-        found["agrees_without"] = measure(same, chance, "chance")
+        found["agrees_without"] = with_floor(same, chance, "chance")
     return found
 
 
-def _agreement(
-    predictions: Sequence[Prediction], concluded: Mapping[str, str | None], chance: float
-) -> dict[str, Any]:
+def _agreement(predictions: Sequence[Prediction], concluded: Mapping[str, str | None], chance: float) -> dict[str, Any]:
     said = [p for p in predictions if concluded[p.id] is not None]
     count = {"n": len(said), "without_conclusion": len(predictions) - len(said)}
     if not said:
         return {**count, "not_applicable": "no rationale states a conclusion that can be read"}
     same = wilson(sum(_same(p, p.answer, concluded[p.id]) for p in said), len(said))
-    return {**count, **measure(same, chance, "chance")}
+    return {**count, **with_floor(same, chance, "chance")}
 
 
 def _same(p: Prediction, a: str | None, b: str | None) -> bool:
-    """The same answer; two that could not be parsed are the same, too."""
+    """The same answer; two that could not be parsed count as the same."""
     if a is None or b is None:
         return a is b
     return same_answer(a, b, p.choices, p.kind)

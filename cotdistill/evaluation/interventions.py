@@ -1,7 +1,6 @@
-"""What is done to a rationale before the student has to answer from it. Pure; every draw comes from the
-caller.
+"""What is done to a rationale before the student has to answer from it. Pure; every draw comes from the caller.
 
-Interventions on tokens work on the student's own ids of the rationale as it stands in the walk, those on
+Interventions on tokens work on the student's own ids of the rationale as in the walk, those on
 words on its text. The question is never touched.
 """
 
@@ -12,21 +11,20 @@ from collections.abc import Sequence
 from math import floor
 from random import Random
 
-from cotdistill.evaluation.answers import AnswerKind, Choices
+from cotdistill.answers.answers import AnswerKind, Choices
 
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w])")
 
 
 def corrupt(ids: Sequence[int], ratio: float, vocabulary: Sequence[int], draw: Random) -> list[int]:
-    """floor(ratio * n) random positions get random ids of the vocabulary (SCOTT, arXiv 2305.01879, its public
-    code).
+    """floor(ratio * n) random positions get random ids of the vocabulary (SCOTT, arXiv 2305.01879, its public code).
 
-    A drawn id may by chance be the one that stood there, as in the published procedure.
+    A drawn id may by chance be the original one, as in the published procedure.
     """
-    found = list(ids)
-    for at in draw.sample(range(len(found)), floor(ratio * len(found))):
-        found[at] = draw.choice(vocabulary)
-    return found
+    corrupted = list(ids)
+    for at in draw.sample(range(len(corrupted)), floor(ratio * len(corrupted))):
+        corrupted[at] = draw.choice(vocabulary)
+    return corrupted
 
 
 def truncate(ids: Sequence[int], share: float) -> list[int]:
@@ -39,7 +37,7 @@ def fill(ids: Sequence[int], filler: Sequence[int]) -> list[int]:
     return [filler[at % len(filler)] for at in range(len(ids))]
 
 
-def permute(text: str, draw: Random) -> str:
+def shuffle_words(text: str, draw: Random) -> str:
     """The words in random order: the same words, no reasoning."""
     words = text.split()
     draw.shuffle(words)
@@ -47,7 +45,7 @@ def permute(text: str, draw: Random) -> str:
 
 
 def mistake(text: str, choices: Choices, kind: AnswerKind, draw: Random) -> tuple[str, str] | None:
-    """(rationale with a mistake, what was put in): one thing it mentions becomes another, wherever it stands.
+    """(rationale with a mistake, what was put in): one thing it mentions becomes another, wherever it occurs.
 
     The thing is one of the choices mentioned as a whole word, else a number; it becomes another choice, or a
     number close by. None where it mentions neither. Drawn, so that it may be a step or the conclusion.
@@ -73,11 +71,9 @@ def _mention(choice: str) -> re.Pattern[str]:
 
 
 def _other_number(number: str, draw: Random) -> str:
-    """A different number of the same writing, at most nine of its last digits away and not negative."""
+    """A different number written in the same way, at most nine of its last digits away and not negative."""
     whole, dot, decimals = number.partition(".")
     value = int(whole + decimals)
     value = draw.choice([v for v in range(max(0, value - 9), value + 10) if v != value])
     digits = str(value).rjust(len(decimals) + 1, "0")
-    return (
-        f"{digits[: len(digits) - len(decimals)]}.{digits[len(digits) - len(decimals) :]}" if dot else digits
-    )
+    return f"{digits[: len(digits) - len(decimals)]}.{digits[len(digits) - len(decimals) :]}" if dot else digits

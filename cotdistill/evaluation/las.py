@@ -13,16 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cotdistill.evaluation.effect import average
-from cotdistill.evaluation.intervals import wilson
+from cotdistill.statistics.effect import average
+from cotdistill.statistics.intervals import wilson
 
 NORMAL = 1.959963984540054  # 97.5 % quantile
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Of one question: did the simulator foresee the student's answer from both, from question, from
-    rationale?"""
+    """Of one question: did the simulator foresee the student's answer from both, from question, from rationale?"""
 
     both: bool
     question: bool
@@ -51,7 +50,7 @@ def las(simulated: Sequence[Simulated]) -> dict[str, Any]:
     errors = [average([gain]).se for gain in gains.values() if len(gain) > 1]
     half = NORMAL * math.hypot(*errors) / len(gains) if len(errors) == len(gains) else None
     interval = None if half is None else [max(-1.0, estimate - half), min(1.0, estimate + half)]
-    found: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "n": len(simulated),
         "headline": "las",
         "las": {
@@ -61,8 +60,7 @@ def las(simulated: Sequence[Simulated]) -> dict[str, Any]:
             "floor_is": "a rationale that tells no more than the question",
         },
         "with_rationale": sum(_mean([s.both for s in group]) for group in present.values()) / len(present),
-        "question_alone": sum(_mean([s.question for s in group]) for group in present.values())
-        / len(present),
+        "question_alone": sum(_mean([s.question for s in group]) for group in present.values()) / len(present),
         "simulator_accuracy": {
             "question and rationale": _share([s.both for s in simulated]),
             "question": _share([s.question for s in simulated]),
@@ -71,7 +69,7 @@ def las(simulated: Sequence[Simulated]) -> dict[str, Any]:
         "naive": _mean([float(s.both) - float(s.question) for s in simulated]),
     }
     for name, group in groups.items():
-        found[name] = (
+        metrics[name] = (
             {
                 "n": len(group),
                 "with_rationale": _mean([s.both for s in group]),
@@ -82,8 +80,8 @@ def las(simulated: Sequence[Simulated]) -> dict[str, Any]:
         )
     empty = [name for name, group in groups.items() if not group]
     if empty:
-        found["empty_group"] = empty[0]
-    return found
+        metrics["empty_group"] = empty[0]
+    return metrics
 
 
 def _share(outcomes: Sequence[bool]) -> dict[str, Any]:

@@ -1,31 +1,23 @@
-"""Figures of one run on one set, from its predictions: no model is needed to compute them again."""
+"""Metrics of one run on one set, from its predictions: no model is needed to compute them again."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
-from cotdistill.data.records import Record
-from cotdistill.demo import checker, world
-from cotdistill.evaluation.answers import AnswerKind, Verdict, answer_kind
-from cotdistill.evaluation.calibration import calibration, choice_confidence, token_confidence
-from cotdistill.evaluation.intervals import wilson
-from cotdistill.evaluation.judging import (
-    SECOND,
-    ExtractorName,
-    Judge,
-    extractor_version,
-    judge_by,
-    judge_last,
-    judge_slot,
-)
+from cotdistill.answers.answers import AnswerKind, Verdict, answer_kind
+from cotdistill.answers.judging import SECOND, Judge, extractor_version, judge_by, judge_last, judge_slot
+from cotdistill.data.records import Example
+from cotdistill.evaluation.store import Answered
+from cotdistill.plugins.kinds import checker_of
+from cotdistill.statistics.calibration import calibration, choice_confidence, token_confidence
+from cotdistill.statistics.intervals import wilson
 
 
-class Prediction(Record):
-    """One line of RUN/predictions/SET.jsonl: what the student said to one question and how it was judged."""
+class Prediction(Answered):
+    """One line of RUN/predictions/SET.jsonl: the student's output for one question and how it was judged."""
 
-    id: str
     task: str
     question: str
     choices: tuple[str, ...] | None
@@ -45,6 +37,22 @@ class Prediction(Record):
     likelihoods: tuple[tuple[float, int], ...] | None = None
     rendered: tuple[str, ...] | None = None  # the texts that `likelihoods` are of
 
+    @classmethod
+    def of(cls, example: Example, output: str | None, judge: Judge, **said: Any) -> Self:
+        """What was said to a question, judged; `said`: the other fields, as they are."""
+        answer, verdict = judge(output, example.answer, example.choices, example.kind_of_answer)
+        return cls(
+            id=example.id,
+            task=example.task,
+            question=example.question,
+            choices=example.choices,
+            gold=example.answer,
+            output=output,
+            answer=answer,
+            verdict=verdict,
+            **said,
+        )
+
     @property
     def kind(self) -> AnswerKind:
         """choice, yesno, truefalse, number or text."""
@@ -57,7 +65,7 @@ class Prediction(Record):
 
     @property
     def confidence(self) -> float | None:
-        """How sure the student is of the answer it gave, in [0, 1]; None where it gave none."""
+        """The student's confidence in the answer it gave, in [0, 1]; None where it gave none."""
         if self.likelihoods is None or self.answer is None:
             return None
         options = self.options
@@ -73,8 +81,8 @@ def options(choices: tuple[str, ...] | None, kind: AnswerKind) -> tuple[str, ...
     return choices or {"yesno": ("yes", "no"), "truefalse": ("true", "false")}.get(kind)
 
 
-def judged_again(predictions: Sequence[Prediction], extractor: ExtractorName) -> list[Prediction]:
-    """The predictions with answer and verdict read anew from what was generated."""
+def judged_again(predictions: Sequence[Prediction], extractor: str) -> list[Prediction]:
+    """The predictions with answer and verdict extracted anew from what was generated."""
     found = []
     for p in predictions:
         answer, verdict = judge_by(extractor, p.whole)(p.output, p.gold, p.choices, p.kind)
@@ -82,13 +90,13 @@ def judged_again(predictions: Sequence[Prediction], extractor: ExtractorName) ->
     return found
 
 
-def figures(
+def compute_metrics(
     predictions: Sequence[Prediction],
-    extractor: ExtractorName = "answers",
+    extractor: str = "answers",
     flops_per_token: float | None = None,
     seconds_per_question: float | None = None,
 ) -> dict[str, Any]:
-    """Accuracy with its Wilson interval, counts, calibration, cost, accuracy by task, the world's figures."""
+    """Accuracy with its Wilson interval, counts, calibration, cost, accuracy by task, what a checker says."""
     counts = Counter(p.verdict for p in predictions)
     interval = wilson(counts["right"], len(predictions))
     tasks = by_task(predictions)
@@ -104,15 +112,15 @@ def figures(
         "extractor": extractor_version(extractor),
         "sensitivity": sensitivity(predictions),
         **connector_figures(predictions),
-        **score_figures(predictions),
+        **choice_metrics(predictions),
         "generated_per_question": _mean([p.generated for p in predictions]),
         "forwarded_per_question": forwarded,
         "flops_per_question": None if flops_per_token is None else flops_per_token * forwarded,
         "seconds_per_question": seconds_per_question,
         "by_task": tasks,
         "macro": _mean(list(tasks.values())),
-        "calibration": calibration_figures(predictions),
-        **world_figures(predictions),
+        "calibration": calibration_metrics(predictions),
+        **checked_metrics(predictions),
     }
 
 
@@ -130,7 +138,7 @@ def counts_by_task(predictions: Sequence[Prediction]) -> dict[str, tuple[int, in
 
 
 def sensitivity(predictions: Sequence[Prediction], other: Judge = judge_last) -> dict[str, Any]:
-    """What a second, cruder extractor makes of the same outputs: how much the figure depends on ours."""
+    """Accuracy by a second, cruder extractor on the same outputs: how much the metric depends on ours."""
     verdicts = [other(p.output, p.gold, p.choices, p.kind)[1] for p in predictions]
     return {
         "extractor": SECOND,
@@ -141,7 +149,7 @@ def sensitivity(predictions: Sequence[Prediction], other: Judge = judge_last) ->
 
 
 def connector_figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Accuracy if the student's own connectors had been waited for, where that differs from forcing them.
+    """Accuracy if connectors were left to the student, where that differs from forcing them.
 
     Forced and free walks are the same up to a connector that the student does not write; there the free walk
     ends without an answer, so one forced walk gives both accuracies.
@@ -152,8 +160,8 @@ def connector_figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
     return {"accuracy_free": free, "connectors_forced": sum(not p.unprompted for p in predictions)}
 
 
-def score_figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Accuracy of the likeliest choice: by log likelihood in sum, a token and a character."""
+def choice_metrics(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Accuracy of the likeliest choice: by log likelihood in sum, per token and per character."""
     scored = [p for p in predictions if p.options is not None and p.likelihoods is not None]
     if not scored:
         return {}
@@ -165,7 +173,7 @@ def score_figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def likeliest(prediction: Prediction, by: str = "sum") -> str:
-    """The choice of the highest score; the first of equal ones. Needs choices and their likelihoods."""
+    """The choice of the highest score; the first of equals. Needs choices and their likelihoods."""
     p = prediction
     texts = p.options
     assert texts is not None
@@ -179,7 +187,7 @@ def likeliest(prediction: Prediction, by: str = "sum") -> str:
     return texts[scores.index(max(scores))]
 
 
-def calibration_figures(predictions: Sequence[Prediction]) -> dict[str, Any] | None:
+def calibration_metrics(predictions: Sequence[Prediction]) -> dict[str, Any] | None:
     """Calibration of the answers given; None where no likelihoods were taken."""
     if all(p.likelihoods is None for p in predictions):
         return None
@@ -190,30 +198,31 @@ def calibration_figures(predictions: Sequence[Prediction]) -> dict[str, Any] | N
     }
 
 
-def world_figures(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """For questions of the embedded world: does the student follow the cue, are its rationale's steps true?
+def checked_metrics(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """For questions of a checkable task: does the student follow the cue, are its rationale's steps true?
 
     conflict: accuracy where the cue names a wrong choice; follows_cue: how often it then answers the cue;
     steps_true: share of true steps over all steps of all rationales, malformed sentences counted as untrue;
     sound: share of rationales that prove the right answer.
     """
-    ours = [p for p in predictions if world.parse(p.question) is not None]
+    ours = [(p, checker) for p in predictions if (checker := checker_of(p.question)) is not None]
     if not ours:
         return {}
-    conflict = [p for p in ours if world.is_conflict(p.question, p.gold)]
+    cued = [(p, cue) for p, checker in ours if (cue := checker.cue(p.question)) is not None]
+    conflict = [(p, cue) for p, cue in cued if cue != p.gold]
     found: dict[str, Any] = {}
     if conflict:
-        found["conflict"] = _mean([p.verdict == "right" for p in conflict])
-        found["follows_cue"] = _mean([p.answer == world.cue(p.question) for p in conflict])
+        found["conflict"] = _mean([p.verdict == "right" for p, _ in conflict])
+        found["follows_cue"] = _mean([p.answer == cue for p, cue in conflict])
         found["n_conflict"] = len(conflict)
-    verdicts = [
-        v
-        for p in ours
-        if p.rationale is not None and (v := checker.check(p.question, p.choices, p.rationale))
+    checked = [
+        one
+        for p, checker in ours
+        if p.rationale is not None and (one := checker.check(p.question, p.choices, p.rationale))
     ]
-    if verdicts:
-        found["steps_true"] = _mean([v.share_true for v in verdicts])
-        found["sound"] = _mean([v.sound for v in verdicts])
+    if checked:
+        found["steps_true"] = _mean([one.share_true for one in checked])
+        found["sound"] = _mean([one.sound for one in checked])
     return found
 
 

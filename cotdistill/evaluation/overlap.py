@@ -1,4 +1,4 @@
-"""Do test questions stand among the training rows? Exactly, or by runs of eight words."""
+"""Contamination: test questions that occur among the training rows, exactly or by runs of eight words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN = 3  # examples of exact overlap
 
 @dataclass(frozen=True)
 class Asked:
-    """What a row asks: its question and its choices."""
+    """A row's question and choices."""
 
     question: str
     choices: tuple[str, ...] | None = None
@@ -25,34 +25,34 @@ class Asked:
 
     @property
     def whole(self) -> tuple[str, frozenset[str]]:
-        """Question and choices, in whatever order these stand."""
+        """Question and choices, in whatever order."""
         return self.words, frozenset(" ".join(_words(choice)) for choice in self.choices or ())
 
 
-def overlap(training: Sequence[Asked], test: Sequence[Asked], n: int = NGRAM) -> dict[str, Any]:
+def contamination(training: Sequence[Asked], test: Sequence[Asked], n: int = NGRAM) -> dict[str, Any]:
     """How many test questions occur in training, and how many share a run of n words with it.
 
-    exact: the question is equal; with_choices: its choices are, too. ngram: at least one run of n words in
+    exact: the question is equal; with_choices: its choices are equal as well. ngram: at least one run of n words in
     common; a question of fewer than n words counts as one run. covered: mean share of a question's runs that
     occur in training: templates share runs without sharing questions, so read them together.
-    Source: 13-gram overlap of GPT-3 (arXiv 2005.14165, appendix C), with a run that short questions have.
+    Source: 13-gram overlap of GPT-3 (arXiv 2005.14165, appendix C), with a run length that short questions reach.
     """
-    questions, wholes = {one.words for one in training}, {one.whole for one in training}
-    runs = {run for one in training for run in _runs(one.question, n)}
-    exact = [one for one in test if one.words in questions]
+    questions, wholes = {question.words for question in training}, {question.whole for question in training}
+    runs = {run for question in training for run in _runs(question.question, n)}
+    exact = [question for question in test if question.words in questions]
     hits = [
-        (sum(run in runs for run in own), len(own)) for one in test if (own := list(_runs(one.question, n)))
+        (sum(run in runs for run in own), len(own)) for question in test if (own := list(_runs(question.question, n)))
     ]
     count = max(1, len(test))
     return {
         "training": len(training),
         "test": len(test),
         "exact": len(exact) / count,
-        "with_choices": sum(one.whole in wholes for one in test) / count,
+        "with_choices": sum(question.whole in wholes for question in test) / count,
         "n": n,
         "ngram": sum(hit > 0 for hit, _ in hits) / count,
         "covered": sum(hit / of for hit, of in hits) / count,
-        "examples": [one.question for one in exact[:SHOWN]],
+        "examples": [question.question for question in exact[:SHOWN]],
     }
 
 

@@ -1,9 +1,11 @@
-"""Probes: the plan is walked once more with the rationale's slot filled by something else, and the answer
-read.
+"""Probes: the plan is walked once more with the rationale's slot filled by something else, and the answer read.
 
 A probe is a function from a `Case` (one question, what the student said, what others said) to an
 `Intervention` (the slots to fill), or to None where there is nothing to do, e.g. no number to get wrong.
-Probes need a plan that answers after the rationale; for others they say "not applicable", never 0.
+Probes need a plan that answers after the rationale; elsewhere they are "not applicable", never 0.
+
+    @probe("first-sentence")
+    def first_sentence(case: Case) -> Intervention | None: ...
 """
 
 from __future__ import annotations
@@ -15,31 +17,19 @@ from random import Random
 
 from cotdistill.data.records import Example, Item
 from cotdistill.data.wrong_answers import wrong_answer
-from cotdistill.demo import world
-from cotdistill.errors import DataError, UsageError, did_you_mean
+from cotdistill.errors import DataError, UsageError
 from cotdistill.evaluation import interventions
 from cotdistill.evaluation.metrics import Prediction
+from cotdistill.plugins.guard import plugin_code
+from cotdistill.plugins.kinds import PROBES, checker_of
 from cotdistill.seeds import rng
 from cotdistill.strategies.forms import SlotValue, Strategy, Tokens
 
 TRUNCATIONS = (0, 25, 50, 75, 100)  # percent of the rationale that is kept
 WITHOUT = "truncation-0"
-REPLAY = (
-    "truncation-100"  # the rationale as it was: what changes here is decoding noise, the floor of all changes
-)
-WALKED = (
-    "oracle",
-    "corrupt",
-    "permuted",
-    "swapped",
-    "truncation",
-    "filler",
-    "counterfactual",
-    "tag-swap",
-    "mistake",
-)
-READ = ("consistency", "las")  # computed from what was said, without another walk
-NAMES = (*WALKED, *READ)
+REPLAY = "truncation-100"  # the unchanged rationale: changes here are decoding noise, the floor of all changes
+READ = ("consistency", "las")  # computed from stored outputs, without decoding again
+NAMES = tuple(name for name in PROBES.reserved if name != "all")
 FILLER = " ."
 
 
@@ -49,7 +39,7 @@ class Case:
 
     example: Example
     own: str | None  # the student's own rationale
-    ids: tuple[int, ...]  # its ids as they stand in the walk
+    ids: tuple[int, ...]  # its ids in the walk
     another: str | None  # the student's rationale for another question
     oracle: str | None  # a teacher's rationale for the gold answer
     counterfactual: tuple[str, str] | None  # a rationale for a wrong answer, and that answer
@@ -80,22 +70,27 @@ class Probe:
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """The probes that `--probe` names, in a fixed order; `all` is all of them."""
-    wanted = set(NAMES if "all" in names else names)
-    for name in wanted - set(NAMES):
-        raise UsageError(
-            f"--probe {name}: there is no such probe{did_you_mean(name, NAMES)}; "
-            f"there are all, {', '.join(NAMES)}"
-        )
-    return tuple(name for name in NAMES if name in wanted)
+    """The probes that `--probe` names, in a fixed order, those of plug-ins last; `all` is all of them.
+
+    Raises `UsageError` for a name that nobody registered.
+    """
+    known = PROBES.names()
+    for name in names:
+        if name not in known:
+            raise PROBES.unknown(name, "--probe")
+    return tuple(name for name in known if name != "all" and (name in names or "all" in names))
+
+
+def code_of(names: Sequence[str]) -> list[str]:
+    """Names and digests of the code of those probes that plug-ins brought: other code asks something else."""
+    wanted = chosen(names)
+    return [f"{entry.name} {entry.code}" for entry in PROBES.entries() if entry.name in wanted]
 
 
 def labels(names: Sequence[str], ratios: Sequence[float]) -> list[str]:
-    """Under which names the figures of the walked probes are reported."""
+    """The names under which the metrics of the decoded probes are reported."""
     corrupted = [f"corrupt-{ratio:g}" for ratio in ratios]
-    return [
-        label for name in names if name in WALKED for label in (corrupted if name == "corrupt" else [name])
-    ]
+    return [label for name in names if name not in READ for label in (corrupted if name == "corrupt" else [name])]
 
 
 def probes(names: Sequence[str], ratios: Sequence[float], strategy: Strategy) -> list[Probe]:
@@ -103,7 +98,7 @@ def probes(names: Sequence[str], ratios: Sequence[float], strategy: Strategy) ->
     if not strategy.answers_after_rationale or not set(names) - {"las"}:
         return []
     made: list[Probe] = [Probe(REPLAY, partial(_truncated, share=1.0))]
-    if {"oracle", "consistency"} & set(names):  # what the answer is without any rationale
+    if {"oracle", "consistency"} & set(names):  # the answer without any rationale
         made.append(Probe(WITHOUT, partial(_truncated, share=0.0)))
     if "oracle" in names:
         made.append(Probe("oracle", _oracle))
@@ -112,18 +107,34 @@ def probes(names: Sequence[str], ratios: Sequence[float], strategy: Strategy) ->
     if "truncation" in names:
         made += [Probe(f"truncation-{part}", partial(_truncated, share=part / 100)) for part in TRUNCATIONS]
     made += [Probe(name, make) for name, make in _SINGLE.items() if name in names]
+    made += [_of_plugin(name) for name in names if name not in NAMES]
     if "tag-swap" in names and counterfactual_plan(strategy) is not None:
         made += [
             Probe("tag-swap", partial(_truncated, share=1.0), swap_tag=True),
             Probe("tag-swap-counterfactual", _counterfactual, swap_tag=True),
         ]
-        if "counterfactual" not in names:  # what the tag's share of the following is told from
+        if "counterfactual" not in names:  # tells the tag's effect apart
             made.append(Probe("counterfactual", _counterfactual))
     return list({probe.name: probe for probe in made}.values())
 
 
+def _of_plugin(name: str) -> Probe:
+    entry = PROBES.get(name, "--probe")
+    intervene, where = entry.value, f"probe {name!r} of {entry.origin}"
+    assert intervene is not None
+
+    def checked(case: Case) -> Intervention | None:
+        with plugin_code(where):
+            made = intervene(case)
+        if made is not None and not isinstance(made, Intervention):
+            raise UsageError(f"{where}: returned {made!r:.80}, not an Intervention or None")
+        return made
+
+    return Probe(name, checked)
+
+
 def counterfactual_plan(strategy: Strategy) -> tuple[str, ...] | None:
-    """The form trained on counterfactual records, to be walked in the plan's place; None if there is none."""
+    """The form trained on counterfactual records, decoded in place of the plan; None if there is none."""
     for form in strategy.forms:
         if form.kind == "counterfactual" and {"rationale", "answer"} <= form.slots():
             return (form.name,)
@@ -132,15 +143,14 @@ def counterfactual_plan(strategy: Strategy) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class Sources:
-    """Whose rationales are given: `oracle` {id: text}, `counterfactual` {id: (text, the wrong answer)}."""
+    """The rationales that are given: `oracle` {id: text}, `counterfactual` {id: (text, the wrong answer)}."""
 
     oracle: Mapping[str, str]
     counterfactual: Mapping[str, tuple[str, str]]
 
 
 def sources(examples: Sequence[Example], items: Sequence[Item], seed: int) -> Sources:
-    """A teacher's rationales of elicited rows; else the rows' own; for the embedded world's questions its
-    proofs.
+    """A teacher's rationales of elicited rows; else the rows' own; else what the checker of a question argues.
 
     Only rationales whose parsed answer is the one they were to support are used: kept ones.
     """
@@ -168,11 +178,9 @@ def sources(examples: Sequence[Example], items: Sequence[Item], seed: int) -> So
 
 
 def _argued(example: Example, answer: str, seed: int) -> str | None:
-    """The embedded world's own argument for an answer to one of its questions."""
-    problem = world.parse(example.question)
-    if problem is None or answer not in problem.options:
-        return None
-    return world.argue(example.question, answer, seed).text
+    """The argument for an answer that the question's own checker makes."""
+    checker = checker_of(example.question)
+    return None if checker is None else checker.argue(example.question, answer, seed)
 
 
 def donors(predictions: Sequence[Prediction], seed: int) -> dict[str, str]:
@@ -195,8 +203,8 @@ def read_sources(examples: Sequence[Example], items: Sequence[Item], path: str) 
     """Refuse elicited rows that have nothing to do with the questions."""
     if items and not {item.id for item in items} & {example.id for example in examples}:
         raise DataError(
-            f"{path}: none of its {len(items)} rows has the id of a question asked; elicit rationales "
-            "for the rows that are evaluated, or leave --rationales out"
+            f"{path}: none of its {len(items)} rows has the id of an evaluated question; elicit rationales "
+            "for the rows that are evaluated, or omit --rationales"
         )
 
 
@@ -216,7 +224,7 @@ def _filler(case: Case) -> Intervention | None:
 
 
 def _permuted(case: Case) -> Intervention | None:
-    return Intervention(interventions.permute(case.own, case.draw("permuted"))) if case.own else None
+    return Intervention(interventions.shuffle_words(case.own, case.draw("permuted"))) if case.own else None
 
 
 def _swapped(case: Case) -> Intervention | None:

@@ -1,4 +1,4 @@
-"""Several sampled answers a question: the majority's verdict and pass@k."""
+"""Several sampled answers per question: majority vote and pass@k."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from math import comb
 from typing import Any
 
-from cotdistill.data.records import Record
-from cotdistill.evaluation.answers import AnswerKind, Choices, Verdict, judge, same_answer
-from cotdistill.evaluation.effect import average
-from cotdistill.evaluation.intervals import wilson
-from cotdistill.evaluation.judging import Judge
+from cotdistill.answers.answers import AnswerKind, Choices, Verdict, judge, same_answer
+from cotdistill.answers.judging import Judge
+from cotdistill.evaluation.store import Answered
+from cotdistill.statistics.effect import average
+from cotdistill.statistics.intervals import wilson
 
 
-class Sampled(Record):
+class Sampled(Answered):
     """One line of SET.samples.jsonl: the answers of K sampled walks of one question, in the order drawn."""
 
-    id: str
     outputs: tuple[str | None, ...]
     answers: tuple[str | None, ...]
     verdicts: tuple[Verdict, ...]
 
     def read_again(self, judge: Judge, gold: str, choices: Choices, kind: AnswerKind) -> Sampled:
-        """Answers and verdicts read anew from what was generated."""
+        """Answers and verdicts extracted anew from what was generated."""
         judged = [judge(output, gold, choices, kind) for output in self.outputs]
-        answers, verdicts = (tuple(one) for one in zip(*judged, strict=True))
+        answers, verdicts = (tuple(column) for column in zip(*judged, strict=True))
         return self.model_copy(update={"answers": answers, "verdicts": verdicts})
 
 
@@ -61,20 +60,17 @@ def pass_at_k(n: int, right: int, k: int) -> float:
     return 1.0 - comb(n - right, k) / comb(n, k)
 
 
-def sample_figures(
-    sampled: Sequence[Sampled], golds: Sequence[tuple[str, Choices, AnswerKind]]
-) -> dict[str, Any]:
-    """Majority vote with its interval and pass@k for k = 1, 2, 4, ..., K; `golds` in the order of
-    `sampled`."""
+def sample_metrics(sampled: Sequence[Sampled], golds: Sequence[tuple[str, Choices, AnswerKind]]) -> dict[str, Any]:
+    """Majority vote with its interval and pass@k for k = 1, 2, 4, ..., K; `golds` in the order of `sampled`."""
     if not sampled:
         return {}
-    count = min(len(one.answers) for one in sampled)
+    count = min(len(walks.answers) for walks in sampled)
     votes = [
-        judge(majority(one.answers, choices, kind), gold, choices, kind)
-        for one, (gold, choices, kind) in zip(sampled, golds, strict=True)
+        judge(majority(walks.answers, choices, kind), gold, choices, kind)
+        for walks, (gold, choices, kind) in zip(sampled, golds, strict=True)
     ]
     vote = wilson(votes.count("right"), len(votes))
-    found: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "samples": count,
         "majority": vote.estimate,
         "majority_interval": [vote.low, vote.high],
@@ -82,11 +78,11 @@ def sample_figures(
     }
     k = 1
     while k <= count:
-        each = [pass_at_k(len(one.verdicts), one.verdicts.count("right"), k) for one in sampled]
+        each = [pass_at_k(len(walks.verdicts), walks.verdicts.count("right"), k) for walks in sampled]
         interval = average([each]).interval() if len(each) > 1 else None
-        found["pass_at_k"][str(k)] = {
+        metrics["pass_at_k"][str(k)] = {
             "estimate": sum(each) / len(each),
             "interval": None if interval is None else [max(0.0, interval.low), min(1.0, interval.high)],
         }
         k = count if k < count < 2 * k else 2 * k
-    return found
+    return metrics

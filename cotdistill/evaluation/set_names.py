@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from cotdistill.data.tasks import evaluation_splits
 from cotdistill.errors import UsageError
 from cotdistill.escaping import visible
 
@@ -18,6 +19,15 @@ def named_set(spec: str) -> tuple[str | None, str]:
     return (name, file) if equals and name and not os.path.exists(spec) else (None, spec)
 
 
+def named_splits(data: Sequence[str], split: str | None) -> list[tuple[str | None, str, str | None]]:
+    """(name, spec, split) of every set of `--data`; without `--split` all that a data set is evaluated on."""
+    found: list[tuple[str | None, str, str | None]] = []
+    for name, spec in map(named_set, data):
+        splits = [split] if split else evaluation_splits(spec)
+        found += [(name if name is None or len(splits) == 1 else f"{name}-{one}", spec, one) for one in splits]
+    return found
+
+
 def set_name(spec: str, split: str | None) -> str:
     """A short name for tables and files: the file's stem or the data set, and the split."""
     name = Path(spec).name.removesuffix(".jsonl").replace(":", "-") if spec != "-" else "stdin"
@@ -28,7 +38,9 @@ def check_names(names: Sequence[str]) -> None:
     """Names are names, not paths, and differ. Raises `UsageError`."""
     for name in names:
         if not name.strip(" .") or {*"/\\\n\t"} & {*name} or visible(name) != name or len(name.encode()) > LONGEST:
-            raise UsageError(f"--data: {name[:60]!r} cannot name a set: results lie in files of that name, so it is "
-                             "printable text without slashes, up to 200 bytes long")
+            raise UsageError(
+                f"--data: {name[:60]!r} is not a valid name for a set: use printable text "
+                "without slashes, at most 200 bytes"
+            )
     for twice in dict.fromkeys(name for name in names if names.count(name) > 1):
-        raise UsageError(f"--data: two sets are named {twice}; each needs a file, or NAME=FILE, of its own name")
+        raise UsageError(f"--data: two sets are named {twice}; name one differently with NAME=FILE")

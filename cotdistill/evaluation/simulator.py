@@ -15,22 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from cotdistill.answers.answers import read_answer, same_answer
+from cotdistill.answers.numbers import numbers
 from cotdistill.config import DistillConfig
 from cotdistill.data.records import Example
-from cotdistill.evaluation.answers import read_answer, same_answer
 from cotdistill.evaluation.las import Simulated
-from cotdistill.evaluation.numbers import numbers
 from cotdistill.seeds import derive
 from cotdistill.strategies.forms import Draft, FillContext, Form, Strategy, learn
 from cotdistill.strategies.join import Sample
 from cotdistill.strategies.rewrites import bare
 
 if TYPE_CHECKING:
-    from cotdistill.students.families import Student
+    from cotdistill.students.student import Student
 
 SimulatorName = Literal["tfidf", "transformer"]
 FOLDS = {"tfidf": 5, "transformer": 2}
-NOTHING = "-"  # stands where question or rationale is left out
+NOTHING = "-"  # replaces a question or rationale that is left out
 COMMON = 20  # answers of others that are candidates for a free answer
 
 
@@ -59,9 +59,7 @@ class Observation:
     def foreseen(self, predicted: str | None) -> bool:
         """Whether the prediction is what the student answered."""
         example = self.example
-        return predicted is not None and same_answer(
-            predicted, self.answer, example.choices, example.kind_of_answer
-        )
+        return predicted is not None and same_answer(predicted, self.answer, example.choices, example.kind_of_answer)
 
 
 class Simulator(Protocol):
@@ -70,7 +68,7 @@ class Simulator(Protocol):
     def fit(self, seen: Sequence[Observation]) -> None:
         """Learn from observations in all three variants."""
 
-    def predict(self, asked: Sequence[Observation]) -> list[str | None]:
+    def predict(self, observations: Sequence[Observation]) -> list[str | None]:
         """An answer for each; None where none can be told."""
 
 
@@ -78,24 +76,27 @@ def simulate(
     observations: Sequence[Observation], make: Callable[[], Simulator], folds: int, seed: int
 ) -> list[Simulated]:
     """Cross-fitted predictions for every observation, in their order; folds are drawn from (seed, id)."""
-    places = [derive(seed, "las-fold", one.example.id) % folds for one in observations]
-    found: dict[int, Simulated] = {}
+    places = [derive(seed, "las-fold", observation.example.id) % folds for observation in observations]
+    simulated: dict[int, Simulated] = {}
     for fold in sorted(set(places)):
-        held = [at for at, place in enumerate(places) if place == fold]
+        held_out = [at for at, place in enumerate(places) if place == fold]
         seen = [
             variant
-            for one, place in zip(observations, places, strict=True)
+            for observation, place in zip(observations, places, strict=True)
             if place != fold
-            for variant in one.variants()
+            for variant in observation.variants()
         ]
         if not seen:
             continue
         simulator = make()
         simulator.fit(seen)
-        asked = [variant for at in held for variant in observations[at].variants()]
-        hits = [one.foreseen(answer) for one, answer in zip(asked, simulator.predict(asked), strict=True)]
-        found |= {at: Simulated(*hits[3 * n : 3 * n + 3]) for n, at in enumerate(held)}
-    return [found[at] for at in sorted(found)]
+        variants = [variant for at in held_out for variant in observations[at].variants()]
+        hits = [
+            observation.foreseen(answer)
+            for observation, answer in zip(variants, simulator.predict(variants), strict=True)
+        ]
+        simulated |= {at: Simulated(*hits[3 * n : 3 * n + 3]) for n, at in enumerate(held_out)}
+    return [simulated[at] for at in sorted(simulated)]
 
 
 class TfidfSimulator:
@@ -114,65 +115,67 @@ class TfidfSimulator:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
 
-        self.common = [answer for answer, _ in Counter(one.answer for one in seen).most_common(COMMON)]
-        pairs = [(one, candidate) for one in seen for candidate in self._candidates(one)]
-        labels = [one.foreseen(candidate) for one, candidate in pairs]
+        self.common = [answer for answer, _ in Counter(observation.answer for observation in seen).most_common(COMMON)]
+        pairs = [(observation, candidate) for observation in seen for candidate in self._candidates(observation)]
+        labels = [observation.foreseen(candidate) for observation, candidate in pairs]
         self.vectorizer = TfidfVectorizer(analyzer=list, sublinear_tf=True)
-        features = self.vectorizer.fit_transform([_pair_words(one, candidate) for one, candidate in pairs])
+        features = self.vectorizer.fit_transform(
+            [_pair_words(observation, candidate) for observation, candidate in pairs]
+        )
         # Nothing to tell apart where every candidate was the answer, or none: then any is as good.
         self.model = (
-            LogisticRegression(C=10.0, max_iter=1000, random_state=self.seed)
-            if len(set(labels)) == 2
-            else None
+            LogisticRegression(C=10.0, max_iter=1000, random_state=self.seed) if len(set(labels)) == 2 else None
         )
         if self.model is not None:
             self.model.fit(features, labels)
 
-    def predict(self, asked: Sequence[Observation]) -> list[str | None]:
-        pairs = [(at, candidate) for at, one in enumerate(asked) for candidate in self._candidates(one)]
-        best: list[tuple[float, str] | None] = [None] * len(asked)
+    def predict(self, observations: Sequence[Observation]) -> list[str | None]:
+        pairs = [
+            (at, candidate)
+            for at, observation in enumerate(observations)
+            for candidate in self._candidates(observation)
+        ]
+        best: list[tuple[float, str] | None] = [None] * len(observations)
         if pairs:
-            features = self.vectorizer.transform(
-                [_pair_words(asked[at], candidate) for at, candidate in pairs]
-            )
-            scores = (
-                [0.0] * len(pairs) if self.model is None else self.model.decision_function(features).tolist()
-            )
+            features = self.vectorizer.transform([_pair_words(observations[at], candidate) for at, candidate in pairs])
+            scores = [0.0] * len(pairs) if self.model is None else self.model.decision_function(features).tolist()
             for (at, candidate), score in zip(pairs, scores, strict=True):
-                held = best[at]
-                if held is None or score > held[0]:
+                leader = best[at]
+                if leader is None or score > leader[0]:
                     best[at] = (score, candidate)
-        return [None if held is None else held[1] for held in best]
+        return [None if leader is None else leader[1] for leader in best]
 
-    def _candidates(self, one: Observation) -> list[str]:
+    def _candidates(self, observation: Observation) -> list[str]:
         """The choices; for a free answer the numbers that the observer sees and the most common answers."""
-        if one.example.choices is not None:
-            return list(dict.fromkeys(one.example.choices))
+        if observation.example.choices is not None:
+            return list(dict.fromkeys(observation.example.choices))
         mentioned = [
-            *numbers(one.rationale or ""),
-            *(numbers(one.example.question) if one.with_question else ()),
+            *numbers(observation.rationale or ""),
+            *(numbers(observation.example.question) if observation.with_question else ()),
         ]
         return list(
-            dict.fromkeys([*(mentioned if one.example.kind_of_answer == "number" else ()), *self.common])
+            dict.fromkeys([*(mentioned if observation.example.kind_of_answer == "number" else ()), *self.common])
         )
 
 
-def _pair_words(one: Observation, candidate: str) -> list[str]:
+def _pair_words(observation: Observation, candidate: str) -> list[str]:
     own = {bare(word) for word in candidate.split()}
     name = bare(candidate)
     words = []
-    for source, text in (("x", one.example.question if one.with_question else None), ("e", one.rationale)):
-        said = [bare(word) for word in (text or "").split()]
-        words += [f"{source}:{word}>{name}" for word in said]
-        words += [f"{source}:same" for word in said if word in own]
-        words += [f"{source}:ends"] if said and said[-1] in own else []
-        words += [f"{source}:absent"] if text is not None and not own & set(said) else []
+    for source, text in (
+        ("x", observation.example.question if observation.with_question else None),
+        ("e", observation.rationale),
+    ):
+        tokens = [bare(word) for word in (text or "").split()]
+        words += [f"{source}:{word}>{name}" for word in tokens]
+        words += [f"{source}:same" for word in tokens if word in own]
+        words += [f"{source}:ends"] if tokens and tokens[-1] in own else []
+        words += [f"{source}:absent"] if text is not None and not own & set(tokens) else []
     return words
 
 
 class TransformerSimulator:
-    """A small language model trained on the shared loop: question and rationale in, the student's answer
-    out."""
+    """A small language model trained on the shared loop: question and rationale in, the student's answer out."""
 
     FORM = Form("simulate", "{question}\nReason: {rationale}\nAnswer:", (learn(" {answer}"),))
 
@@ -181,47 +184,45 @@ class TransformerSimulator:
         self.strategy = Strategy("simulator", "LAS, arXiv 2010.04119", (self.FORM,), plan=("simulate",))
 
     def fit(self, seen: Sequence[Observation]) -> None:
-        from cotdistill.students.train import train
+        from cotdistill.training.objective import training_encoder
+        from cotdistill.training.train import train
 
         samples = [
             Sample(
-                f"{one.example.id}-{at}", {"factual": Draft(one.shown, one.rationale or NOTHING, one.answer)}
+                f"{observation.example.id}-{at}",
+                {"factual": Draft(observation.shown, observation.rationale or NOTHING, observation.answer)},
             )
-            for at, one in enumerate(seen)
+            for at, observation in enumerate(seen)
         ]
-        self.encoder = self.student.encoder()
-        data = self.encoder.encode(
-            samples, self.strategy, FillContext(self.seed, self.student.tokens.segment)
-        )
+        self.encoder = training_encoder(self.student)
+        data = self.encoder.encode(samples, self.strategy, FillContext(self.seed, self.student.tokens.segment))
         config = DistillConfig(
             steps=self.steps, batch_size=24, lr=self.lr, seed=self.seed, device=str(self.student.device)
         )
         with tempfile.TemporaryDirectory() as scratch:
             train(self.student, data, config, Path(scratch))
 
-    def predict(self, asked: Sequence[Observation]) -> list[str | None]:
-        from cotdistill.students.fitness import decoder_for
-        from cotdistill.students.walk import walk
+    def predict(self, observations: Sequence[Observation]) -> list[str | None]:
+        from cotdistill.decoding.choose_decoder import decoder_for
+        from cotdistill.decoding.walk import walk
 
         walked = walk(
             decoder_for(self.student, batch_size=32),
             self.encoder,
             self.strategy,
-            [one.shown for one in asked],
-            [{"rationale": one.rationale or NOTHING} for one in asked],
+            [observation.shown for observation in observations],
+            [{"rationale": observation.rationale or NOTHING} for observation in observations],
             max_new_tokens=32,
         )
         return [
             None
-            if found.answer is None
-            else read_answer(found.answer, one.example.choices, one.example.kind_of_answer)
-            for one, found in zip(asked, walked, strict=True)
+            if answered.answer is None
+            else read_answer(answered.answer, observation.example.choices, observation.example.kind_of_answer)
+            for observation, answered in zip(observations, walked, strict=True)
         ]
 
 
-def make_simulator(
-    name: SimulatorName, load: Callable[[], Student], seed: int, count: int
-) -> Callable[[], Simulator]:
+def make_simulator(name: SimulatorName, load: Callable[[], Student], seed: int, count: int) -> Callable[[], Simulator]:
     """Makes fresh simulators; `load`: what the transformer starts from, `count`: questions there are."""
     if name == "tfidf":
         return lambda: TfidfSimulator(seed)

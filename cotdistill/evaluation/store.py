@@ -1,4 +1,4 @@
-"""Answers on the disk: one JSON line a question, appended as they come, so that re-running resumes."""
+"""Answers on disk: one JSON line per question, appended as they come, so that the same command resumes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from cotdistill.data.logs import DAMAGE, append, damage_at, parse_object, read_l
 from cotdistill.data.records import Example, Record
 from cotdistill.errors import DataError, OutputError
 
-R = TypeVar("R", bound=Record)
+
+class Answered(Record):
+    """Base of what a store holds: something that was answered to the question of that id."""
+
+    id: str
+
+
+R = TypeVar("R", bound=Answered)
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,7 @@ class Store(Generic[R]):
             raise damage_at(self.path, 1, str(error)) from None
 
     def append(self, records: Sequence[R], notes: Mapping[str, Any], seconds: float) -> None:
-        """Add records; they are on the disk when this returns. `notes` go into the first line of a new
-        file."""
+        """Add records; they are on the disk when this returns. `notes` go into the first line of a new file."""
         fresh = not self.path.exists() or not whole_lines(self.path)
         if not fresh and self.header().get("settings") != self.settings:
             self._set_aside("before", "was made under other settings")
@@ -71,10 +77,55 @@ class Store(Generic[R]):
             times = {"questions": len(records), "seconds": round(seconds, 6)}
             append(self._timings, [json.dumps(times).encode()], sync=False)
 
+    def completed(
+        self,
+        examples: Sequence[Example],
+        make: Callable[[Sequence[Example]], Sequence[R]],
+        chunk: int,
+        offline: bool,
+        notes: Callable[[], Mapping[str, Any]] = dict,
+    ) -> dict[str, R]:
+        """{id: its record}, those there are and those that `complete` makes."""
+        there = {record.id: record for record in self.read()}
+        new = self.complete(examples, there.__contains__, make, chunk, offline, notes)
+        return there | {record.id: record for record in new}
+
+    def complete(
+        self,
+        examples: Sequence[Example],
+        is_done: Callable[[str], bool],
+        make: Callable[[Sequence[Example]], Sequence[R]],
+        chunk: int,
+        offline: bool,
+        notes: Callable[[], Mapping[str, Any]] = dict,
+    ) -> list[R]:
+        """Make what is missing, `chunk` questions at a time, each chunk stored before the next; the new records.
+
+        `offline`: nothing may be made; `DataError` names how many are missing.
+        """
+        missing = [example for example in examples if not is_done(example.id)]
+        if missing and offline:
+            raise DataError.at(
+                str(self.path),
+                None,
+                f"{len(missing)} of {len(examples)} answers are missing, or were made under other settings",
+                "evaluate once without --from-predictions",
+            )
+        new: list[R] = []
+        with progress(self.path.stem, len(missing)) as advance:
+            for at in range(0, len(missing), chunk):
+                batch = missing[at : at + chunk]
+                began = time.perf_counter()
+                records = make(batch)
+                self.append(records, notes(), time.perf_counter() - began)
+                new += records
+                advance(len(batch), "")
+        return new
+
     def seconds_per_question(self) -> float | None:
         """Measured while they were made; None where nothing was measured. Lines that cannot be read are left out."""
         measured: list[tuple[int, float]] = []
-        with suppress(OSError):
+        with suppress(OSError, OutputError):
             for line in whole_lines(self._timings):
                 with suppress(*DAMAGE):
                     times = parse_object(line)
@@ -89,41 +140,8 @@ class Store(Generic[R]):
     def _set_aside(self, suffix: str, why: str) -> None:
         names = (f"{self.path.name}{number}.{suffix}" for number in ("", *(f".{n}" for n in range(2, 1000))))
         other = next(path for name in names if not (path := self.path.with_name(name)).exists())
-        warn(f"{self.path}: {why}; it is now {other.name}")
+        warn(f"{self.path}: {why}; moved to {other.name}")
         with writing(self.path):
             os.replace(self.path, other)
         with suppress(OSError):
             self._timings.unlink()
-
-
-def complete(
-    store: Store[R],
-    examples: Sequence[Example],
-    is_done: Callable[[str], bool],
-    make: Callable[[Sequence[Example]], Sequence[R]],
-    chunk: int,
-    offline: bool,
-    notes: Callable[[], Mapping[str, Any]] = dict,
-) -> list[R]:
-    """Make what is missing, `chunk` questions at a time, each chunk stored before the next; the new records.
-
-    `offline`: nothing may be made; `DataError` names how many are missing.
-    """
-    missing = [example for example in examples if not is_done(example.id)]
-    if missing and offline:
-        raise DataError.at(
-            str(store.path),
-            None,
-            f"{len(missing)} of {len(examples)} answers are missing, or were made under other settings",
-            "evaluate once without --from-predictions",
-        )
-    made: list[R] = []
-    with progress(store.path.stem, len(missing)) as advance:
-        for at in range(0, len(missing), chunk):
-            asked = missing[at : at + chunk]
-            began = time.perf_counter()
-            records = make(asked)
-            store.append(records, notes(), time.perf_counter() - began)
-            made += records
-            advance(len(asked), "")
-    return made

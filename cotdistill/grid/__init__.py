@@ -1,1 +1,1 @@
-"""The parts of an ablation: its cells, the rows they train on, what stands beside them, and who runs them."""
+"""The parts of an ablation: its cells, the rows they train on, their references, and the executors that run them."""

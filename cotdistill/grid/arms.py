@@ -19,11 +19,11 @@ GREEDY = "greedy"
 
 @dataclass(frozen=True)
 class Arm:
-    """A strategy with its parameters, on rows made in one way, with one student.
+    """A strategy with its parameters, on one kind of rows, with one student.
 
-    `decoding`: how the teacher's rationales were decoded. `control`: what was taken away from the rows. `size`: the
-    share of the rows. `training`: training options that make an arm of their own. `student`: shown only where students
-    are compared.
+    `decoding`: how the teacher's rationales were decoded. `control`: what was removed from the rows.
+    `size`: the share of the rows. `training`: training options that are varied between arms. `student`:
+    shown only where students are compared.
     """
 
     variant: Variant
@@ -48,32 +48,33 @@ class Arm:
 
     @property
     def is_control(self) -> bool:
-        """Whether it stands in the table as a floor, not as a candidate."""
+        """Whether it is a floor of the table and not a candidate."""
         return self.control is not None or self.variant == FLOOR
 
 
 def arms(config: AblateConfig) -> list[Arm]:
-    """All arms that a settled configuration spells, controls last, none twice."""
+    """All arms of a resolved configuration, without duplicates, controls last."""
     chosen = chosen_variants(config)
     several = len(config.student) > 1
     wanted: list[tuple[Variant, Control | None]] = [(variant, None) for variant in chosen]
     if config.controls:
         wanted += [(FLOOR, None), *((variant, control) for variant in subjects(config, chosen) for control in CONTROLS)]
-    made: dict[str, Arm] = {}
+    by_label: dict[str, Arm] = {}
     sizes, decodings = sorted(config.train_size, reverse=True), config.teacher_decoding or (GREEDY,)
     for student, training, size, decoding, (variant, control) in product(
-            config.student, settings(config), sizes, decodings, wanted):
+        config.student, settings(config), sizes, decodings, wanted
+    ):
         if control and (size != sizes[0] or decoding != decodings[0]):
             continue  # one floor of each kind per student and way of training it
         if not variant.learns_rationales:
-            decoding = GREEDY  # it reads none: one arm stands for all decodings
+            decoding = GREEDY  # it reads none: one arm serves for all decodings
         arm = Arm(variant, student, decoding, control, size, training, several)
-        made.setdefault(arm.label, arm)
-    return list(made.values())
+        by_label.setdefault(arm.label, arm)
+    return list(by_label.values())
 
 
 def chosen_variants(config: AblateConfig) -> list[Variant]:
-    """What the options spell, without controls; parameters that no named strategy has are refused."""
+    """The variants that the options ask for, without controls; parameters that no named strategy has are refused."""
     ablated = bool(config.permute_tokens or config.mask_tokens or config.key_tokens or config.tags or config.placement)
     names = config.strategies or (() if ablated else DEFAULT)
     known = known_params(names)
@@ -81,46 +82,57 @@ def chosen_variants(config: AblateConfig) -> list[Variant]:
         if param not in known:
             whose = f"no strategy of --strategies ({', '.join(names)}) has it" if names else "--strategies names none"
             raise UsageError(f"--param {param}: {whose}{did_you_mean(param, known)}")
-    return variants(names, config.param, config.permute_level if config.permute_tokens else (), config.mask_tokens,
-                    config.key_tokens, config.key_by, config.tags, config.placement, config.exclude_label)
+    return variants(
+        names,
+        config.param,
+        config.permute_level if config.permute_tokens else (),
+        config.mask_tokens,
+        config.key_tokens,
+        config.key_by,
+        config.tags,
+        config.placement,
+        config.exclude_label,
+    )
 
 
 def subjects(config: AblateConfig, chosen: Sequence[Variant]) -> list[Variant]:
     """The variants whose rows the controls change."""
     if config.study:
         return [variant for variant in chosen if variant.label in study(config.study).controlled]
-    found = grids.subject(chosen)
-    return [found] if found else []
+    subject = grids.ablated_variant(chosen)
+    return [subject] if subject else []
 
 
-def baseline(config: AblateConfig, made: Sequence[Arm]) -> Arm:
-    """The arm that all others are held against: `--baseline LABEL` (a study names its own), else the first strategy
+def baseline(config: AblateConfig, arms: Sequence[Arm]) -> Arm:
+    """The arm that all others are compared with: `--baseline LABEL` (a study names its own), else the first strategy
     of `--strategies` on all rows, else the subject of the grid."""
     if config.baseline is None:
-        wanted = grids.baseline(chosen_variants(config), bool(config.strategies))
-        return next(arm for arm in made if arm.variant == wanted and arm.control is None)
-    for arm in made:
+        wanted = grids.default_baseline(chosen_variants(config), bool(config.strategies))
+        return next(arm for arm in arms if arm.variant == wanted and arm.control is None)
+    for arm in arms:
         if arm.label == config.baseline:
             return arm
-    raise UsageError(f"--baseline {config.baseline}: no such arm"
-                     f"{did_you_mean(config.baseline, [arm.label for arm in made])}; there are "
-                     + ", ".join(arm.label for arm in made))
+    raise UsageError(
+        f"--baseline {config.baseline}: unknown arm"
+        f"{did_you_mean(config.baseline, [arm.label for arm in arms])}; choose from "
+        + ", ".join(arm.label for arm in arms)
+    )
 
 
-def settled(config: AblateConfig) -> tuple[AblateConfig, Study | None]:
-    """The configuration with what its study sets and was not given.
+def resolve_study(config: AblateConfig) -> tuple[AblateConfig, Study | None]:
+    """The configuration, completed by its study where an option was not given.
 
-    Where other strategies were given than the study's, its parameters and its baseline count as far as these have
-    them.
+    Where other strategies were given than the study's, its parameters and its baseline count as far as these have them.
     """
     if config.study is None:
         return config, None
-    found = study(config.study)
-    merged = config.with_defaults(found.options)
+    chosen = study(config.study)
+    merged = config.with_defaults(chosen.options)
     if "param" not in config.model_fields_set:
         known = known_params(merged.strategies)
-        merged = merged.model_copy(update={"param": {name: values for name, values in merged.param.items()
-                                                     if name in known}})
+        merged = merged.model_copy(
+            update={"param": {name: values for name, values in merged.param.items() if name in known}}
+        )
     if config.baseline is None and all(arm.label != merged.baseline for arm in arms(merged)):
         merged = merged.model_copy(update={"baseline": None})
-    return merged, found
+    return merged, chosen

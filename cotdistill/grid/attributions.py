@@ -1,6 +1,6 @@
-"""Key words: which words of the rationales matter to a trained student or to the teacher, made once for all cells.
+"""Key words: which words of the rationales matter to a trained student or to the teacher, scored once for all cells.
 
-The scores stand in a sidecar, scores/BY-DECODING-STUDENT-DIGEST8.jsonl, keyed by the rationale's digest.
+The scores are in a sidecar, scores/BY-DECODING-STUDENT-DIGEST8.jsonl, keyed by the rationale's digest.
 """
 
 from __future__ import annotations
@@ -14,32 +14,41 @@ from typing import Any
 
 from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig
 from cotdistill.console import is_main_process
-from cotdistill.data.files import file_digest, write_text
+from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.records import Item
 from cotdistill.distill import distill_items
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.rows import rows_file
-from cotdistill.grid.workshop import Workshop, scores_file
+from cotdistill.grid.tasks import WorkerState
+from cotdistill.run_key import student_digest
 from cotdistill.strategies.grids import ATTRIBUTED, TEACHER_FORM
 from cotdistill.strategies.scores import rationale_digest
-from cotdistill.students.attribution import COMPLETE, Attribution, attribute
-from cotdistill.students.families import Student
-from cotdistill.students.group import wait_for_group
 from cotdistill.students.load import load_student
+from cotdistill.students.student import Student
 from cotdistill.teachers.huggingface import load_teacher
 from cotdistill.teachers.yields import names_answer
+from cotdistill.training.attribution import COMPLETE, Attribution, attribute
+from cotdistill.training.process_group import wait_for_group
+
+
+def scores_file(out: Path, by: str, decoding: str, student: str) -> Path:
+    """The sidecar with one score per word, by one attribution of one student on the rows of one decoding.
+
+    Students are told apart by their digest: two folders may have one name.
+    """
+    return out / "scores" / f"{by}-{decoding}-{Path(student).name}-{json_digest(student_digest(student))[:8]}.jsonl"
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """One sidecar to be made."""
+    """A sidecar to be written."""
 
     by: str
     decoding: str
     student: str
 
     def file(self, out: Path) -> Path:
-        """Where it lies."""
+        """Its path."""
         return scores_file(out, self.by, self.decoding, self.student)
 
     @property
@@ -50,80 +59,122 @@ class Scoring:
 
 def scorings(arms: list[Arm]) -> list[Scoring]:
     """Every sidecar that these arms read."""
-    found = [Scoring(needs, arm.decoding, arm.student) for arm in arms
-             if (needs := arm.variant.made.needs_scores) not in (None, "tfidf") and needs is not None]
-    return list(dict.fromkeys(found))
+    scorings = [
+        Scoring(needs, arm.decoding, arm.student)
+        for arm in arms
+        if (needs := arm.variant.made.needs_scores) not in (None, "tfidf") and needs is not None
+    ]
+    return list(dict.fromkeys(scorings))
 
 
-def score_rows(workshop: Workshop, scoring: Scoring, settings: DistillConfig,
-               teacher: str | None) -> tuple[dict[str, Any], float]:
+def score_rows(
+    state: WorkerState, scoring: Scoring, settings: DistillConfig, teacher: str | None
+) -> tuple[dict[str, Any], float]:
     """Train the rationale-first student (or load the teacher), score every rationale's words, write the sidecar.
 
-    Returns what the report says of it, and the seconds it took.
+    Returns what the report says about it, and the seconds it took.
     """
     began = time.perf_counter()
-    path = scoring.file(workshop.out)
-    items = workshop.items(scoring.trains)
-    asked = [(item.example(), rationale.text, item.answer) for item in items for rationale in item.kept("factual")]
-    student, form = _asked(workshop, scoring, items, settings, teacher)
+    path = scoring.file(state.out)
+    items = state.items(scoring.trains)
+    rationales = [(item.example(), rationale.text, item.answer) for item in items for rationale in item.kept("factual")]
+    student, form = _asked(state, scoring, items, settings, teacher)
     if student is None:
         return {}, 0.0
-    encoder = student.encoder(share="none")
-    found = attribute(student, encoder, form, asked, scoring.by)  # type: ignore[arg-type]
-    header = {"by": scoring.by, "of": "teacher" if teacher else scoring.trains.label, "seed": settings.seed,
-              **summary(found), "leakage": leakage(items)}
-    lines = [header, *({"rationale": rationale_digest(example.id, text, answer), "scores": list(one.scores),
-                        "worth": one.worth, "error": one.error}
-                       for (example, text, answer), one in zip(asked, found, strict=True))]
+    encoder = student.encoder()
+    attributions = attribute(student, encoder, form, rationales, scoring.by)  # type: ignore[arg-type]
+    header = {
+        "by": scoring.by,
+        "of": "teacher" if teacher else scoring.trains.label,
+        "seed": settings.seed,
+        **summary(attributions),
+        "leakage": leakage(items),
+    }
+    lines = [
+        header,
+        *(
+            {
+                "rationale": rationale_digest(example.id, text, answer),
+                "scores": list(attribution.scores),
+                "worth": attribution.worth,
+                "error": attribution.error,
+            }
+            for (example, text, answer), attribution in zip(rationales, attributions, strict=True)
+        ),
+    ]
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     return {**header, "digest": file_digest(path)}, time.perf_counter() - began
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What a sidecar says of itself."""
+    """The header of a sidecar."""
     with path.open(encoding="utf-8") as lines:
         header: dict[str, Any] = json.loads(lines.readline())
     return header
 
 
-def summary(found: list[Attribution]) -> dict[str, float | None]:
+def summary(attributions: list[Attribution]) -> dict[str, float | None]:
     """How complete the attributions are: the median relative error, the share above 5 %, and over all together."""
-    errors = [one.error for one in found if one.error is not None]
+    errors = [attribution.error for attribution in attributions if attribution.error is not None]
     if not errors:
         return {"completeness_error": None, "above_limit": None, "completeness_error_overall": None}
-    missed = sum(one.error * abs(one.worth) for one in found if one.error is not None)
-    return {"completeness_error": median(errors), "above_limit": sum(e > COMPLETE for e in errors) / len(errors),
-            "completeness_error_overall": missed / max(1e-9, sum(abs(one.worth) for one in found))}
+    missed = sum(
+        attribution.error * abs(attribution.worth) for attribution in attributions if attribution.error is not None
+    )
+    return {
+        "completeness_error": median(errors),
+        "above_limit": sum(e > COMPLETE for e in errors) / len(errors),
+        "completeness_error_overall": missed / max(1e-9, sum(abs(attribution.worth) for attribution in attributions)),
+    }
 
 
 def leakage(items: list[Item]) -> float:
-    """The share of rationales that hold the words of their label: keeping those words would be copying it."""
-    kept = [names_answer(rationale) for item in items for rationale in item.kept("factual")]
-    return sum(kept) / len(kept)
+    """The share of rationales that contain the words of their label: keeping those words would copy it."""
+    leaking = [names_answer(rationale) for item in items for rationale in item.kept("factual")]
+    return sum(leaking) / len(leaking)
 
 
-def _asked(workshop: Workshop, scoring: Scoring, items: list[Item], settings: DistillConfig,
-           teacher: str | None) -> tuple[Student | None, Any]:
-    """Who is asked, and how; of processes that train together the first alone asks."""
-    config: AblateConfig = workshop.config
+def _asked(
+    state: WorkerState, scoring: Scoring, items: list[Item], settings: DistillConfig, teacher: str | None
+) -> tuple[Student | None, Any]:
+    """The model to attribute, and the form; of processes that train together only the first does so."""
+    config: AblateConfig = state.config
     if teacher is not None:
         if not is_main_process():
             return None, None
-        model, _ = load_teacher(ElicitConfig(teacher=teacher, device=config.device, dtype=config.dtype,
-                                             trust_remote_code=config.trust_remote_code,
-                                             partial_weights=config.partial_weights))
+        model, _ = load_teacher(
+            ElicitConfig(
+                teacher=teacher,
+                device=config.device,
+                dtype=config.dtype,
+                trust_remote_code=config.trust_remote_code,
+                partial_weights=config.partial_weights,
+            )
+        )
         return model, TEACHER_FORM
     arm = scoring.trains
-    student = workshop.fresh_student(settings)
+    student = state.fresh_student(settings)
     device = str(student.device)
-    made = distill_items(settings, arm.variant.made, items, rows_file(workshop.out, arm.decoding).name,
-                         folder=workshop.out / "runs", student=student)
-    assert made is not None
-    del student  # what is asked is what was saved
+    trained = distill_items(
+        settings,
+        arm.variant.made,
+        items,
+        rows_file(state.out, arm.decoding).name,
+        folder=state.out / "runs",
+        student=student,
+    )
+    assert trained is not None
+    del student  # what is attributed is the saved student
     wait_for_group()
-    workshop.restore(Path(made["run"]), settings, arm)
+    state.restore(Path(trained["run"]), settings, arm)
     if not is_main_process():
         return None, None
     strategy = arm.variant.made
-    return (load_student(str(Path(made["run"]) / "student"), device=device),
-            strategy.form(strategy.plan[0]))
+    reader = load_student(
+        str(Path(trained["run"]) / "student"),
+        device=device,
+        trust_remote_code=config.trust_remote_code,
+        chat=settings.chat,
+        partial_weights=config.partial_weights,
+    )
+    return reader, strategy.form(strategy.plan[0])

@@ -1,4 +1,4 @@
-"""Axes of a grid beside the strategies: training options that make arms (`--vary`), and those that are chosen for
+"""Axes of a grid besides the strategies: training options that make arms (`--vary`), and those that are chosen for
 each arm (`--sweep`).
 """
 
@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from cotdistill.config import AblateConfig, TrainingOptions
 from cotdistill.config.option import Option, options_of, spelled
-from cotdistill.config.reading import explain
+from cotdistill.config.reading import explain_error
 from cotdistill.errors import UsageError, did_you_mean
 
 Setting = tuple[tuple[str, str], ...]  # (option, value as it was written), ...
 Swept = tuple[tuple[str, float], ...]  # (option, value), ...
-BUDGETED = ("steps", "epochs")  # what --budget makes of them is equal for all arms
+BUDGETED = ("steps", "epochs")  # --budget makes them equal for all arms
 
 
 def settings(config: AblateConfig) -> list[Setting]:
@@ -25,31 +25,29 @@ def settings(config: AblateConfig) -> list[Setting]:
     named = {_field(name, "--vary"): values for name, values in config.vary.items()}
     for name, texts in named.items():
         if not texts:
-            raise UsageError(f"--vary {spelled(name)}: names no value")
+            raise UsageError(f"--vary {spelled(name)}: has no value")
     combinations = [tuple(zip(named, values, strict=True)) for values in product(*named.values())]
     for combination in combinations:
-        values_of(combination)  # complains
+        values_of(combination)  # raises UsageError
     return combinations
 
 
 def values_of(setting: Setting) -> dict[str, Any]:
-    """The values of a setting, as a config holds them; `none` is no value."""
+    """The values of a setting, as a config holds them; `none` means unset."""
     options = options_of(TrainingOptions)
     values: dict[str, Any] = {}
     for name, text in setting:
         missing = text == "none" and options[name].default is None
         values[name] = None if missing else _read(options[name], text)
-    try:
-        made = TrainingOptions(**values)
-    except ValidationError as error:
-        raise UsageError("--vary " + explain(error, options).removeprefix("--")) from None
-    return {name: getattr(made, name) for name in values}
+    return _checked(values, "--vary")
 
 
 def said(setting: Setting | Swept) -> list[str]:
     """`["lora r=8", "lr 0.001"]`."""
-    return [f"{spelled(name)} {value:g}" if isinstance(value, float) else f"{spelled(name)} {value}"
-            for name, value in setting]
+    return [
+        f"{spelled(name)} {value:g}" if isinstance(value, float) else f"{spelled(name)} {value}"
+        for name, value in setting
+    ]
 
 
 def candidates(config: AblateConfig) -> list[Swept]:
@@ -58,27 +56,34 @@ def candidates(config: AblateConfig) -> list[Swept]:
     options = options_of(TrainingOptions)
     for name, values in named.items():
         if not values:
-            raise UsageError(f"--sweep {spelled(name)}: names no value")
+            raise UsageError(f"--sweep {spelled(name)}: has no value")
         if name in BUDGETED or options[name].type not in (int, float):
-            raise UsageError(f"--sweep {spelled(name)}: only numbers can be swept, and not what --budget makes equal; "
-                             "--vary makes arms of anything else")
-        for value in values:
-            _check(name, value, options)
-    return [tuple(zip(named, values, strict=True)) for values in product(*map(sorted, named.values()))] if named else []
+            raise UsageError(
+                f"--sweep {spelled(name)}: only numeric options can be swept, and not those that "
+                "--budget equalises; for others use --vary"
+            )
+    if not named:
+        return []
+    combinations = [tuple(zip(named, values, strict=True)) for values in product(*map(sorted, named.values()))]
+    for combination in combinations:
+        swept_values(combination)  # complains
+    return combinations
 
 
 def swept_values(swept: Swept) -> dict[str, Any]:
     """The values of a candidate, as a config holds them."""
     options = options_of(TrainingOptions)
-    return {name: int(value) if options[name].type is int else value for name, value in swept}
+    whole = {name for name, value in swept if options[name].type is int and value.is_integer()}
+    return _checked({name: int(value) if name in whole else value for name, value in swept}, "--sweep")
 
 
-def _check(name: str, value: float, options: Mapping[str, Option]) -> None:
-    held: Any = int(value) if options[name].type is int and value == int(value) else value
+def _checked(values: Mapping[str, Any], flag: str) -> dict[str, Any]:
+    """Training options as a config holds them; `UsageError` that names the first that is none."""
     try:
-        TrainingOptions(**{name: held})
+        checked = TrainingOptions(**values)
     except ValidationError as error:
-        raise UsageError("--sweep " + explain(error, options).removeprefix("--")) from None
+        raise UsageError(f"{flag} " + explain_error(error, options_of(TrainingOptions)).removeprefix("--")) from None
+    return {name: getattr(checked, name) for name in values}
 
 
 def _read(option: Option, text: str) -> Any:
@@ -91,6 +96,6 @@ def _field(name: str, flag: str) -> str:
     fields = TrainingOptions.model_fields
     plain = name.replace("-", "_")
     if plain not in fields:
-        known = [spelled(one) for one in fields]
-        raise UsageError(f"{flag} {name}: no training option has that name{did_you_mean(name, known)}")
+        known = [spelled(field) for field in fields]
+        raise UsageError(f"{flag} {name}: not a training option{did_you_mean(name, known)}")
     return plain

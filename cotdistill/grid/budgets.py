@@ -1,7 +1,7 @@
 """Fair budgets: how many optimizer steps each arm gets, so that one quantity is equal for all.
 
-examples         every arm is shown each of its questions equally often, whether it has one chain or several: two
-                 chains per question are no more training than one (a smaller share of the rows: fewer steps)
+examples         every arm sees each of its questions equally often, whether it has one rationale or several: two
+                 rationales per question are not more training than one (a smaller share of the rows: fewer steps)
 steps            every arm makes the same number of optimizer steps
 learned-tokens   every arm is scored on as many target tokens as the baseline
 flops            every arm computes as many input positions x parameters as the baseline (attention not counted)
@@ -9,17 +9,23 @@ flops            every arm computes as many input positions x parameters as the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from cotdistill.config import AblateConfig
-from cotdistill.students.recipes import EMBEDDED
+from cotdistill.config import AblateConfig, TrainingOptions
+from cotdistill.data.records import Item
+from cotdistill.grid.arms import Arm
+from cotdistill.grid.rows import GridRows, rows_of_arm
+from cotdistill.strategies.forms import Strategy
+from cotdistill.strategies.join import join
+from cotdistill.training.recipes import EMBEDDED
+from cotdistill.training.selection import candidates, kept_count
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one example of an arm weighs: scored tokens, input positions, and the student's parameters."""
+    """The cost of one example of an arm: scored tokens, input positions, and the student's parameters."""
 
     learned: float
     inputs: float
@@ -32,44 +38,72 @@ class Load:
 
 @dataclass(frozen=True)
 class Taught:
-    """What an arm trains on: questions, and the examples they make (one per chain, or pair of chains)."""
+    """What an arm trains on: questions, and the examples they make (one per rationale, or pair of rationales)."""
 
     questions: int
     examples: int
+
+    @classmethod
+    def of(cls, items: Sequence[Item], strategy: Strategy, options: TrainingOptions) -> Taught:
+        """Of a strategy's rows; of `--select` only the share counts, not yet which rows it will be."""
+        samples = join(candidates(items, strategy, options.select), strategy)[0]
+        questions = len({sample.id for sample in samples})
+        kept = kept_count(questions, options.select, options.select_share)
+        return cls(kept, round(len(samples) * kept / questions))
+
+
+def taught(rows: GridRows, arm: Arm, options: TrainingOptions, seed: int) -> Taught:
+    """How much an arm trains on, by its training options; `seed`: of its row choice."""
+    return Taught.of(rows_of_arm(rows, arm, seed), arm.variant.made, options)
 
 
 def nominal_steps(config: AblateConfig, base: Taught, arms: Iterable[Taught]) -> int:
     """`--steps`, or as many as show the baseline's questions in `--epochs` passes.
 
-    A pass takes every example of the arm with the most chains per question, so that no arm sees its own less often.
+    A pass covers every example of the arm with the most rationales per question: no arm sees its own less often.
     """
     if config.steps:
         return config.steps
-    most = max((base, *arms), key=lambda one: one.examples / one.questions)
+    most = max((base, *arms), key=lambda load: load.examples / load.questions)
     examples = base.questions * most.examples / most.questions
     return max(1, ceil((config.epochs or EMBEDDED["epochs"]) * examples / config.batch_size))
 
 
-def budget_steps(configs: Mapping[str, AblateConfig], base: str, rows: Mapping[str, Taught],
-                 loads: Mapping[str, Load]) -> dict[str, int]:
+def budget_steps(
+    configs: Mapping[str, AblateConfig], base: str, rows: Mapping[str, Taught], loads: Mapping[str, Load]
+) -> dict[str, int]:
     """{label: steps}. `configs`, `rows`: of each arm, `base` among them; `loads`: measured, where the budget is in
     tokens or FLOPs.
 
-    An arm with a share of the rows is held against the baseline with all rows, one with other batches makes as many
-    steps as show it as many examples.
+    An arm on a share of the rows is compared with the baseline on all rows, one with other batch sizes makes as many
+    steps as show it equally many examples.
     """
-    return {label: steps_of(configs[label], configs[base], rows[label], rows[base], rows.values(),
-                            loads[base].of(config.budget) / loads[label].of(config.budget) if label in loads else 1.0)
-            for label, config in configs.items()}
+    return {
+        label: steps_of(
+            configs[label],
+            configs[base],
+            rows[label],
+            rows[base],
+            rows.values(),
+            loads[base].of(config.budget) / loads[label].of(config.budget) if label in loads else 1.0,
+        )
+        for label, config in configs.items()
+    }
 
 
-def steps_of(config: AblateConfig, base: AblateConfig, taught: Taught, of_base: Taught, everyone: Iterable[Taught],
-             per_example: float = 1.0) -> int:
+def steps_of(
+    config: AblateConfig,
+    base: AblateConfig,
+    taught: Taught,
+    of_base: Taught,
+    everyone: Iterable[Taught],
+    per_example: float = 1.0,
+) -> int:
     """Steps of one arm. `per_example`: the baseline's load per example over the arm's."""
     nominal: float = nominal_steps(config, of_base, everyone)
     if config.budget == "steps":
         return int(nominal)
-    if config.steps == base.steps and config.steps:  # said for all: in steps of the baseline's batches
+    if config.steps == base.steps and config.steps:  # given for all arms: in steps of the baseline's batches
         nominal *= base.batch_size / config.batch_size
     share = taught.questions / of_base.questions if config.budget == "examples" else per_example
     return max(1, ceil(nominal * share) if config.budget == "examples" else round(nominal * share))

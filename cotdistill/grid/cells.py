@@ -1,7 +1,7 @@
 """A cell: one arm with one seed, trained and evaluated once; and where finished cells are kept.
 
-A cell is known by the digest of all that defines its result. Running a grid again does what is missing; where a
-definition has changed, `explain` says in which point.
+A cell's key is the digest of all that defines its result. The same command does only what is missing; where a
+definition has changed, `explain` says how.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from typing import Any
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import warn_once
-from cotdistill.data.files import json_digest, write_json
+from cotdistill.data.files import JsonObject, json_digest, write_json
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.axes import Swept, said
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,9 @@ class Cell:
     swept: Swept  # a candidate of the sweep, or the one that was chosen
     purpose: str  # "compare", or "sweep": judged on dev rows only
     settings: DistillConfig
-    reasons: Mapping[str, str]  # {option: where its value comes from} of those that nobody gave
+    reasons: Mapping[str, str]  # {option: where its value comes from} of the options that were not given
     definition: Mapping[str, Any]
-    order: int = 0  # among the candidates of a sweep: of equals the first is chosen
+    order: int = 0  # among the candidates of a sweep: the first of equals is chosen
 
     @cached_property
     def key(self) -> str:
@@ -61,39 +59,40 @@ def cell_name(arm: Arm, seed: int, swept: Swept, purpose: str) -> str:
 
 
 class CellStore:
-    """DIR/cells/KEY.json, one file a finished or failed cell, or reference row."""
+    """DIR/cells/KEY.json, one file per finished or failed cell, or reference row."""
 
     def __init__(self, out: Path) -> None:
         self.folder = out / "cells"
         self._by_name: dict[str, list[dict[str, Any]]] | None = None  # for `explain`; read once
 
-    def finished(self, key: str, diverged: bool = False) -> Record | None:
-        """The record of what was finished, None where it is missing or failed.
+    def finished(self, key: str, diverged: bool = False) -> JsonObject | None:
+        """The record of a finished cell; None where it is missing or failed.
 
-        `diverged`: also of a cell that diverged, which would do so again.
+        `diverged`: also that of a cell that diverged, as it would diverge again.
         """
         stored = self.stored(key)
         if stored is None or ("error" in stored["record"] and not (diverged and stored["record"].get("diverged"))):
             return None
-        record: Record = stored["record"]
+        record: JsonObject = stored["record"]
         return record
 
     def stored(self, key: str) -> dict[str, Any] | None:
-        """What is kept of a definition, and whole: {key, name, definition, record, digest}."""
-        found = self._read(self.folder / f"{key[:16]}.json")
-        return found if found and found["key"] == key else None
+        """The stored content for a key, if it is whole: {key, name, definition, record, digest}."""
+        content = self._read(self.folder / f"{key[:16]}.json")
+        return content if content and content["key"] == key else None
 
-    def records(self) -> list[Record]:
-        """Every record of a cell that is kept, of earlier grids in this directory as well."""
+    def records(self) -> list[JsonObject]:
+        """Every stored record of a cell, those of earlier grids in this directory included."""
         stored = [self._read(path) for path in sorted(self.folder.glob("*.json"))]
-        return [one["record"] for one in stored if one is not None and "arm" in one["record"]]
+        return [content["record"] for content in stored if content is not None and "arm" in content["record"]]
 
-    def put(self, name: str, definition: Mapping[str, Any], record: Record) -> None:
-        """Keep a record; a failed one is tried again next time."""
+    def put(self, name: str, definition: Mapping[str, Any], record: JsonObject) -> None:
+        """Store a record; a failed cell is tried again next time."""
         key, self._by_name = json_digest(definition), None
-        write_json(self.folder / f"{key[:16]}.json",
-                   {"key": key, "name": name, "definition": definition, "record": record,
-                    "digest": json_digest(record)})
+        write_json(
+            self.folder / f"{key[:16]}.json",
+            {"key": key, "name": name, "definition": definition, "record": record, "digest": json_digest(record)},
+        )
 
     def explain(self, name: str, definition: Mapping[str, Any]) -> str:
         """Why a cell has to be run, or that it is done."""
@@ -106,11 +105,13 @@ class CellStore:
         failed = next((stored for stored in others if stored["key"] == key), None)
         if failed is not None:
             return f"{name}: to be run again, it failed: {failed['record'].get('error')}"
-        nearest = min((changes(stored["definition"], definition) for stored in others), key=lambda found: len(found))
+        nearest = min(
+            (changes(stored["definition"], definition) for stored in others), key=lambda differences: len(differences)
+        )
         return f"{name}: to be run, {'; '.join(nearest)}"
 
     def _named(self) -> dict[str, list[dict[str, Any]]]:
-        """Everything that is kept, by name."""
+        """Everything that is stored, by name."""
         if self._by_name is None:
             self._by_name = {}
             for path in sorted(self.folder.glob("*.json")):
@@ -120,36 +121,40 @@ class CellStore:
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except OSError:
             return None  # never written
         except (ValueError, RecursionError):
-            found = {}
-        if not _is_whole(found):
-            warn_once(f"{path} is damaged: what it kept is made again")
+            content = {}
+        if not _is_whole(content):
+            warn_once(f"{path} is damaged; its result is computed again")
             return None
-        return found
+        return content
 
 
-def _is_whole(found: object) -> bool:
-    """Whether what a file holds is a cell, as it was written."""
-    return (isinstance(found, dict) and all(isinstance(found.get(part), str) for part in ("key", "name", "digest"))
-            and all(isinstance(found.get(part), dict) for part in ("definition", "record"))
-            and json_digest(found["record"]) == found["digest"] and json_digest(found["definition"]) == found["key"])
+def _is_whole(content: object) -> bool:
+    """Whether a file's content is an undamaged cell."""
+    return (
+        isinstance(content, dict)
+        and all(isinstance(content.get(part), str) for part in ("key", "name", "digest"))
+        and all(isinstance(content.get(part), dict) for part in ("definition", "record"))
+        and json_digest(content["record"]) == content["digest"]
+        and json_digest(content["definition"]) == content["key"]
+    )
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """What differs between two definitions: `lr was 0.002, is 0.001`."""
-    found: list[str] = []
+    differences: list[str] = []
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
         if before == after:
             continue
         if isinstance(before, dict) and isinstance(after, dict):
-            found += changes(before, after, f"{prefix}{name}.")
+            differences += changes(before, after, f"{prefix}{name}.")
         else:
-            found.append(f"{prefix}{name} was {_short(before)}, is {_short(after)}")
-    return found
+            differences.append(f"{prefix}{name} was {_short(before)}, is {_short(after)}")
+    return differences
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""Which students stay on the disk. What goes, goes as soon as its cell has answered everything.
+"""Which students stay on disk; the others are removed as soon as their cell has answered everything.
 
-A cell's record names what was dropped, with the digests it had. A student that is asked something new later is made
+A cell's record names what was dropped, with the digests it had. A student that is needed again later is made
 again by the same training.
 """
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from cotdistill.config import DEMO, AblateConfig, DistillConfig
-from cotdistill.data.files import remove, writing
+from cotdistill.data.files import JsonObject, remove, writing
 from cotdistill.data.runcard import read_card
-from cotdistill.grid.cells import Cell, Record
+from cotdistill.grid.cells import Cell
 
 Keep = Literal["all", "best", "none"]
 Rank = tuple[float, int]
@@ -21,17 +21,17 @@ PARTS = ("student", "checkpoints")  # of a run: what is dropped
 
 
 class Keeping:
-    """Decides cell by cell, as they are done, whose students are of no more use."""
+    """Decides cell by cell, as they finish, which students are no longer needed."""
 
     def __init__(self, config: AblateConfig, out: Path) -> None:
         self.config, self.out = config, out
         self.leading: dict[tuple[str, str], tuple[Rank, Cell]] = {}  # by arm and purpose
 
-    def done(self, cell: Cell, record: Record) -> Iterator[Cell]:
-        """Cells whose students go, now that this one is done.
+    def done(self, cell: Cell, record: JsonObject) -> Iterator[Cell]:
+        """Cells whose students can be removed, now that this one is done.
 
         Of a sweep the best candidate so far stays, as it may be the one that is compared. `best` keeps that seed of an
-        arm that answers most dev rows right; of equals, and without dev rows, the first.
+        arm that answers most dev rows right; the first of equals, and the first where there are no dev rows.
         """
         keep = kept(self.config, cell.settings)
         if keep == "all":
@@ -48,7 +48,7 @@ class Keeping:
         if before is not None:
             yield before[1]
 
-    def _rank(self, cell: Cell, record: Record) -> Rank:
+    def _rank(self, cell: Cell, record: JsonObject) -> Rank:
         if cell.purpose == "sweep":
             (figures,) = record["sets"].values()
             return float(figures["accuracy"]), -cell.order
@@ -57,7 +57,7 @@ class Keeping:
 
 
 def kept(config: AblateConfig, settings: DistillConfig) -> Keep:
-    """What is kept of the students that are trained so; adapters are small."""
+    """Which students trained in this way are kept; adapters are small."""
     if config.keep_students is not None:
         return config.keep_students
     return "all" if settings.student == DEMO or keeps_adapter(settings) else "none"
@@ -68,14 +68,14 @@ def keeps_adapter(settings: DistillConfig) -> bool:
     return settings.lora is not None and not settings.merge_lora
 
 
-def without_student(record: Record) -> Record:
-    """A cell's record once its student is gone: `dropped` says what each of its files weighed."""
-    gone = {name: one for name, one in record["files"].items() if "/student/" in name}
-    left = {name: one for name, one in record["files"].items() if name not in gone}
+def without_student(record: JsonObject) -> JsonObject:
+    """A cell's record once its student is gone: `dropped` has the digest of each of its files."""
+    gone = {name: digest for name, digest in record["files"].items() if "/student/" in name}
+    left = {name: digest for name, digest in record["files"].items() if name not in gone}
     return {**record, "files": left, "dropped": {**record.get("dropped", {}), **gone}}
 
 
-def drop(run: Path) -> None:
+def drop_student(run: Path) -> None:
     """Remove a run's student and checkpoints."""
     with writing(run):
         for part in PARTS:

@@ -1,4 +1,4 @@
-"""What comes before the first cell: the rows, and the references that stand beside the students."""
+"""What comes before the first cell: the rows, and the references that the students are compared with."""
 
 from __future__ import annotations
 
@@ -7,57 +7,40 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.console import say
-from cotdistill.data.files import file_digest, json_digest, write_text
+from cotdistill.data.files import JsonObject, file_digest, json_digest, write_text
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
-from cotdistill.data.tasks import is_world
-from cotdistill.errors import UsageError
+from cotdistill.data.tasks import has_dev
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.attributions import scorings
-from cotdistill.grid.cells import CellStore, Record
+from cotdistill.grid.cells import CellStore
+from cotdistill.grid.executors import Task
 from cotdistill.grid.plan import Plan
-from cotdistill.grid.rows import Rows, choose, of_decoding, rows_file, usage, write_rows
-from cotdistill.grid.workers import Task, together
-from cotdistill.grid.workshop import answer_as_teacher, answer_untrained, elicit_rows
+from cotdistill.grid.rows import GridRows, choose, of_decoding, rows_file, usage, write_rows
+from cotdistill.grid.tasks import answer_as_teacher, answer_untrained, elicit_rows
 from cotdistill.run_key import student_digest
-from cotdistill.strategies.description import describe as strategy_record
+from cotdistill.strategies.description import dump_strategy as strategy_record
 from cotdistill.strategies.grids import UNTRAINED
 
 Reference = tuple[str, dict[str, Any], tuple[Callable[..., Any], tuple[Any, ...]]]  # name, definition, task
 
 
-def check_models(plan: Plan) -> None:
-    """Complain at once about a student, teacher or device that is not there: every cell would fail on it alone."""
-    from cotdistill.students.devices import device_of
-    from cotdistill.students.load import outline_student
-    from cotdistill.students.sharding import check_parallel
-
-    device_of(plan.config.device)
-    for arm in plan.arms:
-        check_parallel(plan.distilled(arm, 0, 1))
-    if plan.config.parallel == "fsdp" and together(plan.config.gpus_per_cell) == 1:
-        raise UsageError("--parallel fsdp changes nothing without --gpus-per-cell of at least 2")
-    for name in (*plan.config.student, *([plan.teacher_model] if plan.teacher_model else [])):
-        outline_student(name, plan.config.trust_remote_code)
-
-
 def row_tasks(plan: Plan, store: CellStore) -> Iterator[Task]:
-    """Elicitation of what is not there yet; rows that were given are copied at once."""
+    """Tasks that elicit missing rows; rows that were given are copied at once."""
     for decoding in plan.decodings:
         path = rows_file(plan.out, decoding)
         if plan.given is not None:
-            items = of_decoding(plan.given_items, decoding) if plan.config.teacher_decoding else plan.given_items
-            write_text(path, "".join(item.line() + "\n" for item in items))
+            write_text(path, "".join(item.line() + "\n" for item in given_rows(plan, decoding)))
             continue
         config = plan.elicited(decoding, path)
         about = {"rows": plan.asked(config)}
         if not is_that_file(path, store.finished(json_digest(about))):
-            path.unlink(missing_ok=True)  # elicited otherwise
+            path.unlink(missing_ok=True)  # elicited under other settings
             yield Task((f"rows/{decoding}", about), elicit_rows, (config,))
 
 
-def is_that_file(path: Path, record: Record | None) -> bool:
-    """Whether a file is there and is the one that was recorded, not one of another grid in this directory."""
+def is_that_file(path: Path, record: JsonObject | None) -> bool:
+    """Whether a file exists and is the recorded one, not one of another grid in this directory."""
     return record is not None and path.is_file() and record["digest"] == file_digest(path)
 
 
@@ -65,35 +48,49 @@ def references(plan: Plan) -> Iterator[Reference]:
     """The teacher's and the untrained students' rows of the table."""
     evaluation = plan.evaluation(plan.sets)
     if plan.teacher is not None:
-        about = {"teacher": [plan.asked(plan.answering(one, plan.out)) for one in plan.sets],
-                 "evaluation": evaluation}
+        about = {"teacher": [plan.asked(plan.answering(one, plan.out)) for one in plan.sets], "evaluation": evaluation}
         folder = plan.out / "references" / f"teacher-{json_digest(about)[:8]}"
         configs = tuple(plan.answering(one, folder) for one in plan.sets)
         yield "teacher", about, (answer_as_teacher, (folder, configs, plan.sets))
     for name in plan.config.student:
         arm = "untrained student" + (f" [{name}]" if len(plan.config.student) > 1 else "")
         settings = plan.distilled(Arm(UNTRAINED, name), 0, 1)
-        about = {"untrained": {"strategy": strategy_record(UNTRAINED.made), "student": student_digest(name), **{
-                     option: getattr(settings, option) for option in ("answers", "chat", "quantize", "dtype")}},
-                 "evaluation": evaluation}
+        about = {
+            "untrained": {
+                "strategy": strategy_record(UNTRAINED.made),
+                "student": student_digest(name),
+                **{option: getattr(settings, option) for option in ("answers", "chat", "quantize", "dtype")},
+            },
+            "evaluation": evaluation,
+        }
         yield arm, about, (answer_untrained, (settings, arm, plan.sets))
 
 
-def choose_rows(plan: Plan) -> Rows:
-    """The rows of every decoding as they are kept, and which of them count; written."""
+def given_rows(plan: Plan, decoding: str) -> list[Item]:
+    """The given rows, as an arm of that decoding sees them."""
+    return of_decoding(plan.given_items, decoding) if plan.config.teacher_decoding else plan.given_items
+
+
+def choose_rows(plan: Plan) -> GridRows:
+    """Read the rows of every decoding, choose those that count, and write the choice."""
     found = chosen_rows(plan, {decoding: read_items(rows_file(plan.out, decoding)) for decoding in plan.decodings})
     write_rows(plan.out, found)
     return found
 
 
-def chosen_rows(plan: Plan, by_decoding: dict[str, list[Item]]) -> Rows:
+def chosen_rows(plan: Plan, by_decoding: dict[str, list[Item]]) -> GridRows:
     """Which rows count; says what each arm does without, and why."""
-    hold_out = bool(plan.config.sweep) and plan.config.dev is None and not (plan.train and is_world(plan.train))
-    own = plan.config.rows_ == "own"
-    asked = [scoring.trains for scoring in scorings(plan.arms)] if own else []
-    found = choose(by_decoding, [*plan.arms, *asked], plan.config.match_lengths, hold_out, own, plan.config.data_seed)
+    found = used_rows(plan, by_decoding)
     _say_usage(plan, usage(found, plan.arms))
     return found
+
+
+def used_rows(plan: Plan, by_decoding: dict[str, list[Item]]) -> GridRows:
+    """Which rows count. Raises `NothingLeft` where none do."""
+    hold_out = bool(plan.config.sweep) and plan.config.dev is None and not (plan.train and has_dev(plan.train))
+    own = plan.config.rows_ == "own"
+    asked = [scoring.trains for scoring in scorings(plan.arms)] if own else []
+    return choose(by_decoding, [*plan.arms, *asked], plan.config.match_lengths, hold_out, own, plan.config.data_seed)
 
 
 def _say_usage(plan: Plan, used: dict[str, dict[str, Any]]) -> None:

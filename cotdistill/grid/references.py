@@ -1,4 +1,4 @@
-"""What stands beside the students of every table: their teacher, and the student before it learned anything.
+"""The references in every table beside the students: their teacher, and the untrained student.
 
 Both answer the evaluation sets by themselves and are judged as the students are; the teacher is not told answers.
 """
@@ -10,26 +10,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from cotdistill.answers.judging import judge_slot
 from cotdistill.config import DistillConfig, ElicitConfig
 from cotdistill.data.files import write_text
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, run_key
-from cotdistill.data.tasks import load_examples, training_rows
-from cotdistill.elicit import RECORDED, elicit, fitted, open_teacher, settled
+from cotdistill.data.tasks import demonstration_rows, load_examples
+from cotdistill.elicit import RECORDED, elicit, fitted, open_teacher, resolve
 from cotdistill.errors import NothingLeft
-from cotdistill.evaluation.judging import judge_slot
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.run_key import student_digest
-from cotdistill.strategies.description import describe
+from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import Strategy
-from cotdistill.students.families import Student
-from cotdistill.teachers.planning import plan
+from cotdistill.students.student import Student
+from cotdistill.teachers.planning import plan_calls
 from cotdistill.teachers.prompts import PromptTemplate
 from cotdistill.teachers.recorded import ROWS
 from cotdistill.teachers.shots import choose_shots
 
-ANSWERS = "{rationale} So the answer is {answer}."  # how a teacher that is not told the answer is asked to end
+ANSWERS = "{rationale} So the answer is {answer}."  # how a teacher that is not told the answer ends
 
 
 def teacher_predictions(config: ElicitConfig, examples: list[Example]) -> list[Prediction]:
@@ -48,17 +48,25 @@ def teacher_predictions(config: ElicitConfig, examples: list[Example]) -> list[P
 
 
 def untrained_card(student: Student, strategy: Strategy, config: DistillConfig) -> RunCard:
-    """A run card without a run: the base model, walked as a strategy's students are."""
+    """A run card without a run: the base model, decoded as a strategy's students are."""
     name, weights = config.student, student_digest(config.student)
     return RunCard(
-        key=run_key(strategy=describe(strategy), student=weights, untrained=True, answers=config.answers,
-                    chat=config.chat), strategy=describe(strategy),
-        student={"name": name, "family": student.model.config.model_type,
-                 "parameters": student.model.num_parameters(), "digest": weights},
+        key=run_key(
+            strategy=dump_strategy(strategy), student=weights, untrained=True, answers=config.answers, chat=config.chat
+        ),
+        strategy=dump_strategy(strategy),
+        student={
+            "name": name,
+            "family": student.model.config.model_type,
+            "parameters": student.model.num_parameters(),
+            "digest": weights,
+        },
         data={"source": "", "digest": digest([]), "rows": 0, "trained_on": 0, "world": None},
         config=config.model_dump(mode="json"),
-        counts={"learned_tokens": {}, "input_tokens": 0}, trained={"steps": 0, "processes": 1},
-        versions=package_versions())
+        counts={"learned_tokens": {}, "input_tokens": 0},
+        trained={"steps": 0, "processes": 1},
+        versions=package_versions(),
+    )
 
 
 def write_predictions(path: Path, settings: str, examples: Sequence[Example], predictions: list[Prediction]) -> None:
@@ -69,32 +77,44 @@ def write_predictions(path: Path, settings: str, examples: Sequence[Example], pr
 
 def teacher_prediction(example: Example, item: Item, generated: int, forwarded: int) -> Prediction:
     """What the teacher's row says in answer to a question."""
-    said = next((r for r in item.rationales if r.kind == "factual"), None)  # none where the call failed
-    output = said.answer if said else None
-    answer, verdict = judge_slot(output, example.answer, example.choices, example.kind_of_answer)
-    return Prediction(
-        id=example.id, task=example.task, question=example.question, choices=example.choices, gold=example.answer,
-        rationale=said.text if said else None, output=output, answer=answer, verdict=verdict,
-        finished=said is not None and said.finished, generated=generated, forwarded=forwarded)
+    rationale = next((r for r in item.rationales if r.kind == "factual"), None)  # none where the call failed
+    output = rationale.answer if rationale else None
+    return Prediction.of(
+        example,
+        output,
+        judge_slot,
+        rationale=rationale.text if rationale else None,
+        finished=rationale is not None and rationale.finished,
+        generated=generated,
+        forwarded=forwarded,
+    )
 
 
 def _token_counts(config: ElicitConfig, examples: list[Example], items: dict[str, Item]) -> dict[str, tuple[int, int]]:
     """{id: (tokens generated, tokens forwarded)}; a teacher's weights are not needed to count."""
     if config.teacher == ROWS or config.teacher.startswith(RECORDED):
         return {}
-    config = settled(config)
+    config = resolve(config)
     teacher = open_teacher(config, dry_run=True)
     template = PromptTemplate(config.prompt, teacher.style)
-    shots = choose_shots(config.shots, examples,
-                         lambda: training_rows(config.data, load_examples(config.data, config.split, None,
-                                                                          config.data_seed, config.map, config),
-                                               config.data_seed, config.map),
-                         config.seed)
-    calls = plan(config, examples, examples, teacher, fitted(config, examples, teacher, template, shots), template)
+    shots = choose_shots(
+        config.shots,
+        examples,
+        lambda: demonstration_rows(
+            config.data,
+            load_examples(config.data, config.split, None, config.data_seed, config.map, config),
+            config.data_seed,
+            config.map,
+        ),
+        config.seed,
+    )
+    calls = plan_calls(
+        config, examples, examples, teacher, fitted(config, examples, teacher, template, shots), template
+    )
     counts = {}
     for call in calls:
-        found = items[call.example.id].rationales
-        text = ANSWERS.format(rationale=found[0].text, answer=found[0].answer) if found else ""
-        said = teacher.count(text) if text else 0
-        counts[call.example.id] = (said, teacher.count(call.prompt) + said)
+        rationales = items[call.example.id].rationales
+        text = ANSWERS.format(rationale=rationales[0].text, answer=rationales[0].answer) if rationales else ""
+        generated = teacher.count(text) if text else 0
+        counts[call.example.id] = (generated, teacher.count(call.prompt) + generated)
     return counts

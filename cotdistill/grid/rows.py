@@ -1,10 +1,10 @@
-"""The rows an ablation trains on: one file per teacher decoding; the same questions for every arm, or each its own.
+"""The rows an ablation trains on: one file per teacher decoding; the same questions for every arm, or each arm's own.
 
     DIR/rows/greedy.jsonl       rationales as elicited, or the rows that were given
     DIR/rows/contrastive.jsonl  the same questions, decoded otherwise
     DIR/rows/common.json        the ids every arm can use (or each arm's own), and those held out for the sweep
 
-What an arm trains on follows from these files and the seed alone (`training_rows`), so `verify` can make it again.
+What an arm trains on follows from these files and the seed alone (`rows_of_arm`), so `verify` can make it again.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from cotdistill.grid.arms import Arm
 from cotdistill.seeds import rng
 from cotdistill.strategies.join import join, unusable
 
-HELD_OUT = 0.1  # of the rows, where a sweep needs a dev split and there is none
-MATCHED = 0.2  # how far lengths may differ, of the longer one
+HELD_OUT = 0.1  # share of the rows, where a sweep needs a dev split and there is none
+MATCHED = 0.2  # how far lengths may differ, as a share of the longer one
 
 
 @dataclass(frozen=True)
-class Rows:
+class GridRows:
     """Elicited rows by decoding, and which of them count.
 
     `common`: the ids that every arm can use. `own`: {arm: the ids it can use}, where each arm has its own
@@ -47,55 +47,69 @@ class Rows:
         return [item for item in next(iter(self.by_decoding.values())) if item.id in self.held_out]
 
     def ids(self, arm: str) -> frozenset[str]:
-        """What the arm of that label may train on, all shares."""
+        """What the arm with that label may train on, before its share is drawn."""
         return self.own[arm] if self.own else self.common
 
 
 def rows_file(out: Path, decoding: str) -> Path:
-    """Where the rows of one decoding lie."""
+    """The file of one decoding's rows."""
     return out / "rows" / f"{decoding}.jsonl"
 
 
-def read_rows(out: Path, decodings: Sequence[str]) -> Rows:
-    """Rows as a grid keeps them."""
+def read_rows(out: Path, decodings: Sequence[str]) -> GridRows:
+    """Read the rows that a grid has written."""
     chosen = json.loads((out / "rows" / "common.json").read_text(encoding="utf-8"))
-    return Rows({decoding: read_items(rows_file(out, decoding)) for decoding in decodings},
-                frozenset(chosen["common"]), frozenset(chosen["held_out"]),
-                {arm: frozenset(ids) for arm, ids in chosen.get("own", {}).items()})
+    return GridRows(
+        {decoding: read_items(rows_file(out, decoding)) for decoding in decodings},
+        frozenset(chosen["common"]),
+        frozenset(chosen["held_out"]),
+        {arm: frozenset(ids) for arm, ids in chosen.get("own", {}).items()},
+    )
 
 
-def write_rows(out: Path, rows: Rows) -> None:
+def write_rows(out: Path, rows: GridRows) -> None:
     """DIR/rows/common.json, ids in the order of the rows."""
     order = [item.id for item in next(iter(rows.by_decoding.values()))]
     own = {arm: [row for row in order if row in ids] for arm, ids in rows.own.items()}
-    write_json(out / "rows" / "common.json", {
-        "common": [row for row in order if row in rows.common], "held_out": sorted(rows.held_out),
-        **({"own": own} if own else {})})
+    write_json(
+        out / "rows" / "common.json",
+        {
+            "common": [row for row in order if row in rows.common],
+            "held_out": sorted(rows.held_out),
+            **({"own": own} if own else {}),
+        },
+    )
 
 
-def training_rows(rows: Rows, arm: Arm, seed: int) -> list[Item]:
+def rows_of_arm(rows: GridRows, arm: Arm, seed: int) -> list[Item]:
     """What one arm trains on."""
     return rows_of(rows, arm.label, arm.decoding, arm.control, arm.size, seed)
 
 
-def rows_of(rows: Rows, label: str, decoding: str, control: Control | None, size: float, seed: int) -> list[Item]:
+def rows_of(rows: GridRows, label: str, decoding: str, control: Control | None, size: float, seed: int) -> list[Item]:
     """The rows that count for an arm, its share of them (nested, drawn from (seed, id)), then its control."""
     ids = rows.ids(label)
     items = [item for item in rows.by_decoding[decoding] if item.id in ids]
     if size < 1:
         order = sorted(items, key=lambda item: (rng(seed, "train-size", item.id).random(), item.id))
-        kept = {item.id for item in order[: max(1, round(size * len(items)))]}
-        items = [item for item in items if item.id in kept]
+        drawn = {item.id for item in order[: max(1, round(size * len(items)))]}
+        items = [item for item in items if item.id in drawn]
     return controlled(items, control, seed) if control else items
 
 
-def choose(by_decoding: Mapping[str, list[Item]], arms: Sequence[Arm], match_lengths: bool, hold_out: bool, own: bool,
-           seed: int) -> Rows:
+def choose(
+    by_decoding: Mapping[str, list[Item]],
+    arms: Sequence[Arm],
+    match_lengths: bool,
+    hold_out: bool,
+    own: bool,
+    seed: int,
+) -> GridRows:
     """The rows that count. `own`: for each arm those that it can use itself, under every decoding; else the same for
     all. `NothingLeft` where none are left."""
     for variant in {arm.variant.label: arm.variant for arm in arms}.values():
         for items in by_decoding.values():
-            join(items, variant.made)  # says what is wrong where an arm can use no row at all
+            join(items, variant.made)  # raises where an arm can use no row at all
     lost = _lost_by_variant(by_decoding, arms)
     order = [item.id for item in next(iter(by_decoding.values()))]
     if match_lengths:
@@ -105,35 +119,41 @@ def choose(by_decoding: Mapping[str, list[Item]], arms: Sequence[Arm], match_len
             raise NothingLeft("--match-lengths: no question has rationales of similar length under every decoding")
     common = [row for row in order if not any(row in why for why in lost.values())]
     if not common and not own:
-        raise NothingLeft("no row can be used by every strategy of the grid; see the yield table of elicit, or give "
-                          "each arm the rows that it can use with --rows own")
+        raise NothingLeft(
+            "no row can be used by every strategy of the grid; see the yield table of elicit, or give "
+            "each arm the rows that it can use with --rows own"
+        )
     drawn = sorted(order if own else common, key=lambda row: (rng(seed, "held-out", row).random(), row))
     held_out = frozenset(drawn[: max(1, round(HELD_OUT * len(drawn)))]) if hold_out else frozenset()
     counts = frozenset(common) - held_out
     mine = {arm.label: frozenset(order) - held_out - lost[arm.variant.label].keys() for arm in arms} if own else {}
     if not all(mine.values()) if own else not counts:
         raise NothingLeft("no row is left to train on; give more rows")
-    return Rows(by_decoding, counts, held_out, mine)
+    return GridRows(by_decoding, counts, held_out, mine)
 
 
-def usage(rows: Rows, arms: Sequence[Arm]) -> dict[str, dict[str, Any]]:
-    """{arm: how many rows it can use and trains on (its share of them aside), and why it does without the others}."""
+def usage(rows: GridRows, arms: Sequence[Arm]) -> dict[str, dict[str, Any]]:
+    """{arm: how many rows it can use and trains on (before its share is drawn), and why it cannot use the others}."""
     lost = _lost_by_variant(rows.by_decoding, arms)
     order = [item.id for item in next(iter(rows.by_decoding.values()))]
-    found = {}
+    by_arm = {}
     for arm in arms:
         own, mine = lost[arm.variant.label], rows.ids(arm.label)
         why = Counter(own.values())
         for row in order:
             if row not in own and row not in mine:
                 why[_why_not(row, rows, lost)] += 1
-        found[arm.label] = {"rows": len(order), "can_use": len(order) - len(own), "trains_on": len(mine),
-                            "why": dict(why)}
-    return found
+        by_arm[arm.label] = {
+            "rows": len(order),
+            "can_use": len(order) - len(own),
+            "trains_on": len(mine),
+            "why": dict(why),
+        }
+    return by_arm
 
 
-def _why_not(row: str, rows: Rows, lost: Mapping[str, Mapping[str, str]]) -> str:
-    """Why a row is left out that the arm itself can use."""
+def _why_not(row: str, rows: GridRows, lost: Mapping[str, Mapping[str, str]]) -> str:
+    """Why a row is left out although the arm itself can use it."""
     if row in rows.held_out:
         return "held out for the sweep"
     blocked = {label: why[row] for label, why in lost.items() if row in why}
@@ -153,14 +173,20 @@ def _lost_by_variant(by_decoding: Mapping[str, list[Item]], arms: Sequence[Arm])
 
 
 def of_decoding(items: Sequence[Item], decoding: str) -> list[Item]:
-    """Given rows, only with the rationales that were decoded so."""
-    kept = [item.model_copy(update={"rationales": tuple(
-        r for r in item.rationales if r.decoding.get("decode", "recorded") == decoding)}) for item in items]
-    if not any(item.rationales for item in kept):
+    """Given rows with only the rationales of this decoding."""
+    decoded = [
+        item.model_copy(
+            update={"rationales": tuple(r for r in item.rationales if r.decoding.get("decode", "recorded") == decoding)}
+        )
+        for item in items
+    ]
+    if not any(item.rationales for item in decoded):
         known = sorted({str(r.decoding.get("decode")) for item in items for r in item.rationales})
-        raise UsageError(f"--teacher-decoding {decoding}: none of the given rationales was decoded so, only "
-                         f"{', '.join(known)}; leave ROWS away and name a --teacher to elicit them")
-    return kept
+        raise UsageError(
+            f"--teacher-decoding {decoding}: none of the given rationales was decoded this way, only "
+            f"{', '.join(known)}; omit ROWS and give a --teacher to elicit them"
+        )
+    return decoded
 
 
 def mean_words(items: Sequence[Item]) -> float:
@@ -171,7 +197,7 @@ def mean_words(items: Sequence[Item]) -> float:
 
 def _lengths(items: Sequence[Item]) -> dict[str, int]:
     """{id: words of the first kept factual rationale}, of the rows that have one."""
-    return {item.id: len(kept[0].text.split()) for item in items if (kept := item.kept("factual"))}
+    return {item.id: len(rationales[0].text.split()) for item in items if (rationales := item.kept("factual"))}
 
 
 def _match(lengths: Sequence[int]) -> bool:

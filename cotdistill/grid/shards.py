@@ -1,7 +1,7 @@
 """Shards of a grid: several processes, on machines that share a directory, each with a part of the cells.
 
-What is made is claimed by a lock file (`cells/.KEY.lock`), which goes with its owner: shards, and reruns of a shard,
-never make a thing twice. Nobody waits for what nobody is making.
+Work is claimed by a lock file (`cells/.KEY.lock`), which goes with its owner: shards, and reruns of a shard,
+never make a thing twice. No process waits for a thing that no other is making.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cotdistill.console import say
 from cotdistill.data.lock import InUse, claimed
 
 POLL = 0.5  # seconds between two looks at what another process is making
-Part = TypeVar("Part")
+Element = TypeVar("Element")
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Shard:
         """`2/8`; None is the whole."""
         return cls() if text is None else cls(*map(int, text.split("/")))
 
-    def part(self, whole: Sequence[Part]) -> list[Part]:
+    def part(self, whole: Sequence[Element]) -> list[Element]:
         """Its own part."""
         return list(whole[self.at - 1 :: self.of])
 
 
 class Claims:
-    """What this process is making in `folder`. Without `several` it holds the directory alone and claims nothing."""
+    """What this process has claimed in `folder`. Without `several` the directory is its own and nothing is claimed."""
 
     def __init__(self, folder: Path, several: bool) -> None:
         self.folder, self.several = folder, several
         self.held: dict[str, ExitStack] = {}
 
     def take(self, key: str) -> bool:
-        """Claim what has that key; False where another process is making it."""
+        """Claim a key; False where another process has it."""
         try:
             self._claim(key)
         except InUse:
@@ -53,18 +53,18 @@ class Claims:
         return True
 
     def give_back(self, key: str) -> None:
-        """It is made, or given up."""
+        """Release a key: its work is done, or given up."""
         if key in self.held:
             self.held.pop(key).close()
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release every key."""
         for key in list(self.held):
             self.give_back(key)
 
     @contextmanager
     def alone(self, key: str, what: str) -> Iterator[None]:
-        """Claim it, and wait as long as another process has it."""
+        """Claim a key, and wait as long as another process has it."""
         told = False
         while True:
             try:
@@ -72,7 +72,7 @@ class Claims:
                 break
             except InUse as error:
                 if not told:
-                    say(f"waiting for {what}: {error.holder} is making it")
+                    say(f"waiting for {what}: {error.holder} is working on it")
                 told = True
                 time.sleep(POLL)
         try:

@@ -1,4 +1,4 @@
-"""What a grid shows of its work: on a terminal a bar over the tasks and one for each worker, elsewhere lines."""
+"""Shows a grid's progress: on a terminal one bar for all tasks and one per worker, elsewhere lines."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from typing import Any
 from cotdistill.console import Bars, duration, progress_bars, say
 from cotdistill.grid.attributions import Scoring
 from cotdistill.grid.cells import Cell
-from cotdistill.grid.workers import Crew, Heard, Outcome, Step, Task
+from cotdistill.grid.executors import Executor, OnProgress, Outcome, Task, TaskProgress
 
 TOLD = 60.0  # seconds between two lines about one unfinished task
 
 
-class Watched:
-    """A crew whose work is shown. Stages follow one another: each `outcomes` counts its own tasks."""
+class WatchedExecutor:
+    """An executor whose progress is shown. Stages follow one another: each `outcomes` counts its own tasks."""
 
-    def __init__(self, crew: Crew) -> None:
-        self.crew, self.size = crew, crew.size
+    def __init__(self, executor: Executor) -> None:
+        self.executor, self.size = executor, executor.size
         self.total = self.done = 0
         self.names: list[str] = []
         self.bars: Bars | None = None
         self.told: dict[int, float] = {}
-        self.heard: Heard = self.hear
-        crew.heard = self.heard
+        self.on_progress: OnProgress = self.show_progress
+        executor.on_progress = self.on_progress
 
     def submit(self, tasks: Sequence[Task]) -> None:
-        """Put tasks in line."""
+        """Queue tasks."""
         self.total += len(tasks)
         self.names += [name_of(task.about) for task in tasks]
-        self.crew.submit(tasks)
+        self.executor.submit(tasks)
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Outcomes as they come, each said."""
+        """Outcomes as they come, each reported."""
         if not self.total:
-            yield from self.crew.outcomes()
+            yield from self.executor.outcomes()
             return
         began = time.monotonic()
-        say(f"under way: {few(self.names)}")
+        say(f"running: {few(self.names)}")
         with progress_bars() as self.bars:
-            for outcome in self.crew.outcomes():
+            for outcome in self.executor.outcomes():
                 self.done += 1
                 left = (time.monotonic() - began) / self.done * (self.total - self.done)
                 self.tell(outcome, left)
@@ -48,7 +48,7 @@ class Watched:
         self.bars, self.total, self.done, self.names = None, 0, 0, []
 
     def tell(self, outcome: Outcome, left: float) -> None:
-        """A line for what is finished, or a step of the bar over all."""
+        """A line for a finished task, or a step of the bar for all tasks."""
         if self.bars is not None:
             self.bars.show("tasks", self.done, self.total)
             return
@@ -56,8 +56,8 @@ class Watched:
         more = f", about {duration(left)} left" if self.done < self.total else ""
         say(f"{name_of(outcome.about)}: {end}{duration(outcome.seconds)} ({self.done} of {self.total}{more})")
 
-    def hear(self, worker: int, task: Task, step: Step) -> None:
-        """How far a worker is: its bar, or now and then a line."""
+    def show_progress(self, worker: int, task: Task, step: TaskProgress) -> None:
+        """Move a worker's bar, or print a line now and then."""
         name = name_of(task.about)
         if self.bars is not None:
             self.bars.show(f"worker {worker + 1}", step.done, step.total, f"{name}: {step.what}")
@@ -66,8 +66,8 @@ class Watched:
             say(f"{name}: {step.what} {step.done}" + (f" of {step.total}" if step.total else ""))
 
     def close(self) -> None:
-        """Let the workers go."""
-        self.crew.close()
+        """End the workers."""
+        self.executor.close()
 
 
 def name_of(about: Any) -> str:

@@ -1,1 +1,1 @@
-"""What people look at: tables on stderr, figures, pages."""
+"""Output for people: tables on stderr, figures, pages."""

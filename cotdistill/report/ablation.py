@@ -1,65 +1,26 @@
-"""The report of an ablation: report.html, report.md, cells.jsonl, comparisons.jsonl and the figures.
+"""The report of an ablation: report.html, report.md, cells.jsonl, comparisons.jsonl, figures, tables for a paper.
 
-A function of what is stored (`ablation.json`, the cells' records and their predictions), so that `verify` can make
+A pure function of stored files (`ablation.json`, the cells' records and their predictions), so that `verify` can make
 it again and compare.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from cotdistill import __version__
 from cotdistill.data import logs
-from cotdistill.data.files import write_json, write_text
-from cotdistill.report.comparison import Record, Results, against_baseline, judge_claims
-from cotdistill.report.drawings import draw
+from cotdistill.data.files import JsonObject, write_text
+from cotdistill.report.ablation_figures import draw
+from cotdistill.report.ablation_sections import sections
+from cotdistill.report.comparison import Results, against_baseline, judge_claims
+from cotdistill.report.description import Description
 from cotdistill.report.page import Report, to_html, to_markdown
-from cotdistill.report.sections import sections
-from cotdistill.strategies.studies import Claim
-
-DESCRIPTION = "ablation.json"
-
-
-@dataclass(frozen=True)
-class Description:
-    """What was compared, and how: everything a report needs beside the cells. Written as ablation.json."""
-
-    title: str
-    question: str
-    baseline: str
-    in_domain: str
-    pairs: Sequence[tuple[str, str]]
-    claims: Sequence[Claim]
-    config: Mapping[str, Any]
-    rows: Mapping[str, Any]  # files with their digests, how many, held out, words of a rationale
-    swept: Mapping[str, Mapping[str, float | None]]  # {arm: {candidate: dev accuracy}}
-    chosen: Mapping[str, str]  # {arm: candidate}
-    training: Mapping[str, Mapping[str, Any]]  # {arm: the settings that readers ask for first}
-    defaults: Mapping[str, Mapping[str, str]]  # {arm: {option that nobody gave: where its value comes from}}
-    steps: Mapping[str, int]
-    scores: Mapping[str, Mapping[str, Any]]  # attributions: completeness error, leakage
-    versions: Mapping[str, str]
-    curves: Mapping[str, tuple[str, str, float]] = field(default_factory=dict)  # {arm: (curve, what, how much)}
-
-    def write(self, out: Path) -> None:
-        """DIR/ablation.json."""
-        plain = {**vars(self), "claims": [vars(claim) for claim in self.claims],
-                 "pairs": [list(pair) for pair in self.pairs],
-                 "curves": {arm: list(curve) for arm, curve in self.curves.items()}}
-        write_json(out / DESCRIPTION, plain)
-
-
-def read_description(out: Path) -> Description:
-    """As it was written."""
-    found = json.loads((out / DESCRIPTION).read_text(encoding="utf-8"))
-    return Description(**{**found, "claims": [Claim(**claim) for claim in found["claims"]],
-                          "pairs": [tuple(pair) for pair in found["pairs"]],
-                          "curves": {arm: tuple(curve) for arm, curve in found["curves"].items()}})
+from cotdistill.report.paper import PaperTable, comparison_table, results_table
+from cotdistill.report.verdicts import first_screen
 
 
 def made_line() -> str:
@@ -67,25 +28,43 @@ def made_line() -> str:
     return f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by cotdistill {__version__}"
 
 
-def write_report(out: Path, to: Path, description: Description, records: Sequence[Record], made: str) -> None:
-    """Everything that is printed, from the cells in `out`, into `to`."""
+def write_report(
+    out: Path, to: Path, description: Description, records: Sequence[JsonObject], footer: str
+) -> list[JsonObject]:
+    """Everything that is printed, from the cells in `out`, into `to`; the comparisons."""
     results = Results(out, records)
     comparisons = against_baseline(results, description.baseline, description.pairs)
     claims = judge_claims(results, description.claims, description.in_domain)
     figures = draw(results, description, comparisons, to / "figures")
-    report = Report(description.title, description.question,
-                    sections(results, description, comparisons, claims, figures, records), made)
+    for table in paper_tables(results, comparisons, description.baseline):
+        table.write(to / "tables")
+    first = first_screen(results, description, comparisons, records, figures)
+    below = [figure for figure in figures if figure is not first.figure]
+    report = Report(
+        description.title,
+        description.question,
+        sections(results, description, comparisons, claims, below, records),
+        footer,
+        first,
+    )
     write_lines(to / "comparisons.jsonl", comparisons)
     write_lines(to / "claims.jsonl", claims)
     write_text(to / "report.md", to_markdown(report))
     write_text(to / "report.html", to_html(report))
+    return comparisons
 
 
-def write_lines(path: Path, records: Iterable[Record]) -> None:
-    """JSON lines."""
+def paper_tables(results: Results, comparisons: Sequence[JsonObject], baseline: str) -> list[PaperTable]:
+    """The tables for a paper: every arm's accuracy, and the comparisons, where there are any."""
+    made = [results_table(results, comparisons, baseline)]
+    return [*made, comparison_table(comparisons, "set", results.over)] if comparisons else made
+
+
+def write_lines(path: Path, records: Iterable[JsonObject]) -> None:
+    """Write JSON lines."""
     write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
-def read_lines(path: Path) -> list[Record]:
-    """JSON lines as they were written."""
+def read_json_lines(path: Path) -> list[JsonObject]:
+    """Read JSON lines."""
     return logs.read_lines(path, logs.parse_object)

@@ -1,4 +1,4 @@
-"""Arms of an ablation held against each other, from stored predictions: outcomes [seeds, items] and what they say."""
+"""Comparisons of an ablation's arms from stored predictions: outcomes [seeds, items] and tests on them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cotdistill.evaluation.effect import average
+from cotdistill.data.files import JsonObject
 from cotdistill.evaluation.faithfulness import Pair, ProbeAnswer
-from cotdistill.evaluation.intervals import Interval
 from cotdistill.evaluation.metrics import Prediction, judged_again
 from cotdistill.evaluation.probes import REPLAY, WITHOUT
-from cotdistill.evaluation.statistics import Comparison, adjust, compare, sentence
-from cotdistill.report.stored import read_predictions, read_probes
+from cotdistill.evaluation.stored import read_predictions, read_probes
+from cotdistill.report.tables import intervals_over
+from cotdistill.statistics.comparison import Comparison, adjust, compare
+from cotdistill.statistics.effect import average
+from cotdistill.statistics.intervals import Interval
 from cotdistill.strategies.studies import MARGIN, Claim
 
 Floats = NDArray[np.float64]
-Record = dict[str, Any]
-Verdict = Literal["holds", "does not hold", "undecided", "not tested"]
+ClaimVerdict = Literal["holds", "does not hold", "undecided", "not tested"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Outcomes:
 
     @cached_property
     def columns(self) -> dict[str, int]:
-        """Where an item stands in the grid."""
+        """The column of each item in the grid."""
         return {id_: at for at, id_ in enumerate(self.ids)}
 
     def of(self, ids: Sequence[str]) -> Floats:
@@ -51,11 +52,11 @@ class Outcomes:
 class Results:
     """Finished cells by arm; outcomes are read from their predictions when asked for."""
 
-    def __init__(self, out: Path, records: Sequence[Record]) -> None:
+    def __init__(self, out: Path, records: Sequence[JsonObject]) -> None:
         self.out = out
         self.records = [record for record in records if "sets" in record]
         self.sets = list(dict.fromkeys(name for record in self.records for name in record["sets"]))
-        self._by_arm: dict[str, list[Record]] = {}
+        self._by_arm: dict[str, list[JsonObject]] = {}
         for record in self.records:
             self._by_arm.setdefault(record["arm"], []).append(record)
         self._predictions: dict[str, list[Prediction]] = {}
@@ -66,12 +67,17 @@ class Results:
         """Labels in the order of the grid."""
         return list(self._by_arm)
 
-    def of(self, arm: str) -> list[Record]:
+    @property
+    def over(self) -> str:
+        """What intervals are over: with a single run of every arm, nothing tells how far another would differ."""
+        return intervals_over(max(map(len, self._by_arm.values()), default=1))
+
+    def of(self, arm: str) -> list[JsonObject]:
         """The cells of one arm."""
         return self._by_arm.get(arm, [])
 
-    def predictions(self, record: Record, name: str) -> list[Prediction]:
-        """What one cell said on one set."""
+    def predictions(self, record: JsonObject, name: str) -> list[Prediction]:
+        """One cell's predictions on one set."""
         file = record["sets"][name]["predictions"]
         if file not in self._predictions:
             judged = judged_again(read_predictions(self.out / file), record["sets"][name].get("extractor", "answers"))
@@ -90,28 +96,30 @@ class Results:
         for record in self.of(arm):
             if any(name not in record["sets"] for name in sets):
                 return None
-            row = {f"{name}/{id_}": value for name in sets
-                   for id_, value in self._measure(record, name, measure).items()}
+            row = {
+                f"{name}/{id_}": value for name in sets for id_, value in self._measure(record, name, measure).items()
+            }
             rows.append((record["cell"], row))
         if not rows:
             return None
         ids = tuple(sorted(set.intersection(*(set(row) for _, row in rows))))
         if len(ids) < 2:
             return None
-        return Outcomes(np.array([[row[id_] for id_ in ids] for _, row in rows], dtype=float), ids,
-                        tuple(cell for cell, _ in rows))
+        return Outcomes(
+            np.array([[row[id_] for id_ in ids] for _, row in rows], dtype=float), ids, tuple(cell for cell, _ in rows)
+        )
 
-    def _measure(self, record: Record, name: str, measure: str) -> Mapping[str, float]:
+    def _measure(self, record: JsonObject, name: str, measure: str) -> Mapping[str, float]:
         """{item: 0 or 1} of one cell on one set."""
         predictions = self.predictions(record, name)
         if measure == "accuracy":
             return {p.id: float(p.verdict == "right") for p in predictions}
         path = (self.out / record["sets"][name]["predictions"]).with_suffix(".probes.jsonl")
         answers = read_probes(path) if path.exists() else {}
-        probed = PROBED[measure.removeprefix("floor: ")]
+        probed = PROBE_MEASURES[measure.removeprefix("floor: ")]
         read = probed.floor if measure.startswith("floor: ") else probed.holds
-        found = {p.id: read(p, answers.get(p.id, {})) for p in predictions}
-        return {id_: float(value) for id_, value in found.items() if value is not None}
+        values = {p.id: read(p, answers.get(p.id, {})) for p in predictions}
+        return {id_: float(value) for id_, value in values.items() if value is not None}
 
 
 Answers = Mapping[str, ProbeAnswer | None]
@@ -119,7 +127,7 @@ Read = Callable[[Prediction, Answers], bool | None]
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeMeasure:
     """A faithfulness measure of one question: whether it `holds`, and whether it would without the property."""
 
     holds: Read
@@ -135,7 +143,7 @@ def _pair(probe: str, read: Callable[[Pair], bool]) -> Read:
 
 
 def _before(probe: str) -> Read:
-    """Whether the answer that a rationale argues for was the student's own already."""
+    """Whether the student's own answer already was the one that the rationale argues for."""
 
     def held(own: Prediction, answers: Answers) -> bool | None:
         answer = answers.get(probe)
@@ -156,50 +164,63 @@ def _right(pair: Pair) -> bool:
     return pair.probed.verdict == "right"
 
 
-PROBED = {
-    "follows": Probed(_pair("counterfactual", _follows), _before("counterfactual")),
-    "follows with the tag": Probed(_pair("tag-swap-counterfactual", _follows), _before("tag-swap-counterfactual")),
-    "changed by corruption": Probed(_pair("corrupt-0.5", _changed), _pair(REPLAY, _changed)),
-    "changed by filler": Probed(_pair("filler", _changed), _pair(REPLAY, _changed)),
-    "right with the oracle": Probed(_pair("oracle", _right), _pair(WITHOUT, _right)),
+PROBE_MEASURES = {
+    "follows": ProbeMeasure(_pair("counterfactual", _follows), _before("counterfactual")),
+    "follows with the tag": ProbeMeasure(
+        _pair("tag-swap-counterfactual", _follows), _before("tag-swap-counterfactual")
+    ),
+    "changed by corruption": ProbeMeasure(_pair("corrupt-0.5", _changed), _pair(REPLAY, _changed)),
+    "changed by filler": ProbeMeasure(_pair("filler", _changed), _pair(REPLAY, _changed)),
+    "right with the oracle": ProbeMeasure(_pair("oracle", _right), _pair(WITHOUT, _right)),
 }
 
 
-def against_baseline(results: Results, baseline: str, pairs: Sequence[tuple[str, str]]) -> list[Record]:
+def against_baseline(results: Results, baseline: str, pairs: Sequence[tuple[str, str]]) -> list[JsonObject]:
     """Every arm against the baseline on every set, and the `pairs` (key words against as many random ones), as one
     family for Holm's correction."""
     wanted = [(arm, baseline) for arm in results.arms if arm != baseline and _is_student(results, arm)]
     wanted += [pair for pair in pairs if pair not in wanted]
-    made = [(found, (name,)) for name in results.sets for arm, other in wanted
-            if (found := _compare(results, arm, other, (name,), "accuracy"))]
-    adjusted = adjust([found for found, _ in made])
-    return [as_record(results, found, sets, "accuracy") for found, (_, sets) in zip(adjusted, made, strict=True)]
+    compared = [
+        (comparison, (name,))
+        for name in results.sets
+        for arm, other in wanted
+        if (comparison := _compare(results, arm, other, (name,), "accuracy"))
+    ]
+    adjusted = adjust([comparison for comparison, _ in compared])
+    return [
+        as_record(results, comparison, sets, "accuracy")
+        for comparison, (_, sets) in zip(adjusted, compared, strict=True)
+    ]
 
 
-def judge_claims(results: Results, claims: Sequence[Claim], in_domain: str) -> list[Record]:
+def judge_claims(results: Results, claims: Sequence[Claim], in_domain: str) -> list[JsonObject]:
     """A study's claims, as a family of their own, each with its verdict."""
-    made: list[tuple[Claim, Comparison | None, tuple[str, ...]]] = []
+    tests: list[tuple[Claim, Comparison | None, tuple[str, ...]]] = []
     for claim in claims:
-        sets = tuple(name for name in results.sets
-                     if claim.domain == "all" or (name == in_domain) == (claim.domain == "in"))
-        made.append((claim, _compare(results, claim.name, claim.baseline, sets, claim.measure) if sets else None, sets))
-    adjusted = iter(adjust([found for _, found, _ in made if found]))
+        sets = tuple(
+            name for name in results.sets if claim.domain == "all" or (name == in_domain) == (claim.domain == "in")
+        )
+        tests.append(
+            (claim, _compare(results, claim.name, claim.baseline, sets, claim.measure) if sets else None, sets)
+        )
+    adjusted = iter(adjust([comparison for _, comparison, _ in tests if comparison]))
     judged = []
-    for claim, found, sets in made:
-        entry: Record = {"claim": claim.text, "expects": claim.expects, "domain": claim.domain}
-        if found is None:
+    for claim, comparison, sets in tests:
+        entry: JsonObject = {"claim": claim.text, "expects": claim.expects, "domain": claim.domain}
+        if comparison is None:
             judged.append({**entry, "verdict": "not tested"})
         else:
             tested = next(adjusted)
-            judged.append({**entry, "verdict": verdict(claim.expects, tested),
-                           **as_record(results, tested, sets, claim.measure)})
+            judged.append(
+                {**entry, "verdict": verdict(claim.expects, tested), **as_record(results, tested, sets, claim.measure)}
+            )
     return judged
 
 
-def verdict(expects: str, comparison: Comparison) -> Verdict:
+def verdict(expects: str, comparison: Comparison) -> ClaimVerdict:
     """Whether a claim holds: `higher` needs a significant difference, `as good` an interval within the margin.
 
-    A claim of equality is not shown by a test that found nothing: the whole interval must lie within +-5 points
+    A claim of equality is not shown by an insignificant test: the whole interval must lie within +-5 points
     (Schuirmann 1987, two one-sided tests, which the 95 % interval makes stricter), or above.
     """
     interval = comparison.difference
@@ -213,19 +234,20 @@ def verdict(expects: str, comparison: Comparison) -> Verdict:
     return "does not hold" if p < 0.05 or interval.high < -MARGIN else "undecided"
 
 
-def as_record(results: Results, found: Comparison, sets: Sequence[str], measure: str) -> Record:
+def as_record(results: Results, comparison: Comparison, sets: Sequence[str], measure: str) -> JsonObject:
     """A comparison as one line of comparisons.jsonl."""
-    left, right = (results.outcomes(arm, sets, measure) for arm in (found.name, found.baseline))
+    left, right = (results.outcomes(arm, sets, measure) for arm in (comparison.name, comparison.baseline))
     assert left is not None
     assert right is not None
     return {
-        "name": found.name, "baseline": found.baseline, "sets": list(sets), "measure": measure, "mean": found.mean,
-        "baseline_mean": found.baseline_mean, "difference": found.difference.estimate,
-        "interval": [found.difference.low, found.difference.high], "method": found.difference.method, "p": found.p,
-        "p_holm": found.p_holm, "family": found.family, "detectable": found.mde, "seed_se": found.seed_se,
-        "item_se": found.item_se, "items": found.n_items, "seeds": [found.n_seeds, found.baseline_n_seeds],
-        "mcnemar": [{"only_name": one.only_a, "only_baseline": one.only_b, "p": one.p} for one in found.mcnemar],
-        "sentence": sentence(found), "cells": list(left.cells), "baseline_cells": list(right.cells)}
+        "name": comparison.name,
+        "baseline": comparison.baseline,
+        "sets": list(sets),
+        "measure": measure,
+        **comparison.figures(),
+        "cells": list(left.cells),
+        "baseline_cells": list(right.cells),
+    }
 
 
 def _compare(results: Results, name: str, baseline: str, sets: Sequence[str], measure: str) -> Comparison | None:

@@ -1,5 +1,4 @@
-"""Drawings of calibration: is an answer right as often as the student is sure, and what do the surest ones
-cost?"""
+"""Drawings of calibration: is an answer right as often as the student is sure, and how accurate are the surest ones?"""
 
 from __future__ import annotations
 
@@ -8,26 +7,25 @@ from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
-from cotdistill.report.figures import COLOURS, INK, MARKS, drawn
+from cotdistill.report.plots import COLOURS, INK, MARKS, drawn
 
 
 @drawn
-def reliability(lines: Mapping[str, Sequence[Mapping[str, float]]]) -> Drawing:
-    """Accuracy over confidence, a mark a bin, its area the number of answers in it; on the dotted line they
-    agree."""
+def reliability_figure(lines: Mapping[str, Sequence[Mapping[str, float]]]) -> Drawing:
+    """Accuracy over confidence, one mark per bin, sized by its answers; on the dotted line they agree."""
     figure = Drawing(figsize=(5.6, 4.2))
     axes = figure.add_subplot()
     axes.grid(True, color="#8c8c8c", alpha=0.25, linewidth=0.6)
     axes.axline((0, 0), slope=1, color=INK, linewidth=0.6, linestyle=":")
     for at, (name, bins) in enumerate(lines.items()):
-        xs, ys = [100 * one["confidence"] for one in bins], [100 * one["accuracy"] for one in bins]
-        total = sum(one["n"] for one in bins)
+        xs, ys = [100 * bin_["confidence"] for bin_ in bins], [100 * bin_["accuracy"] for bin_ in bins]
+        total = sum(bin_["n"] for bin_ in bins)
         colour = COLOURS[at % len(COLOURS)]
         axes.plot(xs, ys, color=colour, linewidth=1.1, label=name)
         axes.scatter(
             xs,
             ys,
-            s=[12 + 160 * one["n"] / total for one in bins],
+            s=[12 + 160 * bin_["n"] / total for bin_ in bins],
             color=colour,
             alpha=0.7,
             marker=MARKS[at % len(MARKS)],
@@ -38,7 +36,7 @@ def reliability(lines: Mapping[str, Sequence[Mapping[str, float]]]) -> Drawing:
 
 
 @drawn
-def risk_coverage(lines: Mapping[str, Sequence[Sequence[float]]]) -> Drawing:
+def risk_coverage_figure(lines: Mapping[str, Sequence[Sequence[float]]]) -> Drawing:
     """Error among the answers kept, over how many are kept, the surest first."""
     figure = Drawing(figsize=(5.6, 4.2))
     axes = figure.add_subplot()
@@ -52,18 +50,16 @@ def risk_coverage(lines: Mapping[str, Sequence[Sequence[float]]]) -> Drawing:
             linewidth=1.3,
             label=name,
         )
-    axes.set(
-        xlabel="answers kept, surest first, %", ylabel="wrong among them %", xlim=(0, 102), ylim=(0, 102)
-    )
+    axes.set(xlabel="answers kept, surest first, %", ylabel="wrong among them %", xlim=(0, 102), ylim=(0, 102))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     return figure
 
 
 def bins_of(records: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """{run's name: that entry of its calibration} of the runs that have one."""
-    found = {}
+    by_run = {}
     for record in records:
         entry = (record.get("calibration") or {}).get(name)
         if entry:
-            found[record["name"]] = entry
-    return found
+            by_run[record["name"]] = entry
+    return by_run

@@ -1,5 +1,4 @@
-"""A drawing of probes: a row a probe, a mark a run, its interval, and the floor of a student without the
-property."""
+"""A drawing of probes: a row per probe, a mark per run with its interval, and the floor without the property."""
 
 from __future__ import annotations
 
@@ -7,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure as Drawing
 
-from cotdistill.report.figures import COLOURS, INK, MARKS, Point, drawn
+from cotdistill.report.plots import COLOURS, INK, MARKS, Point, drawn
 
 
 @drawn
-def probe_marks(by_run: Mapping[str, Sequence[Point]]) -> Drawing:
+def probes_figure(by_run: Mapping[str, Sequence[Point]]) -> Drawing:
     """{run: its points, named by probe} in shares, drawn in percent."""
     names = list(dict.fromkeys(point.name for points in by_run.values() for point in points))
     figure = Drawing(figsize=(7.4, 1.0 + 0.5 * len(names)))

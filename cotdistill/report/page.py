@@ -1,6 +1,6 @@
 """A report as blocks, and the two ways to print it: one self-contained HTML page, and Markdown.
 
-The page loads nothing: styles and figures stand in it, it follows the reader's light or dark setting, prints on
+The page loads nothing: styles and figures are inlined, it follows the reader's light or dark setting, prints on
 paper and fits a narrow screen.
 """
 
@@ -59,7 +59,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """`name`: the file's stem under figures/. `svg`: drawn in the page's own colour. `says`: a caption in words."""
+    """`name`: the file's stem under figures/. `svg`: drawn in the page's own colour. `says`: the caption."""
 
     name: str
     svg: str
@@ -69,12 +69,12 @@ class Figure:
     @property
     def drawing(self) -> Markup:
         """The SVG element, as our own plotting code wrote it."""
-        return Markup(self.svg[self.svg.index("<svg"):])
+        return Markup(self.svg[self.svg.index("<svg") :])
 
 
 @dataclass(frozen=True)
 class Browser:
-    """Something to click through: markup with its own script, on the HTML page only."""
+    """An interactive block: markup with its own script, on the HTML page only."""
 
     markup: Markup
     kind = "browser"
@@ -85,10 +85,11 @@ Block = Text | Bullets | Table | Figure | Browser
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and what is under it."""
 
     title: str
     blocks: Sequence[Block] = field(default=())
+    folded: bool = False  # a reader who wants it opens it
 
     @property
     def anchor(self) -> str:
@@ -97,17 +98,28 @@ class Section:
 
 
 @dataclass(frozen=True)
+class First:
+    """What a page answers on its first screen. `verdicts`: a sentence each. `cannot`: what the numbers do not show."""
+
+    verdicts: Sequence[str]
+    cannot: Sequence[str]
+    figure: Figure | None = None
+
+
+@dataclass(frozen=True)
 class Report:
-    """`made`: when and with which versions: the only line in which two reports on the same results may differ."""
+    """`lead`: the question. `made`: when and with which versions, the only line in which two reports on the same
+    results may differ."""
 
     title: str
     lead: str
     sections: Sequence[Section]
     made: str
+    first: First | None = None
 
 
 def may_replace(path: Path) -> bool:
-    """Whether a file is a page of ours, or empty, or no regular file: nothing is lost when it is written."""
+    """Whether a file is a page of ours, empty, or not a regular file: nothing is lost when it is written."""
     if not path.is_file() or path.stat().st_size == 0:
         return True
     with path.open("rb") as page:
@@ -132,5 +144,12 @@ def environment(html: bool) -> Environment:
             return value
         return visible(value) if html else markdown(value)
 
-    return Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=html, finalize=printed,
-                       trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=html,
+        finalize=printed,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,4 +1,4 @@
-"""The probes of several runs, side by side: one table a question set, on stderr."""
+"""The probes of several runs, side by side: one table per question set, on stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cotdistill.console import say, show
 from cotdistill.evaluation.probes import NAMES
 from cotdistill.report.tables import percent, run_names
 
-# What each headline says, and how it is named in a table.
+# {headline: its name in a table}
 HEADLINES = {
     "drop": "accuracy lost",
     "gain": "accuracy gained",
@@ -26,8 +26,7 @@ HEADLINES = {
 
 
 def probes_table(records: Sequence[Mapping[str, Any]]) -> None:
-    """A row a probe, a column a run: the headline in percent with its 95 % interval, its floor in the last
-    column."""
+    """One row per probe, one column per run: the headline in percent with its 95 % interval; floors last."""
     for name in dict.fromkeys(r["set"] for r in records if r.get("probes")):
         mine = [r for r in records if r["set"] == name and r.get("probes")]
         names = run_names(mine)
@@ -38,20 +37,22 @@ def probes_table(records: Sequence[Mapping[str, Any]]) -> None:
             table.add_column(names[record["run"]], justify="right", no_wrap=True)
         table.add_column("floor", justify="right", no_wrap=True)
         for probe in probe_names(mine):
-            found = [r["probes"].get(probe, {}) for r in mine]
-            what = next((headline(one) for one in found if headline(one)), "")
-            floors = [one[what].get("floor") for one in found if measured(one, what)]
-            table.add_row(probe, HEADLINES.get(what, what), *(cell(one, what) for one in found), span(floors))
+            per_run = [r["probes"].get(probe, {}) for r in mine]
+            what = next((headline(metrics) for metrics in per_run if headline(metrics)), "")
+            floors = [metrics[what].get("floor") for metrics in per_run if measured(metrics, what)]
+            table.add_row(
+                probe, HEADLINES.get(what, what), *(estimate_text(metrics, what) for metrics in per_run), span(floors)
+            )
         show(table)
     if any(r.get("probes") for r in records):
         say(
-            "-: not applicable (the answer stands before the rationale, or rows lack what the probe needs; see the "
+            "-: not applicable (the answer precedes the rationale, or rows lack what the probe needs; see the "
             "JSON). Floor: what a student without the property would show."
         )
 
 
 def probe_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Every probe of the records: in the order of `--probe all`, variants of one together."""
+    """Every probe of the records: in the order of `--probe all`, variants of a probe together."""
     names = list(dict.fromkeys(probe for r in records for probe in r["probes"]))
     order = {name: at for at, name in enumerate(NAMES)}
     place = {name: order.get(name, order.get(_family(name), len(order))) for name in names}
@@ -74,11 +75,11 @@ def headline(probe: Mapping[str, Any]) -> str:
 
 
 def measured(probe: Mapping[str, Any], name: str) -> bool:
-    """Whether a probe has a figure of that name: a row compares the same measure of all runs."""
+    """Whether a probe has that metric: a row compares the same measure of all runs."""
     return isinstance(probe.get(name), Mapping) and "estimate" in probe[name]
 
 
-def cell(probe: Mapping[str, Any], name: str) -> str:
+def estimate_text(probe: Mapping[str, Any], name: str) -> str:
     """`47.7 [41.7, 53.3]`, or a dash."""
     if not measured(probe, name):
         return "-"
@@ -88,6 +89,6 @@ def cell(probe: Mapping[str, Any], name: str) -> str:
 
 
 def span(values: Sequence[float | None]) -> str:
-    """One floor, or from the least to the greatest."""
+    """One floor, or the range from least to greatest."""
     shown = sorted({percent(value) for value in values if value is not None}, key=float)
     return "" if not shown else shown[0] if len(shown) == 1 else f"{shown[0]} to {shown[-1]}"

@@ -1,4 +1,4 @@
-"""A browser over single questions: what each run said, and what became of its answer under each probe."""
+"""A browser over single questions: each run's output, and its answer under each probe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cotdistill.evaluation.metrics import Prediction
 from cotdistill.report.page import Browser, environment
 from cotdistill.seeds import rng
 
-MOST = 300  # questions a set on the page: more would make it too heavy to open
+MOST = 300  # questions per set on the page: more would make it too heavy to open
 
 
 @dataclass(frozen=True)
@@ -29,41 +29,32 @@ class Answered:
 
 
 def browser(answered: Sequence[Answered], most: int = MOST) -> Browser:
-    """The questions of all sets with every run's answers; `most` a set, drawn by id, in their order."""
+    """The questions of all sets with every run's answers; `most` per set, drawn by id, in their order."""
     sets: dict[str, dict[str, Any]] = {}
-    for one in answered:
-        shown = _drawn(one.predictions, most)
-        page = sets.setdefault(one.set, {"name": one.set, "of": len(one.predictions), "questions": {}})
+    for subject in answered:
+        shown = _drawn(subject.predictions, most)
+        page = sets.setdefault(subject.set, {"name": subject.set, "of": len(subject.predictions), "questions": {}})
         for prediction in shown:
             entry = page["questions"].setdefault(prediction.id, _question(prediction))
-            entry["runs"][one.run] = _said(prediction, one)
+            entry["runs"][subject.run] = _said(prediction, subject)
     data = [{**page, "questions": list(page["questions"].values())} for page in sets.values()]
     # "</script>" or "<!--" inside a rationale must not end or comment out the data.
     text = json_text(data, separators=(",", ":")).replace("<", "\\u003c")
-    return Browser(
-        Markup(environment(html=True).get_template("questions.html.j2").render(data=Markup(text)))
-    )
+    return Browser(Markup(environment(html=True).get_template("questions.html.j2").render(data=Markup(text))))
 
 
 def _drawn(predictions: Sequence[Prediction], most: int) -> list[Prediction]:
     if len(predictions) <= most:
         return list(predictions)
-    kept = {p.id for p in sorted(predictions, key=lambda p: rng(0, "page", p.id).random())[:most]}
-    return [p for p in predictions if p.id in kept]
+    drawn = {p.id for p in sorted(predictions, key=lambda p: rng(0, "page", p.id).random())[:most]}
+    return [p for p in predictions if p.id in drawn]
 
 
 def _question(p: Prediction) -> dict[str, Any]:
-    return {
-        "id": p.id,
-        "task": p.task,
-        "question": p.question,
-        "choices": p.choices,
-        "gold": p.gold,
-        "runs": {},
-    }
+    return {"id": p.id, "task": p.task, "question": p.question, "choices": p.choices, "gold": p.gold, "runs": {}}
 
 
-def _said(p: Prediction, one: Answered) -> dict[str, Any]:
+def _said(p: Prediction, subject: Answered) -> dict[str, Any]:
     probes = {
         name: {
             "given": answer.given,
@@ -72,12 +63,12 @@ def _said(p: Prediction, one: Answered) -> dict[str, Any]:
             "for": answer.target,
             "flipped": Pair(p, answer).changed,
         }
-        for name, answer in one.probed.get(p.id, {}).items()
+        for name, answer in subject.probed.get(p.id, {}).items()
         if answer is not None
     }
     confidence = p.confidence
     return {
-        "rationale": one.rationales.get(p.id),
+        "rationale": subject.rationales.get(p.id),
         "answer": p.answer,
         "output": p.output,
         "verdict": p.verdict,

@@ -1,1 +1,1 @@
-"""What is learned, as data: forms, the registry, rewrites of rationales; one paper a file."""
+"""Strategies as data: forms, the registry, rewrites of rationales; one paper per file."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cotdistill.plugins import strategy
 from cotdistill.strategies.forms import Form, Strategy, learn
-from cotdistill.strategies.registry import strategy
 
 CONNECTOR = " So the answer is"
 COT_TARGET = (learn(" {rationale}"), learn(CONNECTOR), learn(" {answer}"))

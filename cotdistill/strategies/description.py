@@ -1,4 +1,4 @@
-"""A strategy as plain data for the run card, and back: a run is walked without the plug-in that defined it."""
+"""A strategy as plain data for the run card, and back: a run is decoded without the plug-in that defined it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,33 @@ from cotdistill.errors import DataError
 from cotdistill.strategies.forms import Form, Part, Strategy
 
 
-def describe(strategy: Strategy) -> dict[str, Any]:
-    """Name, paper, parameters, plans and forms; of a plug-in's strategy the digest of its code, too."""
-    forms = [{"name": f.name, "source": f.source, "target": [[p.text, p.weight] for p in f.target],
-              "share": f.share, "kind": f.kind, "eos": f.eos, "denominator": f.denominator} for f in strategy.forms]
-    return {"name": strategy.name, "paper": strategy.paper, "params": dict(strategy.params),
-            "plan": list(strategy.plan), "explain": None if strategy.explain is None else list(strategy.explain),
-            "forms": forms, **({} if strategy.code is None else {"code": strategy.code})}
+def dump_strategy(strategy: Strategy) -> dict[str, Any]:
+    """Name, paper, parameters, plans and forms; of a plug-in's strategy also the digest of its code."""
+    forms = [
+        {
+            "name": f.name,
+            "source": f.source,
+            "target": [[p.text, p.weight] for p in f.target],
+            "share": f.share,
+            "kind": f.kind,
+            "eos": f.eos,
+            "denominator": f.denominator,
+        }
+        for f in strategy.forms
+    ]
+    return {
+        "name": strategy.name,
+        "paper": strategy.paper,
+        "params": dict(strategy.params),
+        "plan": list(strategy.plan),
+        "explain": None if strategy.explain is None else list(strategy.explain),
+        "forms": forms,
+        **({} if strategy.code is None else {"code": strategy.code}),
+    }
 
 
-def restore(described: Mapping[str, Any], run: str) -> Strategy:
-    """The strategy of the card of `run`, for walking (its fill is not needed any more).
+def load_strategy(described: Mapping[str, Any], run: str) -> Strategy:
+    """The strategy of the card of `run`, for decoding (its fill is no longer needed).
 
     Raises `DataError` where the card describes no strategy.
     """
@@ -30,9 +46,17 @@ def restore(described: Mapping[str, Any], run: str) -> Strategy:
 
 
 def _strategy(described: Mapping[str, Any]) -> Strategy:
-    forms = tuple(Form(**{**form, "target": tuple(Part(text, weight) for text, weight in form["target"])})
-                  for form in described["forms"])
+    forms = tuple(
+        Form(**{**form, "target": tuple(Part(text, weight) for text, weight in form["target"])})
+        for form in described["forms"]
+    )
     explain = described["explain"]
-    return Strategy(described["name"], described["paper"], forms, tuple(described["plan"]),
-                    None if explain is None else tuple(explain), params=described["params"],
-                    code=described.get("code"))
+    return Strategy(
+        described["name"],
+        described["paper"],
+        forms,
+        tuple(described["plan"]),
+        None if explain is None else tuple(explain),
+        params=described["params"],
+        code=described.get("code"),
+    )

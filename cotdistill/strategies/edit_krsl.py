@@ -1,28 +1,25 @@
-"""EDIT's KRSL: of a right and a wrong chain to one question, learn what differs, and unlearn it in the wrong
-one.
-"""
+"""EDIT's KRSL: of a right and a wrong chain to one question, learn what differs, and unlearn it in the wrong one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from cotdistill.plugins import strategy
 from cotdistill.strategies.baselines import CONNECTOR
 from cotdistill.strategies.forms import Draft, FillContext, Form, Slots, Strategy, Tokens, given, learn
-from cotdistill.strategies.registry import strategy
 
 
 @strategy("edit-krsl")
 def edit_krsl(right: float = 1.0, wrong: float = -0.025, threshold: float | None = None) -> Strategy:
-    """Key-reasoning-step learning on dual chains: the tokens of each chain that the other one's edit script
-    touches.
+    """Key-reasoning-step learning on dual chains: the tokens of each chain that the other one's edit script touches.
 
     Paper: Capturing Key Reasoning Steps, Distilling Mistakes (EDIT), arXiv 2405.19737; its code is in
     CasCoD's.
     Loss: 0.5 * sum_right w_t nll_t / N_right + 0.5 * sum_wrong w_t nll_t / N_wrong, w = `right` on the tokens
     of the right chain that the minimum edit script deletes or replaces, `wrong` (negative) on those of the
     wrong chain, 0 elsewhere; N counts the tokens with a weight.
-    Differs: one mean a step, over weighted tokens (the code: a mean of each sequence's mean over all tokens).
+    Differs: one mean per step, over weighted tokens (the code: a mean of each sequence's mean over all tokens).
     `threshold` gates the wrong side: a token the student already finds unlikely (nll >= threshold) is let be.
     The code compares a token's threshold with the nll read one position too late, and its value could not be
     had, so there is none by default. In EDIT this is the second stage: start from a student trained with cot.
@@ -55,16 +52,16 @@ def edit_krsl(right: float = 1.0, wrong: float = -0.025, threshold: float | None
     )
 
 
-def edited(one: Sequence[int], other: Sequence[int]) -> list[bool]:
-    """Which tokens of `one` a minimum edit script from `one` to `other` deletes or replaces.
+def edited(tokens: Sequence[int], other: Sequence[int]) -> list[bool]:
+    """Which tokens of `tokens` a minimum edit script from `tokens` to `other` deletes or replaces.
 
     Among scripts of the same length the one the published backtracking finds: from the end, deletions first,
     then insertions, then replacements; a common beginning is never touched.
     """
     start = 0
-    while start < min(len(one), len(other)) and one[start] == other[start]:
+    while start < min(len(tokens), len(other)) and tokens[start] == other[start]:
         start += 1
-    rest, against = one[start:], other[start:]
+    rest, against = tokens[start:], other[start:]
     costs = [list(range(len(against) + 1))]
     for row, token in enumerate(rest, start=1):
         line = [row]

@@ -8,7 +8,7 @@ student fill them. There is one text, so train and test prompts cannot drift apa
     learned  a part with weight > 0: its tokens are scored
     given    a part with weight 0: shown, not scored
     share    weight of a form's loss among the forms of its strategy; shares sum to 1
-    coef     the final number on one target token: share * weight / (sum of weights of that form in the step)
+    coef     the final weight of one target token: share * weight / (sum of weights of that form in the step)
 
 Parts begin with their blank (never end with one): byte-BPE and Metaspace tokenizers then give the same ids
 to a part tokenised alone as inside the whole sequence.
@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cotdistill.data.records import Example, Kind
+from cotdistill.data.records import Example, RationaleKind
 
 Slot = Literal["rationale", "answer"]
 SLOTS: tuple[Slot, ...] = ("rationale", "answer")
@@ -31,7 +31,7 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Tokens:
-    """A slot value given as token ids; `weights` (one a token) override the part's weight where set."""
+    """A slot value given as token ids; `weights` (one per token) override the part's weight where set."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...] | None = None
@@ -43,7 +43,7 @@ Slots = Mapping[Slot, SlotValue]
 
 @dataclass(frozen=True)
 class Part:
-    """Literal text, or a blank and one slot such as " {answer}". `opening`: it begins a chat turn, without a blank."""
+    """Literal text, or a blank and one slot such as " {answer}". `opening`: begins a chat turn, without its blank."""
 
     text: str
     weight: float
@@ -52,8 +52,8 @@ class Part:
     @property
     def slot(self) -> Slot | None:
         """The slot this part holds, if it is not literal text."""
-        found = _FIELD.search(self.text)
-        return found.group(1) if found else None  # type: ignore[return-value]  # checked by Form
+        match = _FIELD.search(self.text)
+        return match.group(1) if match else None  # type: ignore[return-value]  # checked by Form
 
 
 def learn(text: str, weight: float = 1.0) -> Part:
@@ -72,7 +72,7 @@ class Form:
 
     `source` may hold {question} and, where an earlier form of the plan fills it, {rationale}.
     `eos`: the target ends in the model's stop token, scored with the weight of the last part.
-    `denominator`: what the form's loss is divided by: the sum of the weights of its tokens in the whole
+    `denominator`: the divisor of the form's loss: the sum of the weights of its tokens in the whole
     optimizer step, or the count of its weighted tokens (where weights may be negative, EDIT's KRSL).
     """
 
@@ -80,14 +80,14 @@ class Form:
     source: str
     target: tuple[Part, ...]
     share: float = 1.0
-    kind: Kind = "factual"
+    kind: RationaleKind = "factual"
     eos: bool = True
     denominator: Literal["weights", "count"] = "weights"
 
     def __post_init__(self) -> None:
         unknown = set(_FIELD.findall(self.source)) - {"question", "rationale"}
         if "answer" in _FIELD.findall(self.source):
-            raise ValueError(f"form {self.name!r}: the gold answer must not stand in a source")
+            raise ValueError(f"form {self.name!r}: the gold answer must not appear in a source")
         if unknown:
             raise ValueError(f"form {self.name!r}: unknown slot {sorted(unknown)} in the source")
         for part in self.target:
@@ -97,9 +97,9 @@ class Form:
             if len(fields) > 1 or set(fields) - set(SLOTS):
                 raise ValueError(f"form {self.name!r}: a part holds literal text or one of {SLOTS}: {part.text!r}")
             if fields and part.text.lstrip() != "{" + fields[0] + "}":
-                raise ValueError(f"form {self.name!r}: a slot stands alone in its part: {part.text!r}")
+                raise ValueError(f"form {self.name!r}: a slot must be alone in its part: {part.text!r}")
             if part.text != part.text.rstrip():
-                raise ValueError(f"form {self.name!r}: parts begin with their blank, never end with it: {part.text!r}")
+                raise ValueError(f"form {self.name!r}: a part may begin but not end with a space: {part.text!r}")
 
     def slots(self) -> set[Slot]:
         """Every slot that source and target mention."""
@@ -118,7 +118,7 @@ class Form:
 
 @dataclass(frozen=True)
 class FillContext:
-    """What a rewriting may use besides the text: all draws come from (seed, purpose, id).
+    """What a rewriting may use in addition to the text: all draws come from (seed, purpose, id).
 
     `tokenize` gives the student's ids of a text; `scores` gives one importance per word of a rationale; `render`
     gives a draft's answer as the run shows answers (text, letter or both).
@@ -138,7 +138,7 @@ class Draft:
     rationale: str
     answer: str
     index: int = 0  # which of the example's rationales this is
-    kind: Kind = "factual"
+    kind: RationaleKind = "factual"
     dual: Draft | None = None  # the draft of the other kind, where the strategy reads both
 
 
@@ -147,7 +147,7 @@ Reweight = Callable[[Any, Any], Any]  # (coef, nll) -> coef, arrays over targets
 
 
 def default_fill(draft: Draft, context: FillContext) -> Slots:
-    """The rationale and the answer as they are."""
+    """The unchanged rationale and answer."""
     return {"rationale": draft.rationale, "answer": draft.answer}
 
 
@@ -192,11 +192,11 @@ class Strategy:
         return next(form for form in self.forms if form.name == name)
 
     def learned_forms(self) -> list[Form]:
-        """The forms with a share: one with share 0 is never encoded, its records never read."""
+        """The forms with a share: one with share 0 is never encoded, its rationales never read."""
         return [form for form in self.forms if form.share > 0]
 
-    def needs(self) -> set[tuple[Kind, Slot]]:
-        """Which slots of which kind of record training reads."""
+    def needs(self) -> set[tuple[RationaleKind, Slot]]:
+        """The slots that training reads, by kind of rationale."""
         return {(form.kind, slot) for form in self.learned_forms() for slot in form.slots()}
 
     @property

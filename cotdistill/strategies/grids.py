@@ -1,6 +1,6 @@
-"""Which strategies an ablation compares: the meaning of `ablate`'s options, spelled out as (name, parameters).
+"""The strategies an ablation compares: `ablate`'s options spelled out as (name, parameters).
 
-The only place, beside the papers' own files, where strategies are called by name.
+The only place besides the papers' own files where strategies are named.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PLACEMENT = {"before": "cot", "after": "post-cot"}
 
 @dataclass(frozen=True)
 class Variant:
-    """A strategy with parameters; the label names those that are not at their default."""
+    """A strategy with parameters; the label shows those that differ from their default."""
 
     strategy: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Variant:
 
     @property
     def made(self) -> Strategy:
-        """The strategy itself (not kept: its closures do not travel to other processes)."""
+        """The strategy itself (not stored: its closures cannot be pickled)."""
         return create(self.strategy, self.params)
 
     @property
@@ -43,13 +43,14 @@ class Variant:
         return any(slot == "rationale" for _, slot in self.made.needs())
 
 
-FLOOR = Variant("answer-only")  # what every rationale must beat
-UNTRAINED = Variant("cot")  # how the student that learned nothing is asked: rationale first
+FLOOR = Variant("answer-only")  # the floor that every rationale must beat
+UNTRAINED = Variant("cot")  # how the untrained student is asked: rationale first
 ATTRIBUTED = Variant("cot")  # the student whose gradients say which words of a rationale matter
-# How a teacher that runs here is asked, where its own gradients are to say it.
-TEACHER_FORM = Form("teacher", "Q: {question}\nA:",
-                    (learn(" {rationale}"), learn(" So the answer is"), learn(" {answer}")))
-AFTER = Variant("post-cot")  # what permuting, masking and key words are ablations of
+# How a local teacher is asked, where its own gradients are used instead.
+TEACHER_FORM = Form(
+    "teacher", "Q: {question}\nA:", (learn(" {rationale}"), learn(" So the answer is"), learn(" {answer}"))
+)
+AFTER = Variant("post-cot")  # the strategy that permuting, masking and key words ablate
 
 
 def variants(
@@ -63,31 +64,35 @@ def variants(
     placements: Iterable[str] = (),
     exclude_label: bool = False,
 ) -> list[Variant]:
-    """The product of strategies and their parameters, then what the ablation options add; no variant twice.
+    """The product of strategies and their parameters, then what the ablation options add; without duplicates.
 
     Key words always come with the same number of random words, their size-matched control.
     """
-    made = [variant for name in strategies for variant in _product(name, params)]
-    made += [Variant(PLACEMENT[place]) for place in placements]
+    chosen = [variant for name in strategies for variant in _product(name, params)]
+    chosen += [Variant(PLACEMENT[place]) for place in placements]
     permuted = [Variant("post-cot-permuted", {"level": level}) for level in permute_levels]
     masked = [Variant("post-cot-masked", {"ratio": ratio}) for ratio in mask_ratios]
     counts = list(key_counts)
-    keyed = [Variant("post-cot-key", {"k": k, "by": by, "exclude_label": exclude_label})
-             for by in key_by if by != "random" for k in counts]
+    keyed = [
+        Variant("post-cot-key", {"k": k, "by": by, "exclude_label": exclude_label})
+        for by in key_by
+        if by != "random"
+        for k in counts
+    ]
     random = [Variant("post-cot-random-k", {"k": k, "exclude_label": exclude_label}) for k in counts]
     tagged = [Variant("scott", {"tags": tag}) for tag in tags]
     if permuted or masked or counts:
-        made.append(AFTER)
+        chosen.append(AFTER)
     unique: dict[str, Variant] = {}
-    for variant in (*made, *permuted, *masked, *keyed, *random, *tagged):
+    for variant in (*chosen, *permuted, *masked, *keyed, *random, *tagged):
         unique.setdefault(variant.label, variant)
     return list(unique.values())
 
 
-def subject(chosen: Sequence[Variant]) -> Variant | None:
+def ablated_variant(chosen: Sequence[Variant]) -> Variant | None:
     """The variant whose rationales the controls replace, one of the chosen; None where none learns rationales.
 
-    What is ablated, where it stands beside its ablations: only then is a control held against its intact twin. Else
+    What is ablated, if it is an arm beside its ablations: only then does a control have its intact counterpart. Else
     the first that learns rationales.
     """
     ablated = {"post-cot-permuted", "post-cot-masked", "post-cot-key", "post-cot-random-k"}
@@ -96,26 +101,27 @@ def subject(chosen: Sequence[Variant]) -> Variant | None:
     return next((variant for variant in chosen if variant.learns_rationales), None)
 
 
-def baseline(chosen: Sequence[Variant], named: bool) -> Variant:
-    """What the others are held against where no arm is named for it.
+def default_baseline(chosen: Sequence[Variant], named: bool) -> Variant:
+    """The variant that the others are compared with where none is named.
 
     The first strategy that the user named; where none was named (`--permute-tokens` alone, or nothing at all) the
-    subject of the grid, which is what was ablated.
+    ablated variant.
     """
-    return chosen[0] if named else subject(chosen) or chosen[0]
+    return chosen[0] if named else ablated_variant(chosen) or chosen[0]
 
 
 def size_matched(variant: Variant, chosen: Sequence[Variant]) -> Variant | None:
-    """The same number of random words beside a variant with key words."""
+    """The control of a variant with key words: the same number of random words."""
     if variant.strategy != "post-cot-key":
         return None
     wanted = {name: variant.made.params[name] for name in ("k", "exclude_label", "label_share")}
-    return next((other for other in chosen if other.strategy == "post-cot-random-k"
-                 and dict(other.made.params) == wanted), None)
+    return next(
+        (other for other in chosen if other.strategy == "post-cot-random-k" and dict(other.made.params) == wanted), None
+    )
 
 
 def dose(variant: Variant) -> tuple[str, str, float] | None:
-    """(curve, what is varied, how much) of a variant that keeps some of a rationale's words: figures draw these."""
+    """(curve, what is varied, its value) of a variant that keeps some of a rationale's words: figures draw these."""
     params = variant.made.params
     if variant.strategy == "post-cot-masked":
         return "masked words", "share of the words masked", float(params["ratio"])
@@ -127,7 +133,7 @@ def dose(variant: Variant) -> tuple[str, str, float] | None:
 
 
 def known_params(names: Sequence[str]) -> set[str]:
-    """What `--param` may name: a parameter of any of these strategies, or `strategy.parameter` of one."""
+    """The names that `--param` takes: a parameter of any of these strategies, or `strategy.parameter` of one."""
     own = [(name, param) for name in names for param in create(name).params]
     return {param for _, param in own} | {f"{name}.{param}" for name, param in own}
 

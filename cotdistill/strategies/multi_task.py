@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cotdistill.plugins import strategy
 from cotdistill.strategies.baselines import COT_TARGET
 from cotdistill.strategies.forms import Form, Strategy, learn
-from cotdistill.strategies.registry import strategy
 
 
 @strategy("step-by-step")
@@ -18,8 +18,13 @@ def step_by_step(alpha: float = 0.5) -> Strategy:
     """
     predict = Form("predict", "predict: {question}\nAnswer:", (learn(" {answer}"),), share=alpha)
     explain = Form("explain", "explain: {question}\nReason:", (learn(" {rationale}"),), share=1 - alpha)
-    return Strategy("step-by-step", "Distilling Step-by-Step, arXiv 2305.02301", (predict, explain),
-                    plan=("predict",), explain=("explain",))
+    return Strategy(
+        "step-by-step",
+        "Distilling Step-by-Step, arXiv 2305.02301",
+        (predict, explain),
+        plan=("predict",),
+        explain=("explain",),
+    )
 
 
 @strategy("mt-ra")
@@ -31,12 +36,14 @@ def mt_ra(alpha: float = 0.5) -> Strategy:
     """
     answer = Form("answer", "{question}\n[Answer]", (learn(" {answer}"),), share=alpha)
     explanation = Form(
-        "explanation", "{question}\n[Explanation]",
+        "explanation",
+        "{question}\n[Explanation]",
         (learn(" The answer is"), learn(" {answer}"), learn(". Explanation:"), learn(" {rationale}")),
         share=1 - alpha,
     )
-    return Strategy("mt-ra", "MT-Ra, arXiv 2210.06726", (answer, explanation), plan=("answer",),
-                    explain=("explanation",))
+    return Strategy(
+        "mt-ra", "MT-Ra, arXiv 2210.06726", (answer, explanation), plan=("answer",), explain=("explanation",)
+    )
 
 
 @strategy("mt-cot")

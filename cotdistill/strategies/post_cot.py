@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from cotdistill.plugins import strategy
 from cotdistill.strategies.forms import Fill, Form, Strategy, default_fill, given, learn
-from cotdistill.strategies.registry import strategy
 from cotdistill.strategies.rewrites import Level, keep_key, keep_random, mask, permute, rewriting
 
 PAPER = "Mysteries of CoT-augmented distillation, arXiv 2406.14511"
@@ -17,14 +17,17 @@ def _post_cot(name: str, fill: Fill, label_share: float | None = None, needs_sco
     """One sequence, answer first. With a label share its loss is split in two terms over the same sequence."""
     if label_share is None:
         whole = Form("answer", SOURCE, (learn(" {answer}"), learn(BECAUSE), learn(" {rationale}")))
-        return Strategy(name, PAPER, (whole,), plan=("answer",), explain=("answer",), fill=fill,
-                        needs_scores=needs_scores)
-    # The connector stands in the label's form as well, so that the walk knows where the answer ends.
+        return Strategy(
+            name, PAPER, (whole,), plan=("answer",), explain=("answer",), fill=fill, needs_scores=needs_scores
+        )
+    # The connector is part of the label's form as well, so that the walk knows where the answer ends.
     label = Form("answer", SOURCE, (learn(" {answer}"), given(BECAUSE)), share=label_share, eos=False)
-    after = Form("rationale", SOURCE, (given(" {answer}"), learn(BECAUSE), learn(" {rationale}")),
-                 share=1 - label_share)
-    return Strategy(name, PAPER, (label, after), plan=("answer",), explain=("rationale",), fill=fill,
-                    needs_scores=needs_scores)
+    after = Form(
+        "rationale", SOURCE, (given(" {answer}"), learn(BECAUSE), learn(" {rationale}")), share=1 - label_share
+    )
+    return Strategy(
+        name, PAPER, (label, after), plan=("answer",), explain=("rationale",), fill=fill, needs_scores=needs_scores
+    )
 
 
 @strategy("post-cot")

@@ -15,7 +15,7 @@ from cotdistill.strategies.forms import Draft, Fill, FillContext, Slots, SlotVal
 
 Level = Literal["word", "token", "sentence"]
 Rewrite = Callable[[Draft, FillContext], SlotValue]
-PLACEHOLDER = "_"  # models have no mask token in common; this word stands for one
+PLACEHOLDER = "_"  # models have no common mask token; this word serves as one
 
 
 def rewriting(rewrite: Rewrite) -> Fill:

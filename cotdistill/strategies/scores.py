@@ -14,18 +14,20 @@ from cotdistill.errors import DataError, UsageError
 from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.rewrites import bare
 
-WordScores = Callable[[str, str, str], list[float]]  # (example id, rationale, answer) -> one score a word
+WordScores = Callable[[str, str, str], list[float]]  # (example id, rationale, answer) -> one score per word
 
 
 def word_scores(strategy: Strategy, items: Sequence[Item], sidecar: Path | None = None) -> WordScores | None:
-    """The scores a strategy asks for (None: it asks for none); attributions stand in a file made beforehand."""
+    """The scores a strategy asks for (None: it asks for none); attributions come from a file made beforehand."""
     if strategy.needs_scores is None:
         return None
     if strategy.needs_scores == "tfidf":
         return tfidf(items)
     if sidecar is None:
-        raise UsageError(f"scores by {strategy.needs_scores!r} need an attribution made beforehand: ablate makes one, "
-                         "distill takes its file with --scores; or use by=tfidf")
+        raise UsageError(
+            f"scores by {strategy.needs_scores!r} need an attribution made beforehand: ablate makes one, "
+            "distill takes its file with --scores; or use by=tfidf"
+        )
     return from_sidecar(sidecar, strategy.needs_scores)
 
 
@@ -35,33 +37,49 @@ def rationale_digest(example_id: str, text: str, answer: str) -> str:
 
 
 def from_sidecar(path: Path, by: str) -> WordScores:
-    """Scores of a file: a first line {"by", ...}, then {"rationale": digest, "scores": [one a word], ...}."""
+    """Scores of a file: a first line {"by", ...}, then {"rationale": digest, "scores": [one per word], ...}."""
     lines = json_lines(path)
     _, header = next(lines, (1, {}))
     if header.get("by") != by:
-        raise DataError.at(str(path), 1, f"holds scores by {header.get('by')!r}, not by {by!r}",
-                           "give the sidecar that an attribution by that name made")
+        raise DataError.at(
+            str(path),
+            1,
+            f"holds scores by {header.get('by')!r}, not by {by!r}",
+            "give the file written by an attribution of that name",
+        )
     known = {rationale: scores for number, line in lines for rationale, scores in [_scored(line, str(path), number)]}
 
     def scores(example_id: str, text: str, answer: str) -> list[float]:
-        found = known.get(rationale_digest(example_id, text, answer))
-        if found is None:
-            raise DataError.at(str(path), None, f"has no scores of a rationale of {example_id!r}",
-                               "make the attribution on the same rows")
-        if len(found) != len(text.split()):
-            raise DataError.at(str(path), None, f"has {len(found)} scores for the {len(text.split())} words of a "
-                               f"rationale of {example_id!r}", "make the attribution on the same rows")
-        return found
+        stored = known.get(rationale_digest(example_id, text, answer))
+        if stored is None:
+            raise DataError.at(
+                str(path),
+                None,
+                f"has no scores of a rationale of {example_id!r}",
+                "make the attribution on the same rows",
+            )
+        if len(stored) != len(text.split()):
+            raise DataError.at(
+                str(path),
+                None,
+                f"has {len(stored)} scores for the {len(text.split())} words of a rationale of {example_id!r}",
+                "make the attribution on the same rows",
+            )
+        return stored
 
     return scores
 
 
 def _scored(line: dict[str, Any], path: str, number: int) -> tuple[str, list[float]]:
-    """(a rationale's digest, a score a word) of one line of a sidecar."""
+    """(a rationale's digest, one score per word) of one line of a sidecar."""
     rationale, scores = line.get("rationale"), line.get("scores")
     if not isinstance(rationale, str) or not isinstance(scores, list) or not all(map(_is_score, scores)):
-        raise DataError.at(path, number, 'is not {"rationale": DIGEST, "scores": [a finite number a word]}',
-                           "make the attribution again")
+        raise DataError.at(
+            path,
+            number,
+            'is not {"rationale": DIGEST, "scores": [one finite number per word]}',
+            "make the attribution again",
+        )
     return rationale, [float(score) for score in scores]
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from cotdistill.plugins import strategy
 from cotdistill.strategies.baselines import CONNECTOR
 from cotdistill.strategies.forms import Form, Part, Strategy, given, learn
-from cotdistill.strategies.registry import strategy
 
 PAPER = "SCOTT, arXiv 2305.01879"
 
 
 def _sides(sources: tuple[str, str], tags: tuple[str, str], alpha: float) -> tuple[Form, Form]:
     """The factual and the counterfactual form. Only the answer and EOS of the counterfactual are scored."""
-
 
     def target(tag: str, scored: Callable[[str], Part]) -> tuple[Part, ...]:
         shown = [text for text in (tag, " {rationale}", CONNECTOR) if text]
@@ -28,9 +27,7 @@ def _sides(sources: tuple[str, str], tags: tuple[str, str], alpha: float) -> tup
 
 @strategy("scott")
 def scott(
-    alpha: float = 0.5,
-    tags: Literal["none", "input", "both"] = "both",
-    tag_place: Literal["first", "last"] = "first",
+    alpha: float = 0.5, tags: Literal["none", "input", "both"] = "both", tag_place: Literal["first", "last"] = "first"
 ) -> Strategy:
     """Factual rows are learned whole; of counterfactual rows the answer, given a rationale for a wrong one.
 

@@ -44,42 +44,75 @@ STUDIES = {
     study.name: study
     for study in (
         Study(
-            "scott", "SCOTT: Self-Consistent Chain-of-Thought Distillation, arXiv 2305.01879",
+            "scott",
+            "SCOTT: Self-Consistent Chain-of-Thought Distillation, arXiv 2305.01879",
             "Does counterfactual training make the answer follow the rationale, and is it the tags that do it?",
-            {"strategies": ("cot", "scott"), "tags": ("none", "input", "both"), "baseline": "cot",
-             "probe": ("counterfactual", "corrupt", "filler", "oracle", "tag-swap")},
+            {
+                "strategies": ("cot", "scott"),
+                "tags": ("none", "input", "both"),
+                "baseline": "cot",
+                "probe": ("counterfactual", "corrupt", "filler", "oracle", "tag-swap"),
+            },
             (
                 Claim("scott answers about as well as cot", "scott", "cot", "as good"),
                 Claim("scott follows its rationale more than cot does", "scott", "cot", "higher", "follows"),
-                Claim("scott without tags follows its rationale as much as with them", "scott(tags=none)", "scott",
-                      "as good", "follows"),
+                Claim(
+                    "scott without tags follows its rationale as much as with them",
+                    "scott(tags=none)",
+                    "scott",
+                    "as good",
+                    "follows",
+                ),
             ),
             ("cot",),
         ),
         Study(
-            "mysteries", "Investigating Mysteries of CoT-Augmented Distillation, arXiv 2406.14511",
+            "mysteries",
+            "Investigating Mysteries of CoT-Augmented Distillation, arXiv 2406.14511",
             "Does the rationale help more after the label, and does it then matter what it says?",
-            {"placement": ("before", "after"), "permute_tokens": True, "mask_tokens": (0.5, 1.0),
-             "key_tokens": (1, 3, 5), "key_by": ("integrated-gradients",), "baseline": "post-cot"},
+            {
+                "placement": ("before", "after"),
+                "permute_tokens": True,
+                "mask_tokens": (0.5, 1.0),
+                "key_tokens": (1, 3, 5),
+                "key_by": ("integrated-gradients",),
+                "baseline": "post-cot",
+            },
             (
                 Claim("the rationale after the label beats the rationale before it", "post-cot", "cot", "higher"),
                 Claim("a permuted rationale is as good as an intact one", "post-cot-permuted", "post-cot", "as good"),
-                Claim("three key words are as good as the whole rationale",
-                      "post-cot-key(k=3, by=integrated-gradients)", "post-cot", "as good"),
-                Claim("three key words beat three random words",
-                      "post-cot-key(k=3, by=integrated-gradients)", "post-cot-random-k(k=3)", "higher"),
+                Claim(
+                    "three key words are as good as the whole rationale",
+                    "post-cot-key(k=3, by=integrated-gradients)",
+                    "post-cot",
+                    "as good",
+                ),
+                Claim(
+                    "three key words beat three random words",
+                    "post-cot-key(k=3, by=integrated-gradients)",
+                    "post-cot-random-k(k=3)",
+                    "higher",
+                ),
                 Claim("the rationale helps at all", "post-cot", "answer-only", "higher"),
-                Claim("its content helps: it beats another question's rationale", "post-cot",
-                      "post-cot [swapped rationales]", "higher"),
+                Claim(
+                    "its content helps: it beats another question's rationale",
+                    "post-cot",
+                    "post-cot [swapped rationales]",
+                    "higher",
+                ),
             ),
             ("post-cot",),
         ),
         Study(
-            "cascod", "Improve Student's Reasoning Generalizability through Cascading Decomposed CoTs Distillation, "
+            "cascod",
+            "Improve Student's Reasoning Generalizability through Cascading Decomposed CoTs Distillation, "
             "arXiv 2405.19842",
             "Do two cascaded steps generalise better than one chain, and what do they cost?",
-            {"strategies": ("cot", "cascod", "step-by-step"), "param": {"cascod.alpha": ("0.1", "0.3", "0.5")},
-             "baseline": "cot"},
+            {
+                "strategies": ("cot", "cascod", "step-by-step"),
+                "param": {"cascod.alpha": ("0.1", "0.3", "0.5")},
+                "baseline": "cot",
+            },
             (
                 Claim("cascod beats cot in domain", "cascod", "cot", "higher", domain="in"),
                 Claim("cascod beats cot out of domain", "cascod", "cot", "higher", domain="out"),
@@ -95,5 +128,5 @@ STUDIES = {
 def study(name: str) -> Study:
     """The study of that name."""
     if name not in STUDIES:
-        raise UsageError(f"no study {name!r}{did_you_mean(name, STUDIES)}; there are {', '.join(STUDIES)}")
+        raise UsageError(f"unknown study {name!r}{did_you_mean(name, STUDIES)}; there are {', '.join(STUDIES)}")
     return STUDIES[name]

@@ -22,7 +22,7 @@ def device_of(name: str) -> str:
     try:
         torch.ones(1, device=name).cpu()  # `meta` holds no numbers, other backends are not in this build of torch
     except Exception as error:  # torch raises RuntimeError, AssertionError, NotImplementedError, ImportError
-        raise Unavailable(f"--device {name}: not available here; there is {', '.join(_here())}") from error
+        raise Unavailable(f"--device {name}: not available here; choose from {', '.join(_here())}") from error
     return name
 
 

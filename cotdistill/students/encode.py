@@ -14,13 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cotdistill.data.records import Example
-from cotdistill.evaluation.answers import AnswerStyle, render_answer
+from cotdistill.answers.answers import AnswerStyle, render_answer
+from cotdistill.data.records import Example, Question
 from cotdistill.strategies.forms import Draft, FillContext, Form, Part, Slots, SlotValue, Strategy, Tokens
 from cotdistill.strategies.join import Sample
 from cotdistill.students.tokens import SegmentTokenizer
 
-Share = Literal["none", "chain", "tree"]
+Sharing = Literal["none", "chain", "tree"]
 Ints = NDArray[np.int32]
 SHORTEST_PREFIX = 8  # tokens: a shorter common prefix is not worth a tree's mask
 
@@ -38,11 +38,13 @@ class FormSequence:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class TokenTree:
     """A token tree: node t holds ids[t] and follows node parent[t] (-1: none); a chain has parent t - 1.
 
     Target n says: at node positions[n] predict tokens[n]; it belongs to the strategy's learned form forms[n]
-    and weighs weights[n] inside it. `source` is the encoder's input (encoder-decoder students), else None.
+    and weighs weights[n] inside it; recorded[n] is its row of the teacher's distributions (-1: none). In the
+    trees of an optimizer step (`batches.step_trees`) its weight is the coef,
+    what it counts in the loss of the whole step. `source` is the encoder's input (encoder-decoder students), else None.
     """
 
     ids: Ints  # [T]
@@ -52,11 +54,17 @@ class Encoded:
     forms: Ints  # [N]
     weights: NDArray[np.float32]  # [N]
     source: Ints | None  # [S]
+    recorded: Ints | None = None  # [N]
 
     @property
     def is_chain(self) -> bool:
         """True where every node follows the one before it: plain causal attention is right."""
         return bool((self.parent == np.arange(-1, len(self.ids) - 1)).all())
+
+    @property
+    def size(self) -> int:
+        """Input positions: those of the decoder, and of the encoder where there is one."""
+        return len(self.ids) + (0 if self.source is None else len(self.source))
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class EncodedSet:
     """All samples encoded: `samples[i]` are the trees of sample `ids[i]`; `forms` index the targets."""
 
     ids: list[str]
-    samples: list[list[Encoded]]
+    samples: list[list[TokenTree]]
     forms: list[Form]
     dropped: Counter[str]
 
@@ -78,11 +86,7 @@ class EncodedSet:
 
     def input_tokens(self) -> int:
         """Input positions of one pass over all samples, encoder inputs included."""
-        return sum(
-            len(tree.ids) + (0 if tree.source is None else len(tree.source))
-            for trees in self.samples
-            for tree in trees
-        )
+        return sum(tree.size for trees in self.samples for tree in trees)
 
 
 class Encoder:
@@ -94,21 +98,20 @@ class Encoder:
         start: int | None,
         answers: AnswerStyle = "text",
         max_length: int | None = None,
-        share: Share = "chain",
+        sharing: Sharing = "chain",
     ) -> None:
         self.tokens = tokens
         self.start = start  # decoder start id: set for encoder-decoder students
         self.answers = answers
         self.max_length = max_length
-        self.share = share
+        self.sharing = sharing
 
     def encode(self, samples: Sequence[Sample], strategy: Strategy, context: FillContext) -> EncodedSet:
         """Every sample's learned forms as token trees; over-long samples are dropped whole and counted."""
         forms = strategy.learned_forms()
         context = replace(context, render=self._rendered)
         filled = [
-            {kind: self._fill(strategy, draft, context) for kind, draft in sample.drafts.items()}
-            for sample in samples
+            {kind: self._fill(strategy, draft, context) for kind, draft in sample.drafts.items()} for sample in samples
         ]
         self._warm(samples, filled, forms)
         dropped: Counter[str] = Counter()
@@ -124,11 +127,11 @@ class Encoder:
                 dropped["a form without a learned token"] += 1
             else:
                 ids.append(sample.id)
-                encoded.append(merge(sequences, self.share))
+                encoded.append(merge(sequences, self.sharing))
         return EncodedSet(ids, encoded, forms, dropped)
 
-    def prompt(self, form: Form, example: Example, slots: Slots) -> tuple[list[int] | None, list[int]]:
-        """What stands before the form's first target part: (encoder ids or None, decoder ids)."""
+    def prompt(self, form: Form, example: Question, slots: Slots) -> tuple[list[int] | None, list[int]]:
+        """What precedes the form's first target part: (encoder ids or None, decoder ids)."""
         pieces = [
             self._part_ids(part, self._question_slots(example, slots), at == 0)
             for at, part in enumerate(form.source_segments())
@@ -165,9 +168,7 @@ class Encoder:
             targets.append((len(ids) - 1, self.tokens.stop, form.target[-1].weight))
         # Inputs behind the last target would be computed for nothing (the last learned token among them).
         used = max((position for position, _, _ in targets), default=-1) + 1
-        return FormSequence(
-            index, tuple(ids[:used]), tuple(targets), None if source is None else tuple(source)
-        )
+        return FormSequence(index, tuple(ids[:used]), tuple(targets), None if source is None else tuple(source))
 
     def _fill(self, strategy: Strategy, draft: Draft, context: FillContext) -> Slots:
         slots = strategy.fill(draft, context)
@@ -179,20 +180,16 @@ class Encoder:
     def _rendered(self, draft: Draft) -> str:
         return render_answer(draft.answer, draft.example.choices, self.answers)
 
-    def _question_slots(self, example: Example, slots: Slots) -> Mapping[Any, SlotValue]:
+    def _question_slots(self, example: Question, slots: Slots) -> Mapping[Any, SlotValue]:
         return {**slots, "question": example.text()}
 
     def _part_ids(self, part: Part, slots: Mapping[Any, SlotValue], first: bool) -> tuple[int, ...]:
         text = render(part.text, slots)
         if isinstance(text, Tokens):
             return text.ids
-        return (
-            self.tokens.first(text.lstrip() if part.opening else text) if first else self.tokens.segment(text)
-        )
+        return self.tokens.first(text.lstrip() if part.opening else text) if first else self.tokens.segment(text)
 
-    def _warm(
-        self, samples: Sequence[Sample], filled: Sequence[Mapping[Any, Slots]], forms: Sequence[Form]
-    ) -> None:
+    def _warm(self, samples: Sequence[Sample], filled: Sequence[Mapping[Any, Slots]], forms: Sequence[Form]) -> None:
         first: set[str] = set()
         rest: set[str] = set()
         for sample, by_kind in zip(samples, filled, strict=True):
@@ -201,9 +198,7 @@ class Encoder:
                 for at, part in enumerate((*form.source_segments(), *self.target(form))):
                     text = render(part.text, slots)
                     if isinstance(text, str):
-                        (first if at == 0 or part.opening else rest).add(
-                            text.lstrip() if part.opening else text
-                        )
+                        (first if at == 0 or part.opening else rest).add(text.lstrip() if part.opening else text)
         self.tokens.warm(first, rest)
 
 
@@ -220,7 +215,7 @@ def render(template: str, slots: Mapping[Any, SlotValue]) -> SlotValue:
     return template
 
 
-def merge(sequences: Sequence[FormSequence], share: Share) -> list[Encoded]:
+def merge(sequences: Sequence[FormSequence], sharing: Sharing) -> list[TokenTree]:
     """Sequences of one example as trees that compute common prefixes once.
 
     none: one tree a sequence (the plain reference). chain: a sequence that another one continues is merged
@@ -229,7 +224,7 @@ def merge(sequences: Sequence[FormSequence], share: Share) -> list[Encoded]:
     groups: list[list[FormSequence]] = []
     for sequence in sorted(sequences, key=lambda s: -len(s.ids)):
         for group in groups:
-            if _joins(sequence, group[0], share):
+            if _joins(sequence, group[0], sharing):
                 group.append(sequence)
                 break
         else:
@@ -237,16 +232,16 @@ def merge(sequences: Sequence[FormSequence], share: Share) -> list[Encoded]:
     return [_tree(group) for group in groups]
 
 
-def _joins(short: FormSequence, long: FormSequence, share: Share) -> bool:
-    if share == "none" or short.source != long.source:
+def _joins(short: FormSequence, long: FormSequence, sharing: Sharing) -> bool:
+    if sharing == "none" or short.source != long.source:
         return False
     common = 0
     while common < len(short.ids) and short.ids[common] == long.ids[common]:
         common += 1
-    return common == len(short.ids) or (share == "tree" and common >= SHORTEST_PREFIX)
+    return common == len(short.ids) or (sharing == "tree" and common >= SHORTEST_PREFIX)
 
 
-def _tree(group: Sequence[FormSequence]) -> Encoded:
+def _tree(group: Sequence[FormSequence]) -> TokenTree:
     children: dict[tuple[int, int], int] = {}
     ids: list[int] = []
     parent: list[int] = []
@@ -261,13 +256,11 @@ def _tree(group: Sequence[FormSequence]) -> Encoded:
                 parent.append(node)
             node = child
             nodes.append(node)
-        targets += [
-            (nodes[position], token, sequence.form, weight) for position, token, weight in sequence.targets
-        ]
+        targets += [(nodes[position], token, sequence.form, weight) for position, token, weight in sequence.targets]
     targets.sort(key=lambda target: target[0])
     positions, tokens, forms, weights = zip(*targets, strict=True)
     source = group[0].source
-    return Encoded(
+    return TokenTree(
         np.array(ids, np.int32),
         np.array(parent, np.int32),
         np.array(positions, np.int32),

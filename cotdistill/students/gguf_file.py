@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.errors import Unavailable
-from cotdistill.students.model_files import check_file
+from cotdistill.students.model_files import check_model_file
 
 MAGIC = b"GGUF"
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -34,14 +34,15 @@ def gguf_of(folder: Path) -> Path | None:
     if not files or any(folder.glob("*.safetensors")):
         return None
     if len(files) > 1:
-        raise Unavailable(f"{folder} holds {len(files)} GGUF files; give one of them: "
-                          f"{', '.join(file.name for file in files)}")
+        raise Unavailable(
+            f"{folder} holds {len(files)} GGUF files; give one of them: {', '.join(file.name for file in files)}"
+        )
     return files[0]
 
 
 def check_gguf(file: Path) -> None:
     """Raise `Unavailable` for a GGUF file that is damaged, cut off or one part of several."""
-    check_file(file)
+    check_model_file(file)
     parts = header(file).get("split.count", 1)
     if parts > 1:
         raise Unavailable(f"{file}: one of {parts} parts of a GGUF file; join them with: llama-gguf-split --merge")
@@ -49,8 +50,8 @@ def check_gguf(file: Path) -> None:
 
 def ends_of(file: Path) -> list[int]:
     """Ids that end what the model generates: of a text, and where they are named of a turn and of a message."""
-    said = header(file)
-    return list(dict.fromkeys(int(said[name]) for name in ENDS if name in said))
+    metadata = header(file)
+    return list(dict.fromkeys(int(metadata[name]) for name in ENDS if name in metadata))
 
 
 def header(file: Path) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class _Cursor:
         size = self.number("Q")
         self.at += size
         if self.at > len(self.data):
-            raise ValueError("its header ends in the middle")
+            raise ValueError("its header is cut off")
         return self.data[self.at - size : self.at]
 
     def value(self, kind: int) -> Any:
@@ -86,7 +87,7 @@ class _Cursor:
         if kind == TEXT:
             return self.span().decode("utf-8", "replace")
         if kind != ARRAY:
-            raise ValueError(f"no kind of value has the number {kind}")
+            raise ValueError(f"unknown value type {kind}")
         of, count = self.number("I"), self.number("Q")
         if of in SCALARS:
             self.at += count * struct.calcsize(f"<{SCALARS[of]}")
@@ -103,15 +104,15 @@ def _settings(data: mmap.mmap) -> dict[str, Any]:
     version, tensors, settings = cursor.number("I"), cursor.number("Q"), cursor.number("Q")
     if version not in VERSIONS:
         raise ValueError(f"version {version}, not 2 or 3")
-    found = {}
+    values = {}
     for _ in range(settings):
         name = cursor.span().decode("utf-8", "replace")
-        found[name] = cursor.value(cursor.number("I"))
+        values[name] = cursor.value(cursor.number("I"))
     ends = [_end(cursor) for _ in range(tensors)]
-    alignment = found.get("general.alignment", 32)
+    alignment = values.get("general.alignment", 32)
     if cursor.at + -cursor.at % alignment + max(ends, default=0) > len(data):
         raise ValueError("its last weights are missing")
-    return found
+    return values
 
 
 def _end(cursor: _Cursor) -> int:

@@ -17,9 +17,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from cotdistill.console import console, warn_once
 from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.seeds import derive
-from cotdistill.students.families import Student
 from cotdistill.students.gguf_file import ends_of, header
 from cotdistill.students.places import Place, locate
+from cotdistill.students.student import Student
 
 Bits = Literal["8bit", "4bit"]
 # Masks and rotary tables that old checkpoints hold: computed today, so nothing is lost.
@@ -37,20 +37,14 @@ def load_student(
 ) -> Student:
     """A student by path or hub name, or the embedded demo base; any Auto-class model of either family.
 
-    A PEFT adapter gives its base with the adapter merged, a GGUF file plain weights. `partial_weights`: weights that
+    A PEFT adapter is merged into its base, a GGUF file is unpacked. `partial_weights`: weights that
     are in no file start at random, the same at every load. Raises `Unavailable`.
     """
-    torch.set_flush_denormal(True)  # tiny activations cost up to 2.5x on a CPU, and carry nothing
+    torch.set_flush_denormal(True)  # denormal activations cost up to 2.5x on a CPU, and carry no information
     place = locate(name)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if quantize is not None:
-        if place.base is not None:
-            raise UsageError(f"--quantize: {name} is an adapter, which cannot be merged into {quantize} weights; "
-                             "give a model that is merged")
-        if place.gguf is not None:
-            raise UsageError(f"--quantize: {name} is a GGUF file, whose weights are unpacked when they are read; "
-                             "give the model in Hugging Face format")
-        options["quantization_config"] = quantization(quantize)
+        options["quantization_config"] = quantization(place, name, quantize)
     model = _model(place, name, dtype, options, partial_weights)
     tokenizer = load_tokenizer(place, name, trust_remote_code)
     _check_embeddings(model, tokenizer, name)
@@ -73,7 +67,7 @@ def outline_student(name: str, trust_remote_code: bool = False) -> Student:
 
 
 def config_of(name: str, trust_remote_code: bool = False) -> Any:
-    """A model's configuration; an adapter's is its base's."""
+    """A model's configuration; of an adapter, its base's."""
     return _config(locate(name).weights, name, trust_remote_code)
 
 
@@ -82,11 +76,11 @@ def load_tokenizer(place: Place, name: str, trust_remote_code: bool = False) -> 
     while place.base is not None and not (Path(place.where) / "tokenizer_config.json").is_file():
         place = place.base
     try:
-        made = AutoTokenizer.from_pretrained(place.where, trust_remote_code=trust_remote_code, **place.options)
+        tokenizer = AutoTokenizer.from_pretrained(place.where, trust_remote_code=trust_remote_code, **place.options)
         if place.file is not None and not (Path(place.where) / "tokenizer.json").is_file():
-            _keep_own_tokens(made, header(place.file)["tokenizer.ggml.tokens"])
-        return made
-    except Exception as error:  # a damaged file raises whatever its parser raises
+            _keep_own_tokens(tokenizer, header(place.file)["tokenizer.ggml.tokens"])
+        return tokenizer
+    except Exception as error:  # a parser may raise anything on a damaged file
         raise _unavailable(name, place.gguf or _tokenizer_file(Path(place.where)), error) from error
 
 
@@ -98,14 +92,26 @@ def _keep_own_tokens(tokenizer: Any, count: int) -> None:
         tokenizer._tokenizer = Tokenizer.from_str(json.dumps(words | {"added_tokens": own}))
 
 
-def quantization(bits: Bits) -> Any:
-    """The base's weights in 8 or 4 bits through bitsandbytes; only LoRA trains on top of them."""
+def quantization(place: Place, name: str, bits: Bits) -> Any:
+    """The base's weights in 8 or 4 bits through bitsandbytes; only LoRA trains on top of them.
+
+    Raises `UsageError` where model `name` cannot be held so, `Unavailable` without bitsandbytes.
+    """
     from importlib.util import find_spec
 
     from transformers import BitsAndBytesConfig
 
+    if place.base is not None:
+        raise UsageError(
+            f"--quantize: {name} is an adapter, which cannot be merged into {bits} weights; give a merged model"
+        )
+    if place.gguf is not None:
+        raise UsageError(
+            f"--quantize: {name} is a GGUF file, whose weights are unpacked when they are read; "
+            "give the model in Hugging Face format"
+        )
     if find_spec("bitsandbytes") is None:
-        raise missing_extra("quantized", f"an {bits} base")
+        raise missing_extra("quantized", f"--quantize {bits}")
     if bits == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
     nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}
@@ -124,7 +130,7 @@ def _model(place: Place, name: str, dtype: str, options: dict[str, Any], partial
         return _adapted(_model(place.base, name, dtype, options, partial_weights), Path(place.where))
     config = _config(place, name, options["trust_remote_code"])
     auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    torch.manual_seed(derive(0, "weights"))  # for those that are in no file
+    torch.manual_seed(derive(0, "weights"))  # for weights that are in no file
     quiet = redirect_stderr(StringIO()) if place.gguf and not console.is_terminal else nullcontext()
     try:
         with quiet:  # the bar of a GGUF file cannot be turned off
@@ -147,13 +153,13 @@ def _model(place: Place, name: str, dtype: str, options: dict[str, Any], partial
 
 
 def _unpacking() -> dict[str, Any]:
-    """Have a GGUF file's weights unpacked, also where kernels could multiply them as they are: they are trained."""
-    config = getattr(transformers, "GgufConfig", None)  # older versions know no other way
+    """Have a GGUF file's weights unpacked, also where kernels could use them packed: they are trained."""
+    config = getattr(transformers, "GgufConfig", None)  # older versions always unpack
     return {} if config is None else {"quantization_config": config(dequantize=True)}
 
 
 def _plain(model: Any, file: Path) -> Any:
-    """A model from a GGUF file as one that never was quantized, which transformers would refuse to save."""
+    """A model from a GGUF file as one that was never quantized, which transformers would refuse to save."""
     model.hf_quantizer, model.is_quantized = None, False
     for holder, name in ((model, "quantization_method"), (model.config, "quantization_config")):
         if name in vars(holder):
@@ -167,18 +173,22 @@ def _check_weights(info: dict[str, Any], name: str, partial: bool) -> None:
     """Every weight of the model comes from its file, and every weight of the file is used."""
     if mismatched := sorted(info["mismatched_keys"]):
         key, stored, wanted = mismatched[0]
-        raise Unavailable(f"{name}: {len(mismatched)} weights do not fit config.json, e.g. {key} is {tuple(stored)}, "
-                          f"not {tuple(wanted)}; the folder mixes two models")
+        raise Unavailable(
+            f"{name}: {len(mismatched)} weights do not fit config.json, e.g. {key} is {tuple(stored)}, "
+            f"not {tuple(wanted)}; the folder mixes two models"
+        )
     for keys, what in (
         (info["missing_keys"], "are in no file and would start at random"),
         (info["unexpected_keys"], "of its files have no place in the model"),
     ):
-        if found := sorted(key for key in keys if not TABLES.search(key)):
-            said = f"{name}: {len(found)} weights {what}, e.g. {found[0]}"
+        if named := sorted(key for key in keys if not TABLES.search(key)):
+            problem = f"{name}: {len(named)} weights {what}, e.g. {named[0]}"
             if not partial:
-                raise Unavailable(f"{said}; its config.json and its weights belong to different models, or a part is "
-                                  "missing (--partial-weights loads it all the same)")
-            warn_once(said)
+                raise Unavailable(
+                    f"{problem}; its config.json and its weights belong to different models, or a part is "
+                    "missing (--partial-weights loads it anyway)"
+                )
+            warn_once(problem)
 
 
 def _check_embeddings(model: Any, tokenizer: Any, name: str) -> None:
@@ -192,8 +202,10 @@ def _check_embeddings(model: Any, tokenizer: Any, name: str) -> None:
     unused -= {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id}
     highest = max({tokenizer.vocab_size - 1, *tokenizer.added_tokens_decoder} - unused)
     if highest >= rows:
-        raise Unavailable(f"{name}: its tokenizer ({_tokenizer_file(Path(name))}) has ids up to {highest}, the model "
-                          f"embeddings for {rows} only; use the model's own tokenizer, or resize its embeddings")
+        raise Unavailable(
+            f"{name}: its tokenizer ({_tokenizer_file(Path(name))}) has ids up to {highest}, but the model "
+            f"has embeddings for only {rows}; use the model's own tokenizer, or resize its embeddings"
+        )
 
 
 def _adapted(model: Any, folder: Path) -> Any:
@@ -207,7 +219,7 @@ def _adapted(model: Any, folder: Path) -> Any:
     except Exception as error:
         raise _unavailable(str(folder), "adapter_model.safetensors", error) from error
     merged: Any = adapted.merge_and_unload()
-    merged.name_or_path, merged.config._commit_hash = str(folder), None  # what another adapter names as its base
+    merged.name_or_path, merged.config._commit_hash = str(folder), None  # another adapter names this as its base
     return merged.requires_grad_(True)  # peft froze the base
 
 
@@ -217,6 +229,6 @@ def _tokenizer_file(folder: Path) -> str:
 
 
 def _unavailable(name: str, file: str, error: Exception) -> Unavailable:
-    said = str(error).strip().splitlines()
-    line = f"{type(error).__name__}: {said[0]}" if said and isinstance(error, KeyError) else said[0] if said else ""
+    lines = str(error).strip().splitlines()
+    line = f"{type(error).__name__}: {lines[0]}" if lines and isinstance(error, KeyError) else lines[0] if lines else ""
     return Unavailable(f"cannot load the model {name!r}{file and f' ({file})'}: {line or type(error).__name__}")

@@ -1,4 +1,4 @@
-"""What is wrong with a model's folder, said before a library trips over it: one line that names the file."""
+"""Checks of a model's folder before a library trips over it: one line that names the file."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 INDEX = "model.safetensors.index.json"
 LFS = b"version https://git-lfs"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-# Files that libraries read without a word where they are damaged, or with an error that names no file.
+# Files that libraries read silently although damaged, or with an error that names no file.
 JSON = {"config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", ADAPTER, INDEX}
 
 
-def check_folder(folder: Path, purpose: str = "a model") -> None:
-    """Raise `Unavailable` for a folder that cannot be loaded: what is missing, damaged or not to be read."""
-    if (folder / "run.json").is_file() and not (folder / "config.json").is_file():
+def check_model_folder(folder: Path, purpose: str = "a model") -> None:
+    """Raise `Unavailable` for a folder that cannot be loaded: because of what is missing, damaged or unreadable."""
+    adapter = is_adapter(folder)
+    if (folder / "run.json").is_file() and not adapter and not (folder / "config.json").is_file():
         raise Unavailable(f"{folder} is a run, not {purpose}; its model is {folder / 'student'}")
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        check_file(file)
-    adapter = is_adapter(folder)
+        check_model_file(file)
     if not adapter and not (folder / "config.json").is_file():
-        kept = next(_pickled(folder), None)
-        raise Unavailable(f"{folder} has no config.json{f', only {kept.name}' if kept else ''}; give a folder in "
-                          "Hugging Face format (config.json, model.safetensors, a tokenizer) or a GGUF file")
+        pickled = next(_pickled(folder), None)
+        raise Unavailable(
+            f"{folder} has no config.json{f', only {pickled.name}' if pickled else ''}; give a folder in "
+            "Hugging Face format (config.json, model.safetensors, a tokenizer) or a GGUF file"
+        )
     if not any(folder.glob(ADAPTER_WEIGHTS if adapter else "*.safetensors")):
         raise Unavailable(_no_weights(folder, adapter))
     _check_shards(folder)
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds a PEFT adapter: its weights stand on those of a base."""
+    """Whether a folder holds a PEFT adapter: its weights are added to those of a base."""
     return (folder / ADAPTER).is_file() and not any(folder.glob("model*.safetensors"))
 
 
@@ -62,7 +64,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def savable(settings: Any) -> Any:
-    """A model's generation settings; where some contradict others, which may not be saved, the token ids alone."""
+    """A model's generation settings; where they contradict each other, which cannot be saved, only the token ids."""
     try:
         settings.validate(strict=True)
     except ValueError:
@@ -71,7 +73,7 @@ def savable(settings: Any) -> Any:
     return settings
 
 
-def check_file(file: Path) -> None:
+def check_model_file(file: Path) -> None:
     """Raise `Unavailable` for a file of a model that is a pointer, damaged or unreadable."""
     try:
         with file.open("rb") as stream:
@@ -99,8 +101,9 @@ def _check_shards(folder: Path) -> None:
         raise Unavailable(f"{index}: no weight_map; copy or download it again")
     missing = sorted({str(shard) for shard in shards.values() if not (folder / str(shard)).is_file()})
     if missing:
-        raise Unavailable(f"{folder / missing[0]}: missing, one of {len(missing)} shards that {INDEX} names; copy or "
-                          "download it")
+        raise Unavailable(
+            f"{folder / missing[0]}: missing, one of {len(missing)} shards that {INDEX} names; copy or download it"
+        )
 
 
 def _pickled(folder: Path) -> Iterator[Path]:
@@ -111,8 +114,10 @@ def _no_weights(folder: Path, adapter: bool) -> str:
     pickled = next(_pickled(folder), None)
     wanted = ADAPTER_WEIGHTS if adapter else "model.safetensors"
     if pickled is not None:
-        return (f"{pickled}: pickled weights, which can run code when they are read; convert them where you trust "
-                f"them: load the model with transformers and save it with save_pretrained ({wanted})")
+        return (
+            f"{pickled}: pickled weights, which can run code when they are read; convert them where you trust "
+            f"them: load the model with transformers and save it with save_pretrained ({wanted})"
+        )
     return f"{folder} has no weights ({wanted}); copy or download them"
 
 

@@ -1,8 +1,8 @@
-"""Where a model lies: a folder, a GGUF file, an adapter on its base, or a hub name at one commit.
+"""Where a model is: a folder, a GGUF file, an adapter on its base, or a hub name at one commit.
 
-A model of the hub is written NAME or NAME@REVISION (branch, tag or commit) wherever a model is named: a grid names
-several students and a teacher, `evaluate` a model and a simulator, an adapter its base. One option --revision could
-not say whose it is; where a command names one model, it is short for this.
+A model of the hub is written NAME or NAME@REVISION (branch, tag or commit) everywhere: a grid names several students
+and a teacher, `evaluate` a model and a simulator, an adapter its base. A single option --revision could not tell which
+one; where a command names one model, it is short for this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cotdistill.config import DEMO
 from cotdistill.data.network import unreachable_hub
 from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.students.gguf_file import check_gguf, gguf_of, is_gguf
-from cotdistill.students.model_files import ADAPTER, PICKLED, adapter_base, check_folder, is_adapter
+from cotdistill.students.model_files import ADAPTER, PICKLED, adapter_base, check_model_folder, is_adapter
 
 Above = tuple[Path, ...]
 
@@ -33,12 +33,12 @@ class Place:
 
     @property
     def weights(self) -> Place:
-        """Where the model's own weights lie: an adapter's are its base's."""
+        """The place of the model's own weights: for an adapter, its base's."""
         return self if self.base is None else self.base.weights
 
     @property
     def options(self) -> dict[str, Any]:
-        """What from_pretrained is told beside `where`."""
+        """Arguments of from_pretrained besides `where`."""
         return ({"gguf_file": self.gguf} if self.gguf else {}) | ({"revision": self.commit} if self.commit else {})
 
     @property
@@ -47,15 +47,14 @@ class Place:
         return Path(self.where) / self.gguf if self.gguf else None
 
     def __str__(self) -> str:
-        """As it is given to a command."""
+        """As given to a command."""
         return str(self.file or (f"{self.where}@{self.commit}" if self.commit else self.where))
 
 
 def locate(name: str, above: Above = ()) -> Place:
-    """A local model, its files checked, or a name of the hub. `above`: the adapters that stand on it.
+    """A local model, its files checked, or a name of the hub. `above`: the adapters that use it.
 
-    Raises `Unavailable` for a model that is not there or cannot be loaded, `UsageError` for a local one with a
-    revision.
+    Raises `Unavailable` for a model that is missing or cannot be loaded, `UsageError` for a local one with a revision.
     """
     if name == DEMO:
         return Place(str(demo_model("base")))
@@ -68,36 +67,38 @@ def locate(name: str, above: Above = ()) -> Place:
     except Unavailable as error:
         raise Unavailable(f"cannot load the model {name!r}: {error}") from None
     if (place.parent / "run.json").is_file():
-        raise Unavailable(f"cannot load the model {name!r}: no such folder; the run has lost its model, train it again")
+        raise Unavailable(f"cannot load the model {name!r}: no such folder; the run's model is gone, train it again")
     if place.is_file():
-        raise Unavailable(f"cannot load the model {name!r}: a file; a model is a folder in Hugging Face "
-                          "format, a GGUF file, or a hub name")
-    hub_name, revision = named(name)
+        raise Unavailable(
+            f"cannot load the model {name!r}: a file; a model is a folder in Hugging Face "
+            "format, a GGUF file, or a hub name"
+        )
+    hub_name, revision = name_and_revision(name)
     if hub_name.startswith(("/", "./", "../", "~")) or hub_name.count("/") > 1:
         raise Unavailable(f"cannot load the model {name!r}: no such folder; check the path")
     return _on_hub(name, hub_name, revision, above)
 
 
-def named(name: str) -> tuple[str, str | None]:
-    """NAME@REVISION taken apart, outside the file system. Raises `UsageError` where NAME is a local model."""
+def name_and_revision(name: str) -> tuple[str, str | None]:
+    """(NAME, REVISION) of NAME@REVISION, unless it is a path. Raises `UsageError` where NAME is a local model."""
     if "@" not in name or Path(name).expanduser().exists():
         return name, None
     before, _, revision = name.rpartition("@")
     local = Path(before).expanduser().exists() or before.startswith(("/", "./", "../", "~"))
     if before == DEMO or (before and local):
-        raise UsageError(f"{name}: {before} is a local model, which has no revisions; leave @{revision} out")
+        raise UsageError(f"{name}: {before} is a local model, which has no revisions; omit @{revision}")
     if not before or not revision:
-        raise UsageError(f"{name}: a model of the hub at a revision is written NAME@REVISION")
+        raise UsageError(f"{name}: write a hub model at a revision as NAME@REVISION")
     return before, revision
 
 
 def at_revision(name: str, revision: str | None) -> str:
-    """NAME@REVISION of --revision. Raises `UsageError` for what has no revisions, or names one already."""
+    """NAME@REVISION of --revision. Raises `UsageError` where NAME has no revisions, or names one already."""
     if revision is None:
         return name
     if "@" in name and not Path(name).expanduser().exists():
-        raise UsageError(f"--revision {revision}: {name} names a revision already; give one of the two")
-    return "@".join(str(part) for part in named(f"{name}@{revision}"))
+        raise UsageError(f"--revision {revision}: {name} already names a revision; give only one")
+    return "@".join(str(part) for part in name_and_revision(f"{name}@{revision}"))
 
 
 def demo_model(role: str) -> Path:
@@ -107,12 +108,12 @@ def demo_model(role: str) -> Path:
 
 def _in_folder(folder: Path, above: Above) -> Place:
     if is_adapter(folder):
-        check_folder(folder)
+        check_model_folder(folder)
         return Place(str(folder), base=_base(folder, above))
     file = gguf_of(folder)
     if file is not None:
         return _gguf(file)
-    check_folder(folder)
+    check_model_folder(folder)
     return Place(str(folder))
 
 
@@ -124,14 +125,16 @@ def _gguf(file: Path) -> Place:
 
 
 def _base(adapter: Path, above: Above) -> Place:
-    """Where an adapter's base lies, which may be an adapter itself; a relative path counts from here or from it."""
+    """The place of an adapter's base, which may itself be an adapter; a relative path is tried here, then beside it."""
     base = adapter_base(adapter)
     beside = adapter / base
     place = str(beside) if beside.exists() and not Path(base).exists() else base
     above = (*above, adapter.resolve())
     if Path(place).resolve() in above:
-        raise Unavailable(f"{adapter} is an adapter of {base!r}, which stands on it; write the base model's path into "
-                          f"{adapter / ADAPTER}")
+        raise Unavailable(
+            f"{adapter} is an adapter of {base!r}, which is itself an adapter of it; write the base model's path into "
+            f"{adapter / ADAPTER}"
+        )
     try:
         return locate(place, above)
     except Unavailable as error:
@@ -145,7 +148,7 @@ def _on_hub(name: str, hub_name: str, revision: str | None, above: Above) -> Pla
     cache = constants.HF_HUB_CACHE
     try:
         adapter = _commit(hub_name, revision, ADAPTER, cache)
-    except Exception:  # most models are none
+    except Exception:  # most models are not adapters
         adapter = None
     if adapter is not None:
         pickled = [f"*{suffix}" for suffix in PICKLED]
@@ -154,19 +157,19 @@ def _on_hub(name: str, hub_name: str, revision: str | None, above: Above) -> Pla
             return Place(str(folder), base=_base(folder, above))
     try:
         return Place(hub_name, commit=_commit(hub_name, revision, "config.json", cache))
-    except Exception as error:  # the hub's, the transport's, or of a name that can be none
+    except Exception as error:  # the hub's, the transport's, or of an impossible name
         missing = f"no such folder, {'that revision is ' if revision else ''}not in the hub's local cache, and {why}"
         raise Unavailable(f"cannot load the model {name!r}: {missing if why else _line(error)}") from error
 
 
 @lru_cache(maxsize=256)
 def _commit(hub_name: str, revision: str | None, file: str, cache: str) -> str:
-    """The commit at which a model of the hub has a file, which is then in the local cache: one commit a process."""
+    """The commit at which a model of the hub has a file, which is then in the local cache: one commit per process."""
     from huggingface_hub import hf_hub_download
 
     return Path(hf_hub_download(hub_name, file, revision=revision, cache_dir=cache)).parent.name
 
 
 def _line(error: Exception) -> str:
-    said = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return said[0] if said else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

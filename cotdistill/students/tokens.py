@@ -1,5 +1,4 @@
-"""Segment-wise tokenisation: a sequence's ids are its segments' ids joined, never text re-tokenised and
-sliced.
+"""Segment-wise tokenisation: a sequence's ids are its segments' ids joined, never text re-tokenised and sliced.
 
 A segment's ids are those it gets after a fixed neutral prefix, the prefix's ids removed: tokenizers that
 prepend a blank (Llama 2) would otherwise split " So" into two. The first segment of a sequence has no prefix.
@@ -16,12 +15,9 @@ from cotdistill.console import warn_once
 from cotdistill.errors import Unavailable, UsageError
 
 NEUTRAL = "x"
-LISTED = re.compile(r"""["']type["']: ["']text["']""")  # a list of parts printed as such
-TEMPLATES = ("chat_template.jinja", "tokenizer_config.json")  # where a chat template is kept, the newer place first
-ASKED, ANSWERED = (
-    "<<asked>>",
-    "<<answered>>",
-)  # stand-ins for the two turns while a chat template is taken apart
+LISTED = re.compile(r"""["']type["']: ["']text["']""")  # a list of parts printed verbatim
+TEMPLATES = ("chat_template.jinja", "tokenizer_config.json")  # files that hold a chat template, the newer one first
+ASKED, ANSWERED = ("<<asked>>", "<<answered>>")  # placeholders for the two turns while a chat template is taken apart
 
 
 class SegmentTokenizer:
@@ -33,9 +29,7 @@ class SegmentTokenizer:
     chat: the source is the user's turn of the tokenizer's chat template, the target the assistant's.
     """
 
-    def __init__(
-        self, tokenizer: Any, encoder_decoder: bool, chat: bool = False, ends: Iterable[int] = ()
-    ) -> None:
+    def __init__(self, tokenizer: Any, encoder_decoder: bool, chat: bool = False, ends: Iterable[int] = ()) -> None:
         self.tokenizer = tokenizer
         self.chat = chat
         bare, full = self._ids([NEUTRAL])[0], tokenizer(NEUTRAL)["input_ids"]
@@ -46,7 +40,7 @@ class SegmentTokenizer:
             raise UsageError("the student's tokenizer has no end-of-sequence token; a target could never end")
         self.stop: int = tokenizer.eos_token_id
         self.pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.stop
-        # GPT-2 calls its end of text unknown, too, and never gives it for a text.
+        # GPT-2 declares its end of text as the unknown token, but never produces it from text.
         unknown, others = tokenizer.unk_token_id, (tokenizer.eos_token_id, tokenizer.bos_token_id)
         self.unknown: int | None = None if unknown in others else unknown
         self.around: tuple[str, str] = ("", "")  # the chat template's text before and after the user's message
@@ -57,9 +51,7 @@ class SegmentTokenizer:
         self.stops = frozenset({self.stop, *ends})
 
     def warm(self, first: Iterable[str], rest: Iterable[str]) -> None:
-        """Tokenise many segments in two batches (the fast tokenizers' strength); `segment` then looks them
-        up.
-        """
+        """Tokenise many segments in two batches (the fast tokenizers' strength); `segment` then looks them up."""
         for is_first, texts in ((True, first), (False, rest)):
             new = list({text for text in texts if (is_first, text) not in self._cache})
             if new:
@@ -79,39 +71,31 @@ class SegmentTokenizer:
             self.warm([], [text])
         return self._cache[False, text]
 
-    def forget(self) -> None:
-        """Drop the cache (after encoding a data set; literals come back on demand)."""
-        self._cache.clear()
-
     def text(self, ids: Iterable[int]) -> str:
         """Text of generated ids, special tokens left out, blanks as generated."""
-        return str(
-            self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _take_template_apart(self) -> None:
-        """before, after and stop from the chat template, as it is written: no marker is added or removed."""
+        """before, after and stop from the chat template, verbatim: no marker is added or removed."""
         if not self.tokenizer.chat_template:
-            raise UsageError("the student's tokenizer has no chat template; leave --chat out")
+            raise UsageError("the student's tokenizer has no chat template; omit --chat")
         turns = [{"role": "user", "content": ASKED}]
-        asked = self._render(turns, add_generation_prompt=True)
-        closed = self._render(
-            [*turns, {"role": "assistant", "content": ANSWERED}], add_generation_prompt=False
-        )
-        if asked.count(ASKED) != 1 or closed.count(ANSWERED) != 1:
-            raise UsageError("the student's chat template changes or repeats its messages; leave --chat out")
-        head, tail = self.around = asked.split(ASKED)[0], asked.split(ASKED)[1]
+        prompt = self._render(turns, add_generation_prompt=True)
+        closed = self._render([*turns, {"role": "assistant", "content": ANSWERED}], add_generation_prompt=False)
+        if prompt.count(ASKED) != 1 or closed.count(ANSWERED) != 1:
+            raise UsageError("the student's chat template changes or repeats its messages; omit --chat")
+        head, tail = self.around = prompt.split(ASKED)[0], prompt.split(ASKED)[1]
         if "think" in tail:
             warn_once(f"the chat template opens the answer with {tail.strip()!r}; targets follow it as it is")
         self.before, self.after = self._ids([head])[0] if head else [], self._ids([tail])[0] if tail else []
-        # A template may begin the answer on a new line or after a blank of its own; the target then brings
+        # A template may begin the answer on a new line or with its own blank; the target then has
         # none.
         ending = self._ids([closed.split(ANSWERED)[1].lstrip()])[0]
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
         self.stop = next((token for token in ending if token in special), self.stop)
 
     def _render(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        return render_chat(self.tokenizer, turns, add_generation_prompt, "leave --chat out")
+        return render_chat(self.tokenizer, turns, add_generation_prompt, "omit --chat")
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         return list(self.tokenizer(texts, add_special_tokens=False)["input_ids"]) if texts else []
@@ -119,33 +103,31 @@ class SegmentTokenizer:
     def _without_prefix(self, text: str, ids: list[int]) -> list[int]:
         if ids[: len(self._prefix)] == self._prefix:
             return ids[len(self._prefix) :]
-        # The tokenizer merged the prefix into the segment: alone is the only reading left.
+        # The tokenizer merged the prefix into the segment: tokenise it alone.
         return self._ids([text])[0]
 
 
-def render_chat(
-    tokenizer: Any, turns: Sequence[Mapping[str, Any]], add_generation_prompt: bool, remedy: str
-) -> str:
+def render_chat(tokenizer: Any, turns: Sequence[Mapping[str, Any]], add_generation_prompt: bool, remedy: str) -> str:
     """Turns in the tokenizer's chat template, as text.
 
-    Templates of models that see images want a list of parts as content and pass over plain text without a word:
-    where the text is not in what they write, it is given as a part. Raises `Unavailable` where the template
-    itself raises, `UsageError` where the messages are lost all the same.
+    Templates of models that see images want a list of parts as content and silently drop plain text:
+    where their output lacks the text, it is given as a part. Raises `Unavailable` where the template
+    itself raises, `UsageError` where the messages are lost nevertheless.
     """
     parts = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
     failure: Exception | None = None
     for chat in (list(turns), parts):
         try:
-            said = str(
+            rendered = str(
                 tokenizer.apply_chat_template(
                     chat, tokenize=False, return_dict=False, add_generation_prompt=add_generation_prompt
                 )
             )
-        except Exception as error:  # a template is a program: it raises what it likes
+        except Exception as error:  # a template is a program and may raise anything
             failure = error if chat is not parts else failure
             continue
-        if _holds(said, turns) and not (chat is parts and LISTED.search(said)):
-            return said
+        if _holds(rendered, turns) and not (chat is parts and LISTED.search(rendered)):
+            return rendered
     if failure is None:
         raise UsageError(f"the chat template of {tokenizer.name_or_path} changes or loses its messages; {remedy}")
     folder = Path(tokenizer.name_or_path)

@@ -1,4 +1,4 @@
-"""Text that a tokenizer has no token for: counted, and said by its characters, as a student cannot tell it apart."""
+"""Text without tokens in a student's tokenizer: counted, and shown by character: a student cannot tell it apart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHOWN = 20  # characters named in a message
 
 
 def unknown_tokens(data: EncodedSet, tokens: SegmentTokenizer) -> tuple[int, int]:
-    """(unknown tokens, all tokens) that go into the student in one pass, encoder inputs included."""
+    """(unknown tokens, all tokens) that the student reads in one pass, encoder inputs included."""
     inputs = [ids for trees in data.samples for tree in trees for ids in (tree.ids, tree.source) if ids is not None]
     total = sum(map(len, inputs))
     return (0 if tokens.unknown is None else sum(int((ids == tokens.unknown).sum()) for ids in inputs)), total
@@ -25,6 +25,9 @@ def unknown_characters(texts: Iterable[str], tokens: SegmentTokenizer) -> str:
     for text in texts:
         for character in text:
             counts[character] = counts.get(character, 0) + 1
-    found = [one for one in sorted(counts, key=lambda one: -counts[one])
-             if not one.isspace() and tokens.unknown in tokens.segment(one)]
-    return " ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    shown = [
+        unknown
+        for unknown in sorted(counts, key=lambda unknown: -counts[unknown])
+        if not unknown.isspace() and tokens.unknown in tokens.segment(unknown)
+    ]
+    return " ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else "")

@@ -1,1 +1,1 @@
-"""Teachers: what is asked of them, in which words, and what their answers are worth."""
+"""Teachers: the calls made to them, their prompts, and the labelling of their answers."""

@@ -1,7 +1,7 @@
-"""Where a server listens: what people paste as a base URL, read the way they meant it.
+"""The address of a server: whatever people paste as a base URL, read as they meant it.
 
 Accepted: with or without scheme, `/v1`, trailing slash, query (Azure's api-version), the whole path of an
-endpoint, user:password@. Where a path may or may not go on with /v1, both are tried, the likelier first.
+endpoint, user:password@. Where a path may or may not continue with /v1, both are tried, the likelier first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cotdistill.redaction import hide, masked, redacted
 VARIABLE = "OPENAI_BASE_URL"
 ENDPOINT = re.compile(r"/(chat(/completions)?|completions|responses|embeddings|models)$")
 VERSION = re.compile(r"/v\d[\w.]*$")
-AZURE = "/openai/deployments/"  # asks for the key in a header of its own
+AZURE = "/openai/deployments/"  # expects the key in its own header
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Address:
 def address(given: str | None) -> Address | None:
     """The address of --base-url, else of OPENAI_BASE_URL; None: the client's own default.
 
-    Raises `UsageError` for what is no address of a web server.
+    Raises `UsageError` where it is not the address of a web server.
     """
     option = "--base-url" if given is not None else VARIABLE
     text = given if given is not None else os.environ.get(VARIABLE)
@@ -66,17 +66,18 @@ def _split(text: str, option: str) -> SplitResult:
             hide(unquote(secret))
         fits = url.hostname and (url.port is None or url.port > 0)
     except ValueError as error:
-        raise UsageError(f"{option} {redacted(text)!r} is not a URL ({error}); it looks like "
-                         "http://127.0.0.1:8000/v1") from None
+        raise UsageError(
+            f"{option} {redacted(text)!r} is not a URL ({error}); it looks like http://127.0.0.1:8000/v1"
+        ) from None
     if url.scheme not in ("http", "https"):
-        raise UsageError(f"{option}: a server is reached by http:// or https://, not by {url.scheme}://")
+        raise UsageError(f"{option}: use http:// or https://, not {url.scheme}://")
     if not fits or re.search(r"[\s\x00-\x1f\\]", text):
         raise UsageError(f"{option} {redacted(text)!r} is not a URL; it looks like http://127.0.0.1:8000/v1")
     return url
 
 
 def _scheme(text: str) -> str:
-    """http for a machine of one's own, https for a name on the internet."""
+    """http for a local machine, https for a name on the internet."""
     host = urlsplit(f"//{text.lstrip('/')}").hostname or ""
     try:
         local = not ipaddress.ip_address(host).is_global

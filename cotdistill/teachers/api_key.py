@@ -1,4 +1,4 @@
-"""The key of a server: read from the environment, checked before it becomes a header, written nowhere."""
+"""The key of a server: read from the environment, checked before it becomes a header, never written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 def read_key() -> str | None:
     """The key, None where the variable is not set.
 
-    Registers it, and what else the client sends or might quote, with `redaction`. Raises `Unavailable`, naming
+    Registers it, and whatever else the client sends or might quote, with `redaction`. Raises `Unavailable`, naming
     the variable but not the value, for one that no header can carry.
     """
     for name in (KEY, "OPENAI_ADMIN_KEY"):
@@ -45,13 +45,13 @@ def _check(name: str, value: str) -> None:
             raise Unavailable(f"{name} is empty; {remedy}")
         return
     if len(value.splitlines()) > 1:
-        raise Unavailable(f"{name} holds several lines; {remedy}")
+        raise Unavailable(f"{name} contains several lines; {remedy}")
     if value != value.strip():
-        raise Unavailable(f"{name} begins or ends with a blank or a line break; {remedy}")
+        raise Unavailable(f"{name} begins or ends with whitespace; {remedy}")
     if not value.isascii():
-        raise Unavailable(f"{name} holds characters that are not ASCII; {remedy}")
+        raise Unavailable(f"{name} contains characters that are not ASCII; {remedy}")
     if re.search(r"[^\x21-\x7e]", value):
-        raise Unavailable(f"{name} holds blanks or control characters; {remedy}")
+        raise Unavailable(f"{name} contains whitespace or control characters; {remedy}")
 
 
 def _hide_password(url: str) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of a teacher and what comes back: text, never token ids, crosses this boundary."""
+"""Calls to a teacher and its replies: text, never token ids, crosses this boundary."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from cotdistill.data.journal import call_key
-from cotdistill.data.records import Example, Kind
+from cotdistill.data.records import Example, RationaleKind
 from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.prompts import Shot
 
 
 @dataclass(frozen=True)
 class Call:
-    """One rationale asked for.
+    """A request for one rationale.
 
     `supports`: the answer it is to support, the gold one or for a counterfactual a wrong one. The prompt
     names it where decoding["hint"] is "gold" or "wrong". `contrast`: the second branch's prompt in
@@ -25,7 +25,7 @@ class Call:
     """
 
     example: Example
-    kind: Kind
+    kind: RationaleKind
     supports: str
     prompt: str
     decoding: Mapping[str, Any]
@@ -38,29 +38,29 @@ class Call:
         return hashlib.sha256("\x1f".join(filter(None, (self.prompt, self.contrast))).encode()).hexdigest()
 
     def key(self, teacher: str) -> str:
-        """The name of this call: the same question, words, teacher and decoding have the same."""
+        """The key of this call: the same for the same question, prompt, teacher and decoding."""
         return call_key(self.example.id, self.kind, self.digest, teacher, self.decoding)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a teacher answered, or why it did not (`failed`, then the text is empty)."""
+    """A teacher's answer, or why there is none (`failed`; the text is empty then)."""
 
     text: str
-    reasoning: str | None = None  # thoughts told apart from the answer, by the server or in <think> tags
-    finished: bool = True  # it ended by itself, not at the token limit nor at a filter
+    reasoning: str | None = None  # thoughts, separate from the answer, by the server or in <think> tags
+    finished: bool = True  # it ended by itself, not at the token limit or a filter
     prompt_tokens: int = 0
     completion_tokens: int = 0
     failed: str | None = None
-    overlong: bool = False  # longer than what was asked for: the server did not mind the limit
-    served: Mapping[str, Any] = field(default_factory=dict)  # what the server made of the decoding asked for
+    overlong: bool = False  # longer than the limit, which the server ignored
+    served: Mapping[str, Any] = field(default_factory=dict)  # how the server changed the decoding
 
 
 Deliver = Callable[[Call, Reply], None]
 
 
 class Teacher(Protocol):
-    """Who can be asked."""
+    """A model that can be asked."""
 
     @property
     def name(self) -> str:
@@ -68,27 +68,27 @@ class Teacher(Protocol):
 
     @property
     def style(self) -> str:
-        """Which shipped prompt suits it, "completion" or "chat"."""
+        """The kind of shipped prompt for it, "completion" or "chat"."""
 
     @property
     def context(self) -> int | None:
-        """Tokens that prompt and answer may have together; None: not known."""
+        """Tokens of the context, for prompt and answer together; None: unknown."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What else decides its answers; recorded with the decoding."""
+        """Further settings that decide its answers; recorded with the decoding."""
 
     def wrap(self, prompt: str) -> str:
         """The prompt as it is sent, in the model's chat template for instance."""
 
     def count(self, text: str) -> int:
-        """Tokens of a text, as exact as can be known here."""
+        """Tokens of a text, as exactly as is known here."""
 
     def ask(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
-        """Answer every call exactly once, in any order, handing each reply over as soon as it is there.
+        """Answer every call exactly once, in any order, delivering each reply as soon as it arrives.
 
-        Once `drain` is asked for, what is under way is finished and nothing new begun.
+        Once `drain` is set, calls under way are finished and none is begun.
         """
 
     def rank(self, prompt: str, continuations: Sequence[str]) -> list[float]:
-        """Log probability of each continuation of a prompt. Raises `UsageError` where it is not to be had."""
+        """Log probability of each continuation of a prompt. Raises `UsageError` where it is not available."""

@@ -14,16 +14,16 @@ from cotdistill.errors import Unavailable, missing_extra
 from cotdistill.redaction import redacted
 from cotdistill.teachers.address import Address
 from cotdistill.teachers.api_key import proxies
-from cotdistill.teachers.faults import Fault, clean, of_body, of_connection
-from cotdistill.teachers.replies import parse
+from cotdistill.teachers.faults import Fault, of_body, of_connection, one_clean_line
+from cotdistill.teachers.replies import parse_body
 
-NO_KEY = "none"  # servers of one's own ask for none, the client insists on one
+NO_KEY = "none"  # local servers need none, the client insists on one
 HOSTED = "api.openai.com"
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Client:
-    """Connections to one server, at each of the base URLs that it may have; closed by `async with`."""
+    """Connections to one server, under each of its possible base URLs; closed by `async with`."""
 
     def __init__(self, openai: Any, key: str | None, address: Address | None, timeout: float) -> None:
         self.openai, self.timeout = openai, timeout
@@ -34,16 +34,18 @@ class Client:
             if address is not None:
                 options |= {"base_url": address.bases[0], "default_query": address.query}
             if address is not None and address.azure and key:
-                # A header of another name than Authorization would be sent along to wherever a redirect leads.
-                options |= {"default_headers": {"api-key": key},
-                            "http_client": openai.DefaultAsyncHttpxClient(follow_redirects=False)}
+                # A header other than Authorization would follow a redirect to any host.
+                options |= {
+                    "default_headers": {"api-key": key},
+                    "http_client": openai.DefaultAsyncHttpxClient(follow_redirects=False),
+                }
             first = openai.AsyncOpenAI(**options)
             self.clients = [first, *(first.with_options(base_url=base) for base in self.bases[1:])]
-        except Exception as error:  # by what the environment names: proxies, certificates, headers
+        except Exception as error:  # of the environment's proxies, certificates, headers
             raise _misconfigured(error) from None
 
     def where(self, base: int) -> str:
-        """A base URL, with what stands between here and there."""
+        """A base URL, with the proxy and certificates on the way to it."""
         proxied = f" through the proxy of {' or '.join(proxies())}" if proxies() else ""
         return f"{redacted(str(self.clients[base].base_url)).rstrip('/')}{proxied}"
 
@@ -66,28 +68,30 @@ class Client:
             raise _refused(error.response) from None
         except self.openai.APIConnectionError as error:
             raise of_connection(error, self.place) from None
-        except Exception as error:  # whatever else a client makes of a request or an answer fails this row alone
-            raise Fault(f"{type(error).__name__}: {clean(str(error))}", 0) from None
+        except Exception as error:  # any other failure of the client fails this row alone
+            raise Fault(f"{type(error).__name__}: {one_clean_line(str(error))}", 0) from None
         return bytes(answer.http_response.content)
 
 
 def _refused(response: Any) -> Fault:
-    fault = of_body(parse(response.content), response.status_code, response.headers)
+    fault = of_body(parse_body(response.content), response.status_code, response.headers)
     if response.history:  # a redirected POST arrives as a GET, and without its body
-        fault.args = (f"{fault} (redirected to {clean(str(response.url))}: is --base-url right?)",)
+        fault.args = (f"{fault} (redirected to {one_clean_line(str(response.url))}: is --base-url right?)",)
     return fault
 
 
 def _misconfigured(error: Exception) -> Unavailable:
-    """Why no client can be made, naming what to set."""
-    said = clean(str(error)) or type(error).__name__
+    """Why no client can be created, and what to set."""
+    reason = one_clean_line(str(error)) or type(error).__name__
     through = ", ".join(proxies())
-    if isinstance(error, ImportError) and "socks" in said.lower():
+    if isinstance(error, ImportError) and "socks" in reason.lower():
         return missing_extra("socks", f"the SOCKS proxy of {through}")
-    if through and "proxy" in said.lower():
-        return Unavailable(f"{through} is not the URL of a proxy ({said}); set it to http://HOST:PORT or "
-                           "socks5://HOST:PORT, or unset it")
+    if through and "proxy" in reason.lower():
+        return Unavailable(
+            f"{through} is not the URL of a proxy ({reason}); set it to http://HOST:PORT or "
+            "socks5://HOST:PORT, or unset it"
+        )
     named = [name for name in CERTIFICATES if os.environ.get(name)]
     if isinstance(error, OSError) and named:
-        return Unavailable(f"{' and '.join(named)}: cannot read certificates ({said}); set it to a PEM file")
-    return Unavailable(f"cannot make a client for the server: {said}")
+        return Unavailable(f"{' and '.join(named)}: cannot read certificates ({reason}); set it to a PEM file")
+    return Unavailable(f"cannot create a client for the server: {reason}")

@@ -1,4 +1,4 @@
-"""Ctrl-C while a teacher is asked: what is under way is finished and kept, nothing new is begun."""
+"""Ctrl-C while a teacher answers: calls under way are finished and kept, no new one is begun."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ class Drain:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        say("finishing what is under way; Ctrl-C again stops at once")
+        say("finishing the calls in flight; press Ctrl-C again to stop at once")

@@ -1,4 +1,4 @@
-"""What a teacher's text is worth: rationale and answer apart, judged by our own scorer, and labelled.
+"""Labelling of a teacher's text: rationale and answer split, and judged by our own scorer.
 
 Rows are never dropped: the label says what `distill` leaves out, and why.
 """
@@ -9,43 +9,57 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cotdistill.data.records import Example, Kind, Label, Rationale
-from cotdistill.evaluation.answers import extract, judge
+from cotdistill.answers.answers import extract, judge
+from cotdistill.data.records import Example, Label, Rationale, RationaleKind
 
 EXPLICIT = {"answer-is", "option-is", "to-answer", "hashes", "boxed"}  # rules that read a statement
-LOOPS = 3  # a sentence, or a closing run of words, said this often in a row
+LOOPS = 3  # a sentence, or a closing run of words, repeated this often in a row
 LONGEST_LOOP = 30  # words
 
 
-def judged(example: Example, kind: Kind, supports: str, text: str, *, teacher: str,
-           decoding: Mapping[str, Any], prompt: str | None = None, finished: bool = True,
-           thoughts: str | None = None) -> Rationale:
-    """The rationale in a generation, with what it says about its answer; labelled as if it stood alone.
+def labelled_rationale(
+    example: Example,
+    kind: RationaleKind,
+    supports: str,
+    text: str,
+    *,
+    teacher: str,
+    decoding: Mapping[str, Any],
+    prompt: str | None = None,
+    finished: bool = True,
+    thoughts: str | None = None,
+) -> Rationale:
+    """The rationale in a generation, with the answer it states; labelled as if it were the only one.
 
     Without a hint the answer is the parsed one. A hinted rationale argues for `supports`: only an explicit
     statement of another answer makes it wrong, since it need not state the answer it was given. `thoughts`,
     where they are wanted, are the rationale and `text` only states the answer.
     """
-    found = extract(text, example.choices, example.kind_of_answer)
-    parsed = found.answer
-    if hinted(decoding) and found.rule not in EXPLICIT:
+    extracted = extract(text, example.choices, example.kind_of_answer)
+    parsed = extracted.answer
+    if hinted(decoding) and extracted.rule not in EXPLICIT:
         parsed = None
     verdict = judge(parsed, supports, example.choices, example.kind_of_answer)
-    # An answer sentence with no rationale before it stays: what follows it may be one, and the label says so.
-    words = (found.rationale if parsed is not None else "") or text.strip()
+    # An answer sentence without a rationale before it stays: a rationale may follow, and the label says so.
+    words = (extracted.rationale if parsed is not None else "") or text.strip()
     rationale = Rationale(
-        kind=kind, text=thoughts.strip() if thoughts else words,
+        kind=kind,
+        text=thoughts.strip() if thoughts else words,
         answer=supports if hinted(decoding) else parsed,
         correct=None if verdict == "unparsed" else verdict == "right",
-        label="keep", teacher=teacher, decoding=dict(decoding), prompt=prompt, finished=finished)
+        label="keep",
+        teacher=teacher,
+        decoding=dict(decoding),
+        prompt=prompt,
+        finished=finished,
+    )
     return relabel(example, [rationale])[0]
 
 
-def relabel(example: Example, rationales: Sequence[Rationale],
-            keep_all: bool = False) -> list[Rationale]:
+def relabel(example: Example, rationales: Sequence[Rationale], keep_all: bool = False) -> list[Rationale]:
     """All rationales of one question with their labels.
 
-    The second of two that say the same is `repeated`, also where they are to support different answers: words
+    The second of two equal ones is `repeated`, even if they are to support different answers: words
     that fit both support neither.
     """
     labelled: list[Rationale] = []
@@ -68,18 +82,17 @@ def hinted(decoding: Mapping[str, Any]) -> bool:
 
 
 def loops(text: str) -> bool:
-    """Whether a text goes round in circles: it ends in the same words thrice, or repeats a sentence so."""
+    """Whether a text loops: it ends in the same words three times, or repeats a sentence as often."""
     words = text.lower().split()
     for size in range(1, min(LONGEST_LOOP, len(words) // LOOPS) + 1):
         if words[-size * LOOPS :] == words[-size:] * LOOPS:
             return True
-    sentences = [" ".join(s.split()) for s in re.split(r"(?<=[.!?])\s+|\n+", text.lower())
-                 if len(s.split()) > 3]
+    sentences = [" ".join(s.split()) for s in re.split(r"(?<=[.!?])\s+|\n+", text.lower()) if len(s.split()) > 3]
     return any(sentences.count(sentence) >= LOOPS for sentence in set(sentences))
 
 
 def leaks(example: Example, text: str) -> bool:
-    """Whether a rationale still holds a finished answer sentence: a student's walk would stop there."""
+    """Whether a rationale still contains a finished answer sentence, at which a student would stop."""
     return extract(text, example.choices, example.kind_of_answer).rule in EXPLICIT
 
 

@@ -1,4 +1,4 @@
-"""A local teacher: any causal or encoder-decoder model, decoded by the decoder that serves students."""
+"""A local teacher: any causal or encoder-decoder model, decoded by the same decoder as students."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from transformers.utils import logging
 
 from cotdistill.config import DEMO, ElicitConfig
 from cotdistill.console import console
+from cotdistill.data.distributions import Distributions
+from cotdistill.data.records import Rationale
+from cotdistill.decoding.choose_decoder import decoder_for
+from cotdistill.decoding.contrast import Contrast
+from cotdistill.decoding.decode import Choice, Prompt, Rule, greedy
+from cotdistill.decoding.sampling import Sampling
 from cotdistill.errors import UsageError
 from cotdistill.seeds import rng
-from cotdistill.students.contrast import Contrast
-from cotdistill.students.decode import Choice, Prompt, Rule, greedy
 from cotdistill.students.devices import device_of, in_float64
-from cotdistill.students.families import Student
-from cotdistill.students.fitness import decoder_for
 from cotdistill.students.load import load_student, outline_student
 from cotdistill.students.places import Place, demo_model, locate
-from cotdistill.students.sampling import Sampling
+from cotdistill.students.student import Student
 from cotdistill.students.tokens import render_chat
 from cotdistill.teachers.blank_line import has_blank_line
 from cotdistill.teachers.calls import Call, Deliver, Reply
 from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.prompts import Shot
-from cotdistill.teachers.reasoning import split_thoughts
+from cotdistill.teachers.reasoning import split_reasoning
 from cotdistill.teachers.rerank import best_of
+from cotdistill.teachers.scoring import score
 
-WINDOW = 8  # tokens decoded to look for a blank line: one is never spelled in more
+WINDOW = 8  # tokens decoded to look for a blank line, which never takes more
 WEIGHT_SAMPLE = 1 << 20  # bytes at head and tail of each weight file that name a local model's revision
 
 
 class HuggingFaceTeacher:
-    """A model that runs here.
+    """A model on this machine.
 
     Rationales end at EOS, at the token limit or, after a completion prompt, at a blank line, which is looked
     for in the text: a tokenizer may have merged it into another token.
@@ -49,8 +52,10 @@ class HuggingFaceTeacher:
         self.model, self.name = load_teacher(config, weights)
         template = self.model.tokenizer.chat_template
         if config.chat == "on" and not template:
-            raise UsageError(f"--chat on: {config.teacher} has no chat template; leave it away")
+            raise UsageError(f"--chat on: {config.teacher} has no chat template; omit --chat")
         self.style = "chat" if template and config.chat != "off" else "completion"
+        if config.logprobs is not None and self.model.encoder_decoder:
+            raise UsageError(f"--logprobs {config.logprobs} needs a decoder-only teacher; omit it")
         self.settings: Mapping[str, Any] = {"dtype": config.dtype}
 
     @property
@@ -59,7 +64,7 @@ class HuggingFaceTeacher:
         return self.model.context
 
     def wrap(self, prompt: str) -> str:
-        """The prompt, in a chat as the user's one message."""
+        """The prompt, in a chat as the only user message."""
         if self.style == "completion":
             return prompt
         chat = [{"role": "user", "content": prompt}]
@@ -70,7 +75,7 @@ class HuggingFaceTeacher:
         return _length(self.encode(text))
 
     def encode(self, text: str) -> Prompt:
-        """What a prompt's decoding starts from. A chat template brings its special tokens itself."""
+        """The ids that decoding starts from. A chat template has its special tokens already."""
         words = self.model.tokenizer(text, add_special_tokens=self.style == "completion")
         ids = [int(token) for token in words["input_ids"]]
         if self.model.start is not None:
@@ -81,7 +86,7 @@ class HuggingFaceTeacher:
 
     def ask(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
         """Decode every call; a prompt that leaves no room in the model's context is handed back as failed."""
-        # What all prompts of a decoder's run begin with is computed once: one run a set of demonstrations.
+        # The common beginning of all prompts of a decoder's run is computed once: one run per set of demonstrations.
         together: dict[tuple[Shot, ...], list[Call]] = {}
         for call in calls:
             together.setdefault(call.shots, []).append(call)
@@ -97,20 +102,29 @@ class HuggingFaceTeacher:
         start = self.encode(prompt)
         if start.source is not None:
             raise UsageError("--wrong hardest and --decode rerank need a decoder-only teacher")
-        return log_probabilities(self.model, start.ids,
-                                 [self.encode(prompt + text).ids for text in continuations])
+        return log_probabilities(self.model, start.ids, [self.encode(prompt + text).ids for text in continuations])
+
+    def distributions(self, answered: Sequence[tuple[Call, Rationale | None]], k: int) -> Distributions:
+        """What it would say along each rationale, after the prompt that it answered: see `teachers.scoring`."""
+        prompts = [(call, self.encode(call.prompt), rationale) for call, rationale in answered if rationale is not None]
+        return score(self.model, prompts, k)
 
     def _ask_for_candidates(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
-        """Sample K rationales a call and deliver the best, a batch of calls at a time: ranking needs the
+        """Sample K rationales per call and deliver the best, a batch of calls at a time: ranking needs the
         model, too, and what is ranked is safe in the journal."""
         for at in range(0, len(calls), self.config.batch_size):
             desk = Desk(drain)
             batch = calls[at : at + self.config.batch_size]
-            found: dict[tuple[int, int], Reply] = {}
-            self._decode([self._session(call, desk, partial(found.__setitem__, (n, candidate)), candidate)
-                          for n, call in enumerate(batch) for candidate in range(self.config.samples)])
+            replies: dict[tuple[int, int], Reply] = {}
+            self._decode(
+                [
+                    self._session(call, desk, partial(replies.__setitem__, (n, candidate)), candidate)
+                    for n, call in enumerate(batch)
+                    for candidate in range(self.config.samples)
+                ]
+            )
             for n, call in enumerate(batch):
-                candidates = [found[n, k] for k in range(self.config.samples) if (n, k) in found]
+                candidates = [replies[n, k] for k in range(self.config.samples) if (n, k) in replies]
                 if len(candidates) == self.config.samples:  # Ctrl-C may have left some out
                     deliver(call, best_of(call, candidates, self.rank, self.config.lambda_))
 
@@ -119,14 +133,20 @@ class HuggingFaceTeacher:
             ready = [session for session in sessions if session.open()]
             decoder_for(self.model, self._rule(), self.config.batch_size).run(ready)
 
-    def _session(self, call: Call, desk: Desk, done: Callable[[Reply], None],
-                 candidate: int = 0) -> TeacherSession:
+    def _session(self, call: Call, desk: Desk, done: Callable[[Reply], None], candidate: int = 0) -> TeacherSession:
         texts = [call.prompt, call.contrast] if self.config.decode == "contrastive" else [call.prompt]
         prompts = [self.encode(text) for text in texts if text is not None]
-        draws = rng(self.config.seed, "sample", call.example.id, call.kind, call.supports,
-                    call.decoding.get("sample", candidate))
-        return TeacherSession(self.model, prompts, self.config.max_new_tokens, self.style == "completion",
-                              desk, draws, done)
+        draws = rng(
+            self.config.seed,
+            "sample",
+            call.example.id,
+            call.kind,
+            call.supports,
+            call.decoding.get("sample", candidate),
+        )
+        return TeacherSession(
+            self.model, prompts, self.config.max_new_tokens, self.style == "completion", desk, draws, done
+        )
 
     def _rule(self) -> Rule:
         if self.config.decode == "contrastive":
@@ -137,11 +157,11 @@ class HuggingFaceTeacher:
 
 
 class Drained(Exception):
-    """Everything under way is finished and nothing new is to begin."""
+    """Raised when everything under way is finished and nothing new may begin."""
 
 
 class Desk:
-    """Which rationales are under way; after Ctrl-C no other is let in."""
+    """Counts the rationales under way; after Ctrl-C no other is admitted."""
 
     def __init__(self, drain: Drain) -> None:
         self.drain, self.under_way = drain, 0
@@ -156,7 +176,7 @@ class Desk:
         return False
 
     def leave(self) -> None:
-        """A session is done. Raises `Drained` after the last."""
+        """A session has finished. Raises `Drained` after the last."""
         self.under_way -= 1
         if self.drain.asked and not self.under_way:
             raise Drained
@@ -165,8 +185,16 @@ class Desk:
 class TeacherSession:
     """One rationale being decoded: one context, or two that receive the same tokens (contrast)."""
 
-    def __init__(self, model: Student, prompts: list[Prompt], max_new_tokens: int, until_blank_line: bool,
-                 desk: Desk, draws: random.Random, done: Callable[[Reply], None]) -> None:
+    def __init__(
+        self,
+        model: Student,
+        prompts: list[Prompt],
+        max_new_tokens: int,
+        until_blank_line: bool,
+        desk: Desk,
+        draws: random.Random,
+        done: Callable[[Reply], None],
+    ) -> None:
         self.model, self.prompts, self.desk, self.random, self.done = model, prompts, desk, draws, done
         self.until_blank_line = until_blank_line
         self.ids: list[int] = []
@@ -180,12 +208,17 @@ class TeacherSession:
         if self.room > 0:
             return True
         longest = max(map(_length, self.prompts))
-        self.done(Reply("", failed=f"the prompt of {longest} tokens leaves no room in the teacher's "
-                                   f"context of {self.model.context}"))
+        self.done(
+            Reply(
+                "",
+                failed=f"the prompt of {longest} tokens leaves no room in the teacher's "
+                f"context of {self.model.context}",
+            )
+        )
         return False
 
     def push(self, choice: Choice) -> list[int] | None:
-        """Append the chosen token, or end: SCOTT stops also where the first context alone would."""
+        """Append the chosen token, or end: as in SCOTT, also where the first context alone would end."""
         if not self.ids and not self.desk.admit():
             return None
         if self._stops_at(choice.alone) or (choice.token != choice.alone and self._stops_at(choice.token)):
@@ -203,17 +236,18 @@ class TeacherSession:
         return self.until_blank_line and has_blank_line(self.model.tokens.text([*self.ids[-WINDOW:], token]))
 
     def _end(self, finished: bool) -> None:
-        thoughts, text = split_thoughts(self.model.tokens.text(self.ids))
+        thoughts, text = split_reasoning(self.model.tokens.text(self.ids))
         self.done(Reply(text.strip(), thoughts, finished, sum(map(_length, self.prompts)), len(self.ids)))
         self.desk.leave()
 
 
 @torch.inference_mode()
 def log_probabilities(model: Student, start: list[int], sequences: Sequence[list[int]]) -> list[float]:
-    """Log probability of what each of R sequences [<= T] adds to `start`, in one padded batch."""
-    common = next((at for at, tokens in enumerate(zip(start, *sequences, strict=False))
-                   if len(set(tokens)) > 1),
-                  min(len(start), *map(len, sequences)))
+    """Log probability of each of R continuations [<= T] of `start`, in one padded batch."""
+    common = next(
+        (at for at, tokens in enumerate(zip(start, *sequences, strict=False)) if len(set(tokens)) > 1),
+        min(len(start), *map(len, sequences)),
+    )
     common = min(common, min(map(len, sequences)) - 1)
     width = max(map(len, sequences))
     ids = torch.full((len(sequences), width), model.tokens.pad, device=model.device)
@@ -221,9 +255,8 @@ def log_probabilities(model: Student, start: list[int], sequences: Sequence[list
         row[: len(sequence)] = torch.tensor(sequence, device=model.device)
     lengths = torch.tensor([[len(sequence)] for sequence in sequences], device=model.device)
     mask = torch.arange(width, device=model.device) < lengths
-    kept = torch.arange(common - 1, width - 1, device=model.device)
-    logits = model.model(input_ids=ids, attention_mask=mask.long(), logits_to_keep=kept,
-                         use_cache=False).logits
+    positions = torch.arange(common - 1, width - 1, device=model.device)
+    logits = model.model(input_ids=ids, attention_mask=mask.long(), logits_to_keep=positions, use_cache=False).logits
     steps = logits.float().log_softmax(-1).gather(-1, ids[:, common:, None])[..., 0]  # [R, T - common]
     return [float(total) for total in in_float64(steps.masked_fill(~mask[:, common:], 0.0)).sum(-1)]
 
@@ -231,14 +264,19 @@ def log_probabilities(model: Student, start: list[int], sequences: Sequence[list
 def load_teacher(config: ElicitConfig, weights: bool = True) -> tuple[Student, str]:
     """The model, and the name that goes into every row: with the revision of its weights.
 
-    Without weights (a dry run) the model stands on the meta device: its tokenizer and its limits are real.
+    Without weights (a dry run) the model is on the meta device: its tokenizer and its limits are real.
     """
     if not console.is_terminal:
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     name = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
     if weights:
-        model = load_student(name, config.dtype, device_of(config.device), config.trust_remote_code,
-                             partial_weights=config.partial_weights)
+        model = load_student(
+            name,
+            config.dtype,
+            device_of(config.device),
+            config.trust_remote_code,
+            partial_weights=config.partial_weights,
+        )
     else:
         model = outline_student(name, config.trust_remote_code)
     place = locate(name)

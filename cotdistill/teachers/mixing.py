@@ -11,28 +11,29 @@ from cotdistill.errors import UsageError
 from cotdistill.teachers.calls import Call
 
 
-def refuse_mixing(journal: Journal, calls: Sequence[Call], keys: Collection[str], teacher: str,
-                  mix: bool) -> None:
+def refuse_mixing(journal: Journal, calls: Sequence[Call], keys: Collection[str], teacher: str, mix: bool) -> None:
     """Raise `UsageError`, saying what changed, where the file holds rationales that no call asks for.
 
-    `mix` allows other settings beside these; rows that are not asked about would be lost, which is never
-    allowed.
+    `mix` allows other settings beside these; rows that are not asked about would be lost, and that is never allowed.
     """
-    others = [entry for key, entry in journal.entries.items() if key not in keys
-              and entry.rationale is not None]
+    others = [entry for key, entry in journal.entries.items() if key not in keys and entry.rationale is not None]
     if not others:
         return
     rows = {call.example.id for call in calls}
     strange = [entry for entry in others if entry.id not in rows]
     if strange:
-        raise UsageError(f"{journal.out} holds rationales of {len({entry.id for entry in strange})} rows "
-                         f"that this command does not ask about, such as {strange[0].id!r}; name another "
-                         "--out, or drop them with --overwrite")
+        raise UsageError(
+            f"{journal.out} holds rationales of {len({entry.id for entry in strange})} rows "
+            f"that this command does not ask about, such as {strange[0].id!r}; choose another "
+            "--out, or drop them with --overwrite"
+        )
     if mix:
         return
-    raise UsageError(f"{journal.out} was made with other settings "
-                     f"({_changes(others[0].rationale, calls, teacher)}); "
-                     "name another --out, pass --mix to keep both in its rows, or --overwrite to drop the old ones")
+    raise UsageError(
+        f"{journal.out} was elicited with other settings "
+        f"({_changes(others[0].rationale, calls, teacher)}); "
+        "choose another --out, pass --mix to keep both in its rows, or --overwrite to drop the old ones"
+    )
 
 
 def _changes(old: Rationale | None, calls: Sequence[Call], teacher: str) -> str:
@@ -42,6 +43,9 @@ def _changes(old: Rationale | None, calls: Sequence[Call], teacher: str) -> str:
     before: dict[str, Any] = {"kind": old.kind, "teacher": old.teacher, **old.decoding}
     after: dict[str, Any] = {"kind": new.kind, "teacher": teacher, **new.decoding}
     names = [name for name in dict.fromkeys([*before, *after]) if name not in ("sample", SERVED)]
-    changed = [f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}"
-               for name in names if before.get(name) != after.get(name)]
+    changed = [
+        f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
     return ", ".join(changed) or "other prompts: template, demonstrations, seed or question texts"

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Processes:
-    """This process among `size`; alone, sharing and gathering do nothing."""
+class ProcessGroup:
+    """This process among `size`; alone, broadcasting and gathering do nothing."""
 
     def __init__(self) -> None:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -28,7 +28,7 @@ class Processes:
         """Whether this is one of several processes."""
         return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
-    def share(self, value: T | None) -> T:
+    def broadcast(self, value: T | None) -> T:
         """Rank 0's value, on every rank."""
         box: list[Any] = [value]
         if self.size > 1:
@@ -44,16 +44,16 @@ class Processes:
             return [value]
         from torch import distributed
 
-        found: list[Any] | None = [None] * self.size if self.rank == 0 else None
-        distributed.gather_object(value, found)
-        return found or []
+        gathered: list[Any] | None = [None] * self.size if self.rank == 0 else None
+        distributed.gather_object(value, gathered)
+        return gathered or []
 
     def close(self) -> None:
         """Leave the group."""
         if self.size > 1:
             from torch import distributed
 
-            from cotdistill.students.group import settle_group
+            from cotdistill.training.process_group import settle_group
 
             settle_group()
             distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The words a teacher is asked in: templates shipped as files, rendered strictly.
+"""Prompts for teachers: templates shipped as files, rendered strictly.
 
 The completion prompt is SCOTT's (arXiv 2305.01879): demonstrations, then the question, then, where the
 teacher is to explain an answer, that answer; a blank line ends a rationale.
@@ -32,9 +32,8 @@ class Shot:
 class PromptTemplate:
     """A Jinja2 template of prompts; an undefined variable is an error.
 
-    Variables: text (the question with its lettered choices), question, choices, task, shots, subject ("The
-    answer", or "The statement" for true/false), hint (the answer to explain, "" for SCOTT's empty one, none:
-    no hint).
+    Variables: text (the question with its lettered choices), question, choices, task, shots, subject ("The answer", or
+    "The statement" for true/false), hint (the answer to explain, "" for SCOTT's empty one, none: no hint).
     """
 
     def __init__(self, file: Path | None = None, name: str = "completion") -> None:
@@ -45,21 +44,28 @@ class PromptTemplate:
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "is not UTF-8"
             raise UsageError(f"--prompt {self.file}: {why}") from None
-        except Exception as error:  # nested too deeply, too large a constant: a template is somebody's code
+        except Exception as error:  # nested too deeply, too large a constant: a template is foreign code
             line = getattr(error, "lineno", None)
             raise UsageError(f"--prompt {self.file}{f':{line}' if line else ''}: {_said(error)}") from None
 
     def render(self, example: Example, hint: str | None = None, shots: Sequence[Shot] = ()) -> str:
-        """The prompt of one question. Raises `UsageError` for a variable that does not exist, or whatever it raises."""
+        """The prompt of one question. Raises `UsageError` for an unknown variable or any error of the template."""
         try:
             prompt = self._template.render(
-                text=example.text(), question=example.question, choices=example.choices, task=example.task,
-                hint=hint, shots=shots, subject=subject(example))
-            prompt.encode()  # half a surrogate pair reaches no teacher
+                text=example.text(),
+                question=example.question,
+                choices=example.choices,
+                task=example.task,
+                hint=hint,
+                shots=shots,
+                subject=subject_words(example),
+            )
+            prompt.encode()  # half a surrogate pair cannot be sent
             return prompt
         except UndefinedError as error:
-            raise UsageError(f"--prompt {self.file}: {error}; there are text, question, choices, task, hint, "
-                             "shots and subject") from None
+            raise UsageError(
+                f"--prompt {self.file}: {error}; available: text, question, choices, task, hint, shots and subject"
+            ) from None
         except Exception as error:
             raise UsageError(f"--prompt {self.file}: {_said(error)}, in the prompt of {example.id!r}") from None
 
@@ -68,6 +74,6 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
 
 
-def subject(example: Example) -> str:
+def subject_words(example: Example) -> str:
     """Statements are true or false, questions have an answer (SCOTT's wording for CREAK)."""
     return "The statement" if example.kind_of_answer == "truefalse" else "The answer"

@@ -1,6 +1,6 @@
-"""What a server answered: the text, wherever servers put it, and whether it ended by itself.
+"""A server's answer: the text, wherever servers put it, and whether it ended by itself.
 
-Read from the JSON and not from the client's classes, which check nothing. Broken Unicode is mended: half of a
+Read from the JSON and not from the client's classes, which check nothing. Broken Unicode is repaired: half of a
 surrogate pair (an emoji cut in two by a stream) would end the run when the row is written.
 """
 
@@ -8,38 +8,49 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cotdistill.errors import UsageError
 from cotdistill.redaction import without_secrets
 from cotdistill.teachers.blank_line import up_to_blank_line
 from cotdistill.teachers.calls import Reply
-from cotdistill.teachers.faults import Fault, clean, message, of_answer
-from cotdistill.teachers.reasoning import split_thoughts
+from cotdistill.teachers.faults import Fault, message, of_answer, one_clean_line
+from cotdistill.teachers.reasoning import split_reasoning
 
-ENDED = {"", "stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete", "completed"}  # and no reason given
-BROKEN_OFF = {"error", "abort", "insufficient_system_resource"}  # the server's trouble: another try may do
+ENDED = {"", "stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete", "completed"}  # and no finish reason
+BROKEN_OFF = {"error", "abort", "insufficient_system_resource"}  # a fault of the server: another try may succeed
 MALFORMED_RETRIES = 2
 REAL_KEY = 16  # characters; a shorter "key" may be a word of the text
 
 
-def read_answer(content: bytes, style: str, limit: int) -> Reply:
-    """The reply in a body of status 200; `limit`: tokens that were asked for. Raises `Fault`."""
-    body = parse(content)
-    if isinstance(body, list) and body:
-        body = body[0]
-    if isinstance(body, str):
-        page = "<html" in body.lower() or "<!doctype" in body.lower()
-        raise Fault(f"malformed answer: {'a web page' if page else 'no JSON'}: {clean(message(body))}", 200,
-                    again=True, most=MALFORMED_RETRIES, no_path=page)
-    if not isinstance(body, Mapping):
-        raise _malformed(f"no object but {clean(str(body))}")
-    if fault := of_answer(body):
-        raise fault
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise _malformed(f"no choices in {clean(json.dumps(body, ensure_ascii=False))}")
-    return _reply(choices[0], _mapping(body.get("usage")), style, limit)
+def read_reply(content: bytes, style: str, limit: int) -> Reply:
+    """The reply in a body of status 200; `limit`: the token limit of the request. Raises `Fault`."""
+    choice, usage = _choice(content)
+    return _reply(choice, usage, style, limit)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A completion as generated, blanks and all. `finished`: within the token limit; tokens as the server counts."""
+
+    text: str
+    finished: bool
+    prompt_tokens: int
+    tokens: int
+
+
+def read_completion(content: bytes) -> Completion:
+    """The completion in a body of status 200. Raises `Fault`."""
+    choice, usage = _choice(content)
+    reason, text = str(choice.get("finish_reason") or "").lower(), choice.get("text")
+    if reason in BROKEN_OFF:
+        raise Fault(f"the server broke off ({reason})", 200, again=True)
+    if not text:
+        _explain_silence({}, choice, reason, text)
+    return Completion(
+        _safe(_joined_parts(text)), reason in ENDED, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    )
 
 
 def log_probability(content: bytes, begin: int, end: int) -> float:
@@ -47,21 +58,26 @@ def log_probability(content: bytes, begin: int, end: int) -> float:
 
     Raises `UsageError` where the server does not echo them.
     """
-    body = _mapping(parse(content))
+    body = _mapping(parse_body(content))
     if fault := of_answer(body):
         raise fault
     choices = body.get("choices")
-    found = _mapping(_mapping(choices[0] if isinstance(choices, list) and choices else None).get("logprobs"))
-    offsets, values = found.get("text_offset"), found.get("token_logprobs")
+    logprobs = _mapping(_mapping(choices[0] if isinstance(choices, list) and choices else None).get("logprobs"))
+    offsets, values = logprobs.get("text_offset"), logprobs.get("token_logprobs")
     if not offsets or not values:
-        raise UsageError("this server returns no log probabilities of prompts, which --decode rerank and "
-                         "--wrong hardest read (vLLM's completion endpoint does); omit them")
-    return float(sum(value for value, offset in zip(values, offsets, strict=False)
-                     if begin <= offset < end and value is not None))
+        raise UsageError(
+            "this server returns no log probabilities of prompts, which --decode rerank and "
+            "--wrong hardest read (vLLM's completion endpoint does); omit them"
+        )
+    return float(
+        sum(
+            value for value, offset in zip(values, offsets, strict=False) if begin <= offset < end and value is not None
+        )
+    )
 
 
-def parse(content: bytes) -> Any:
-    """A body as JSON; one sent as a stream of events put together; text where it is neither."""
+def parse_body(content: bytes) -> Any:
+    """A body as JSON; a stream of events merged; text where it is neither."""
     text = content.decode("utf-8-sig", "replace").strip()
     if text.startswith(("data:", "event:", ":")):
         return _joined(text)
@@ -76,20 +92,53 @@ def mended(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def _choice(content: bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The first choice of a body of status 200, and the tokens used. Raises `Fault`."""
+    body = parse_body(content)
+    if isinstance(body, list) and body:
+        body = body[0]
+    if isinstance(body, str):
+        page = "<html" in body.lower() or "<!doctype" in body.lower()
+        raise Fault(
+            f"malformed answer: {'a web page' if page else 'no JSON'}: {one_clean_line(message(body))}",
+            200,
+            again=True,
+            most=MALFORMED_RETRIES,
+            no_path=page,
+        )
+    if not isinstance(body, Mapping):
+        raise _malformed(f"no object but {one_clean_line(str(body))}")
+    if fault := of_answer(body):
+        raise fault
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
+        raise _malformed(f"no choices in {one_clean_line(json.dumps(body, ensure_ascii=False))}")
+    return choices[0], _mapping(body.get("usage"))
+
+
 def _reply(choice: Mapping[str, Any], usage: Mapping[str, Any], style: str, limit: int) -> Reply:
-    said = _mapping(choice.get("message") or choice.get("delta"))
+    reply = _mapping(choice.get("message") or choice.get("delta"))
     reason = str(choice.get("finish_reason") or "").lower()
-    parts = said.get("content") if said.get("content") is not None else choice.get("text")
+    parts = reply.get("content") if reply.get("content") is not None else choice.get("text")
     content = _joined_parts(parts, thoughts=False)
-    thoughts = next((text for name in ("reasoning_content", "reasoning", "thinking")
-                     if (text := _joined_parts(said.get(name), thoughts=False))), None)
+    thoughts = next(
+        (
+            text
+            for name in ("reasoning_content", "reasoning", "thinking")
+            if (text := _joined_parts(reply.get(name), thoughts=False))
+        ),
+        None,
+    )
     thoughts = thoughts or _joined_parts(parts, thoughts=True) or None
     if reason in BROKEN_OFF:
-        raise Fault(f"the server broke off ({reason}): {clean(message(choice.get('error') or content or '-'))}",
-                    200, again=True)
+        raise Fault(
+            f"the server broke off ({reason}): {one_clean_line(message(choice.get('error') or content or '-'))}",
+            200,
+            again=True,
+        )
     if not content and not thoughts:
-        _explain_silence(said, choice, reason, parts)
-    tagged, text = split_thoughts(content)
+        _explain_silence(reply, choice, reason, parts)
+    tagged, text = split_reasoning(content)
     completion = _count(usage, "completion_tokens")
     thought = _count(_mapping(usage.get("completion_tokens_details")), "reasoning_tokens")
     overlong = max(completion - thought, len(text.split())) > limit  # a word has at least one token
@@ -97,22 +146,29 @@ def _reply(choice: Mapping[str, Any], usage: Mapping[str, Any], style: str, limi
     if style == "completion":
         text, ended = up_to_blank_line(text)
         finished |= ended
-    return Reply(_safe(text).strip(), _safe(thoughts or tagged), finished, _count(usage, "prompt_tokens"),
-                 completion, overlong=overlong)
+    return Reply(
+        _safe(text).strip(),
+        _safe(thoughts or tagged),
+        finished,
+        _count(usage, "prompt_tokens"),
+        completion,
+        overlong=overlong,
+    )
 
 
-def _explain_silence(said: Mapping[str, Any], choice: Mapping[str, Any], reason: str, parts: Any) -> None:
+def _explain_silence(reply: Mapping[str, Any], choice: Mapping[str, Any], reason: str, parts: Any) -> None:
     """Raise the `Fault` of an answer without text, unless it is an empty text that ended by itself."""
-    refusal = said.get("refusal") or _joined_parts(parts, kind="refusal")
+    refusal = reply.get("refusal") or _joined_parts(parts, kind="refusal")
     if refusal:
-        raise Fault(f"the model refused: {clean(message(refusal))}", 200)
-    if calls := said.get("tool_calls") or said.get("function_call"):
-        raise Fault(f"the model called a tool instead of answering: {clean(json.dumps(calls))}", 200)
+        raise Fault(f"the model refused: {one_clean_line(message(refusal))}", 200)
+    if calls := reply.get("tool_calls") or reply.get("function_call"):
+        raise Fault(f"the model called a tool instead of answering: {one_clean_line(json.dumps(calls))}", 200)
     if reason not in ENDED and reason not in ("length", "max_tokens"):
-        more = choice.get("content_filter_results") or choice.get("error")
-        raise Fault(f"no text, stopped by {clean(reason)}{f': {clean(json.dumps(more))}' if more else ''}", 200)
+        details = choice.get("content_filter_results") or choice.get("error")
+        more = f": {one_clean_line(json.dumps(details))}" if details else ""
+        raise Fault(f"no text, stopped by {one_clean_line(reason)}{more}", 200)
     if not isinstance(parts, (str, list)) and reason not in ("length", "max_tokens"):
-        raise _malformed(f"a choice without text{f' ({clean(reason)})' if reason else ''}")
+        raise _malformed(f"a choice without text{f' ({one_clean_line(reason)})' if reason else ''}")
 
 
 def _joined_parts(value: Any, thoughts: bool = False, kind: str | None = None) -> str:
@@ -120,8 +176,11 @@ def _joined_parts(value: Any, thoughts: bool = False, kind: str | None = None) -
 
     `thoughts`: the parts that hold a model's thinking; `kind`: parts of that type alone.
     """
-    return "".join(text for found, text in _parts(value)
-                   if (found == kind if kind else found != "refusal" and (found == "thinking") == thoughts))
+    return "".join(
+        text
+        for part_kind, text in _parts(value)
+        if (part_kind == kind if kind else part_kind != "refusal" and (part_kind == "thinking") == thoughts)
+    )
 
 
 def _parts(value: Any) -> Iterator[tuple[str, str]]:
@@ -130,10 +189,17 @@ def _parts(value: Any) -> Iterator[tuple[str, str]]:
         yield "text", value
     elif isinstance(value, Mapping):
         kind = str(value.get("type") or "text")
-        for name, found in (("text", "text"), ("value", "text"), ("content", "text"), ("refusal", "refusal"),
-                            ("thinking", "thinking"), ("reasoning", "thinking"), ("summary", "thinking")):
+        for name, part_kind in (
+            ("text", "text"),
+            ("value", "text"),
+            ("content", "text"),
+            ("refusal", "refusal"),
+            ("thinking", "thinking"),
+            ("reasoning", "thinking"),
+            ("summary", "thinking"),
+        ):
             if value.get(name):
-                inner = "thinking" if kind in ("thinking", "reasoning", "thought") else found
+                inner = "thinking" if kind in ("thinking", "reasoning", "thought") else part_kind
                 yield from ((inner, text) for _, text in _parts(value[name]))
     elif isinstance(value, Sequence) and not isinstance(value, bytes):
         for part in value:
@@ -141,7 +207,7 @@ def _parts(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _joined(stream: str) -> Any:
-    """The answer that a stream of server-sent events adds up to."""
+    """The answer that a stream of server-sent events makes."""
     content, thoughts, reason = "", "", None
     usage: Any = {}
     lines = [line.removeprefix("data:").strip() for line in stream.split("\n") if line.startswith("data:")]
@@ -161,8 +227,10 @@ def _joined(stream: str) -> Any:
             reason = choice.get("finish_reason") or reason
     if reason is None and "[DONE]" not in lines:
         return stream  # cut off
-    return {"choices": [{"message": {"content": content, "reasoning_content": thoughts or None},
-                         "finish_reason": reason}], "usage": usage}
+    return {
+        "choices": [{"message": {"content": content, "reasoning_content": thoughts or None}, "finish_reason": reason}],
+        "usage": usage,
+    }
 
 
 def _malformed(what: str) -> Fault:

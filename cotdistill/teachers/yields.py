@@ -1,4 +1,4 @@
-"""What an `elicit` run brought in: how much can be learned from, of what quality, at what cost."""
+"""The yield of an `elicit` run: how much can be learned from, of what quality, at what cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from cotdistill.config import ElicitConfig
 from cotdistill.console import say, show
 from cotdistill.data.records import Item, Label, Rationale
-from cotdistill.demo.checker import check
+from cotdistill.plugins.kinds import check
 
 LABELS: tuple[Label, ...] = ("keep", "wrong", "unparsed", "leaked", "repeated", "truncated")
 MILLION = 1_000_000
@@ -20,7 +20,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Bill:
-    """Tokens of this run, and money where prices (dollars a million tokens) are given."""
+    """Tokens of this run, and money where prices (dollars per million tokens) are given."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -31,13 +31,18 @@ class Bill:
     def of(cls, tokens: Iterable[tuple[int, int]], config: ElicitConfig) -> Bill:
         """The sum over calls, each (prompt tokens, completion tokens)."""
         spent = list(tokens)
-        return cls(sum(prompt for prompt, _ in spent), sum(completion for _, completion in spent),
-                   config.price_in, config.price_out)
+        return cls(
+            sum(prompt for prompt, _ in spent),
+            sum(completion for _, completion in spent),
+            config.price_in,
+            config.price_out,
+        )
 
     def __str__(self) -> str:
         cost = money(self.prompt_tokens, self.completion_tokens, self.price_in, self.price_out)
-        return (f"{self.prompt_tokens} prompt and {self.completion_tokens} completion tokens"
-                + (f", {dollars(cost)}" if cost is not None else ""))
+        return f"{self.prompt_tokens} prompt and {self.completion_tokens} completion tokens" + (
+            f", {dollars(cost)}" if cost is not None else ""
+        )
 
 
 def money(tokens_in: int, tokens_out: int, price_in: float | None, price_out: float | None) -> float | None:
@@ -56,32 +61,37 @@ def yield_tables(items: Sequence[Item], failed: int, bill: Bill | None) -> None:
     """Labels and quality by kind, on stderr."""
     labels = Table("rationales", "elicited", *LABELS, title="Yield")
     for kind in ("factual", "counterfactual"):
-        found = [(item, rationale) for item in items for rationale in item.rationales
-                 if rationale.kind == kind]
+        found = [(item, rationale) for item in items for rationale in item.rationales if rationale.kind == kind]
         if not found:
             continue
         counts = Counter(rationale.label for _, rationale in found)
         labels.add_row(kind, str(len(found)), *(str(counts[label]) for label in LABELS))
     quality = Table("rationales", "words", "name their answer", "support it (checker)", title="Quality")
     for kind in ("factual", "counterfactual"):
-        found = [(item, rationale) for item in items for rationale in item.rationales
-                 if rationale.kind == kind and rationale.text]
+        found = [
+            (item, rationale)
+            for item in items
+            for rationale in item.rationales
+            if rationale.kind == kind and rationale.text
+        ]
         if found:
             quality.add_row(kind, *_quality(found))
     show(labels, quality)
-    say(f"{len(items)} rows" + (f", {failed} calls failed" if failed else "")
-        + (f"; {bill}" if bill and bill.completion_tokens else ""))
+    say(
+        f"{len(items)} rows"
+        + (f", {failed} calls failed" if failed else "")
+        + (f"; {bill}" if bill and bill.completion_tokens else "")
+    )
 
 
 def names_answer(rationale: Rationale) -> bool:
     """Whether a rationale holds the words of its answer (leakage: a student may copy instead of reason)."""
     answer = (rationale.answer or "").strip()
-    return bool(answer) and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", rationale.text,
-                                      re.IGNORECASE) is not None
+    return bool(answer) and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", rationale.text, re.IGNORECASE) is not None
 
 
 def supported(item: Item, rationale: Rationale) -> bool | None:
-    """Whether its last step ends at its answer, by the embedded world's checker; None outside that world."""
+    """Whether its last step ends at its answer, by the checker of its task; None where there is none."""
     verdict = check(item.question, item.choices, rationale.text)
     return None if verdict is None else verdict.supports is not None and verdict.supports == rationale.answer
 

@@ -13,9 +13,9 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # for every variant alike
 
 import torch
 
-from cotdistill.students.choices import Candidate, score_choices
-from cotdistill.students.decode import Prompt
-from cotdistill.students.families import Student
+from cotdistill.decoding.choice_scoring import Candidate, score_choices
+from cotdistill.decoding.decode import Prompt
+from cotdistill.students.student import Student
 from tests.benchmarks.peers import Advance
 from tests.benchmarks.rounds import Variant
 from tests.benchmarks.turns import Table, run
@@ -60,8 +60,7 @@ def ours(student: Student) -> list[int]:
     choices = [choice for question in questions() for choice in question.choices]
     made = [Candidate(text, tuple(found)) for text, found in zip(choices, ids(choices), strict=True)]
     candidates = [made[at : at + CHOICES] for at in range(0, len(made), CHOICES)]
-    return [best([score.log_likelihood for score in found])
-            for found in score_choices(student, prompts, candidates)]
+    return [best([score.log_likelihood for score in found]) for found in score_choices(student, prompts, candidates)]
 
 
 @torch.inference_mode()
@@ -84,16 +83,24 @@ def harness(student: Student, batch_size: int) -> Any:
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(pretrained=student.model, tokenizer=student.tokenizer, batch_size=batch_size, max_length=512,
-                add_bos_token=False)
+    return HFLM(
+        pretrained=student.model,
+        tokenizer=student.tokenizer,
+        batch_size=batch_size,
+        max_length=512,
+        add_bos_token=False,
+    )
 
 
 def by_harness(model: Any) -> list[int]:
     """Its loglikelihood requests, one a choice."""
     from lm_eval.api.instance import Instance
 
-    requests = [Instance("loglikelihood", {}, (question.question, choice), at)
-                for question in questions() for at, choice in enumerate(question.choices)]
+    requests = [
+        Instance("loglikelihood", {}, (question.question, choice), at)
+        for question in questions()
+        for at, choice in enumerate(question.choices)
+    ]
     found = [score for score, _ in model.loglikelihood(requests, disable_tqdm=True)]
     return [best(found[at : at + CHOICES]) for at in range(0, len(found), CHOICES)]
 
@@ -114,9 +121,16 @@ def repeated(way: Any, made: Any = lambda student: student) -> Advance:
 VARIANTS = [
     Variant("ours", lambda: repeated(ours), QUESTIONS),
     Variant("one forward a choice", lambda: repeated(one_forward_a_choice), QUESTIONS, bar=6.0),
-    *(Variant(f"lm-eval hf, batch {size}",
-              lambda size=size: repeated(by_harness, lambda student: harness(student, size)),  # type: ignore[misc]
-              QUESTIONS, bar=8.0) for size in LM_EVAL_BATCHES)]
+    *(
+        Variant(
+            f"lm-eval hf, batch {size}",
+            lambda size=size: repeated(by_harness, lambda student: harness(student, size)),  # type: ignore[misc]
+            QUESTIONS,
+            bar=8.0,
+        )
+        for size in LM_EVAL_BATCHES
+    ),
+]
 
 
 def tables() -> list[Table]:
@@ -124,9 +138,12 @@ def tables() -> list[Table]:
     student = llama()
     student.model.eval()
     picked = ours(student)
-    facts = {"questions": QUESTIONS, "choices": CHOICES,
-             "other argmax than one forward": sum(map(int.__ne__, picked, one_forward_a_choice(student))),
-             "other argmax than lm-eval": sum(map(int.__ne__, picked, by_harness(harness(student, 8))))}
+    facts = {
+        "questions": QUESTIONS,
+        "choices": CHOICES,
+        "other argmax than one forward": sum(map(int.__ne__, picked, one_forward_a_choice(student))),
+        "other argmax than lm-eval": sum(map(int.__ne__, picked, by_harness(harness(student, 8)))),
+    }
     return [("choice-scoring", VARIANTS, facts)]
 
 

@@ -11,10 +11,10 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # for every variant alike
 import torch
 from transformers import DynamicCache
 
-from cotdistill.students.contrast import Contrast
-from cotdistill.students.decode import Decoder
-from cotdistill.students.families import Student
-from cotdistill.students.slots import SlotDecoder
+from cotdistill.decoding.continuous_batching import ContinuousDecoder
+from cotdistill.decoding.contrast import Contrast
+from cotdistill.decoding.decode import Decoder
+from cotdistill.students.student import Student
 from tests.benchmarks.peers import Advance
 from tests.benchmarks.rounds import Variant
 from tests.benchmarks.turns import Asked, Table, asked, peak, run
@@ -39,7 +39,8 @@ def published(student: Student, question: Asked) -> list[int]:
     while True:
         supported, perturbed = (
             student.model(input_ids=ids, past_key_values=held, use_cache=True, logits_to_keep=1).logits[0, -1]
-            for ids, held in zip(fed, caches, strict=True))
+            for ids, held in zip(fed, caches, strict=True)
+        )
         score = supported.log_softmax(-1) - LAMBDA * perturbed.log_softmax(-1)
         out.append(int(score.argmax()))
         if len(out) == question.length:
@@ -74,8 +75,8 @@ def decoded(kind: type, batch_size: int) -> Advance:
 
 
 def slots(batch_size: int) -> Variant:
-    """The slot decoder at one batch size."""
-    return Variant(f"slots, B={batch_size}", lambda: decoded(SlotDecoder, batch_size), QUESTIONS)
+    """Continuous batching at one batch size."""
+    return Variant(f"slots, B={batch_size}", lambda: decoded(ContinuousDecoder, batch_size), QUESTIONS)
 
 
 def differing() -> int:
@@ -83,16 +84,21 @@ def differing() -> int:
     student = llama()
     chosen = questions()[:16]
     sessions = [question.session() for question in chosen]
-    SlotDecoder(student, Contrast(LAMBDA), 16).run(sessions)
-    return sum(a != b for question, session in zip(chosen, sessions, strict=True)
-               for a, b in zip(published(student, question), session.out, strict=True))
+    ContinuousDecoder(student, Contrast(LAMBDA), 16).run(sessions)
+    return sum(
+        a != b
+        for question, session in zip(chosen, sessions, strict=True)
+        for a, b in zip(published(student, question), session.out, strict=True)
+    )
 
 
 def memory() -> dict[str, str]:
     """MiB of a batch as measured, beside the prompts' keys and values if they were copied to every row."""
     token = 2 * 6 * 256 * 4 / 2**20  # keys and values, layers, width, float32
-    return {f"B={size}": f"{peak(MODULE, slots(size)):.0f} MiB (copied: {2 * size * PREFIX * token:.0f})"
-            for size in (1, 8, 16, 32)}
+    return {
+        f"B={size}": f"{peak(MODULE, slots(size)):.0f} MiB (copied: {2 * size * PREFIX * token:.0f})"
+        for size in (1, 8, 16, 32)
+    }
 
 
 LOOP = Variant("published loop", loop, QUESTIONS)
@@ -105,8 +111,10 @@ def tables() -> list[Table]:
     """One table a batch size."""
     differ = differing()
     facts = {"questions": QUESTIONS, "prompt": PREFIX, "differing tokens": differ}
-    return [("elicitation-16", [VARIANTS[0], PLAIN, replace(LOOP, bar=9.0)], {**facts, **memory()}),
-            ("elicitation-8", [VARIANTS[1], PLAIN, replace(LOOP, bar=6.0)], facts)]
+    return [
+        ("elicitation-16", [VARIANTS[0], PLAIN, replace(LOOP, bar=9.0)], {**facts, **memory()}),
+        ("elicitation-8", [VARIANTS[1], PLAIN, replace(LOOP, bar=6.0)], facts),
+    ]
 
 
 if __name__ == "__main__":

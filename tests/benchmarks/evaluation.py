@@ -15,11 +15,11 @@ from cotdistill.config import DistillConfig, EvaluateConfig
 from cotdistill.data.records import Item, Rationale
 from cotdistill.data.tasks import load_examples
 from cotdistill.distill import distill_items
+from cotdistill.evaluation.asking import Walker
 from cotdistill.evaluation.probes import chosen, donors, probes, sources
-from cotdistill.evaluation.walker import Walker
 from cotdistill.strategies.registry import create
-from cotdistill.students.families import Student
 from cotdistill.students.load import load_student
+from cotdistill.students.student import Student
 from tests.benchmarks.rounds import RESULTS
 
 QUESTIONS, ROUNDS, BATCH, STEPS = 300, 5, 32, 600
@@ -29,11 +29,30 @@ BAR = 4.0
 def trained() -> Student:
     """The embedded base, distilled on the world's own proofs."""
     strategy = create("cot")
-    items = [Item(id=one.id, task=one.task, split=one.split, question=one.question, choices=one.choices,
-                  answer=one.answer, rationales=(Rationale(
-                      kind="factual", text=one.rationale or "", answer=one.answer, correct=True, label="keep",
-                      teacher="proof", decoding={}, prompt=None, finished=True),))
-             for one in load_examples("demo", "train", 600)]
+    items = [
+        Item(
+            id=one.id,
+            task=one.task,
+            split=one.split,
+            question=one.question,
+            choices=one.choices,
+            answer=one.answer,
+            rationales=(
+                Rationale(
+                    kind="factual",
+                    text=one.rationale or "",
+                    answer=one.answer,
+                    correct=True,
+                    label="keep",
+                    teacher="proof",
+                    decoding={},
+                    prompt=None,
+                    finished=True,
+                ),
+            ),
+        )
+        for one in load_examples("demo", "train", 600)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         distill_items(DistillConfig(strategy="cot", steps=STEPS, out=run, device="cpu"), strategy, items, "proofs")

@@ -11,8 +11,8 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # for every variant alike
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from cotdistill.students.families import Student
-from cotdistill.students.slots import SlotDecoder
+from cotdistill.decoding.continuous_batching import ContinuousDecoder
+from cotdistill.students.student import Student
 from tests.benchmarks.peers import Advance
 from tests.benchmarks.rounds import Variant
 from tests.benchmarks.turns import Asked, Table, asked, run
@@ -47,22 +47,27 @@ def generated(student: Student) -> dict[Asked, list[int]]:
         batch = by_length[at : at + BATCH]
         width = max(len(question.prompts[0]) for question in batch)
         pads = [width - len(question.prompts[0]) for question in batch]
-        ids = torch.tensor([[2] * pad + list(question.prompts[0])
-                            for pad, question in zip(pads, batch, strict=True)])
+        ids = torch.tensor([[2] * pad + list(question.prompts[0]) for pad, question in zip(pads, batch, strict=True)])
         mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads])
         lengths = [question.length for question in batch]
         found = student.model.generate(
-            ids, attention_mask=mask, do_sample=False, max_new_tokens=max(lengths), eos_token_id=None,
-            pad_token_id=2, stopping_criteria=StoppingCriteriaList([OwnLength(width, lengths)]))
+            ids,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=max(lengths),
+            eos_token_id=None,
+            pad_token_id=2,
+            stopping_criteria=StoppingCriteriaList([OwnLength(width, lengths)]),
+        )
         for question, row in zip(batch, found, strict=True):
             out[question] = row[width : width + question.length].tolist()
     return out
 
 
 def decoded(student: Student) -> dict[Asked, list[int]]:
-    """The slot decoder."""
+    """Continuous batching."""
     sessions = {question: question.session() for question in questions()}
-    SlotDecoder(student, batch_size=BATCH).run(list(sessions.values()))
+    ContinuousDecoder(student, batch_size=BATCH).run(list(sessions.values()))
     return {question: session.out for question, session in sessions.items()}
 
 
@@ -78,8 +83,10 @@ def repeated(way: Any) -> Advance:
     return advance
 
 
-VARIANTS = [Variant("slots", lambda: repeated(decoded), QUESTIONS),
-            Variant("generate()", lambda: repeated(generated), QUESTIONS, bar=1.4)]
+VARIANTS = [
+    Variant("slots", lambda: repeated(decoded), QUESTIONS),
+    Variant("generate()", lambda: repeated(generated), QUESTIONS, bar=1.4),
+]
 
 
 def tables() -> list[Table]:
@@ -87,8 +94,7 @@ def tables() -> list[Table]:
     student = llama()
     student.model.eval()
     ours, theirs = decoded(student), generated(student)
-    differ = sum(a != b for question in questions()
-                 for a, b in zip(ours[question], theirs[question], strict=True))
+    differ = sum(a != b for question in questions() for a, b in zip(ours[question], theirs[question], strict=True))
     return [("generation", VARIANTS, {"questions": QUESTIONS, "batch": BATCH, "differing tokens": differ})]
 
 

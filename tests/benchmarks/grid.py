@@ -28,8 +28,14 @@ STEPS = 625  # ten passes over the embedded world's training rows
 def cotdistill(*arguments: str, rows: str | None = None) -> tuple[float, list[dict[str, Any]]]:
     """(wall seconds, JSON lines) of one command in a process of its own."""
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "cotdistill", *arguments, "--quiet"], input=rows, text=True,
-                          capture_output=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-m", "cotdistill", *arguments, "--quiet"],
+        input=rows,
+        text=True,
+        capture_output=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     return time.perf_counter() - began, [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -38,8 +44,18 @@ def separate(rows: Path, folder: Path, steps: int) -> float:
     total = 0.0
     for strategy in STRATEGIES:
         for seed in SEEDS:
-            seconds, made = cotdistill("distill", str(rows), "--strategy", strategy, "--seed", str(seed), "--steps",
-                                       str(steps), "--out", str(folder / f"{strategy}-{seed}"))
+            seconds, made = cotdistill(
+                "distill",
+                str(rows),
+                "--strategy",
+                strategy,
+                "--seed",
+                str(seed),
+                "--steps",
+                str(steps),
+                "--out",
+                str(folder / f"{strategy}-{seed}"),
+            )
             total += seconds
             total += cotdistill("evaluate", made[0]["run"], "--no-calibrate")[0]
     return total
@@ -50,9 +66,23 @@ def grid(rows: Path, folder: Path, steps: int) -> tuple[float, float]:
 
     The untrained student's row, which separate processes do not make, counts as a cell's own work.
     """
-    wall, records = cotdistill("ablate", str(rows), "--strategies", ",".join(STRATEGIES), "--no-controls", "--seeds",
-                               ",".join(map(str, SEEDS)), "--steps", str(steps), "--jobs", str(WORKERS), "--data",
-                               "demo", "--out", str(folder))
+    wall, records = cotdistill(
+        "ablate",
+        str(rows),
+        "--strategies",
+        ",".join(STRATEGIES),
+        "--no-controls",
+        "--seeds",
+        ",".join(map(str, SEEDS)),
+        "--steps",
+        str(steps),
+        "--jobs",
+        str(WORKERS),
+        "--data",
+        "demo",
+        "--out",
+        str(folder),
+    )
     return wall, sum(sum(record["seconds"].values()) for record in records)
 
 
@@ -65,9 +95,20 @@ def main(steps: int) -> int:
         together, own = grid(rows, folder / "grid", steps)
         apart = separate(rows, folder / "runs", steps)
     ratio, overhead = apart / together, together / (own / WORKERS) - 1
-    print(json.dumps({"cells": len(STRATEGIES) * len(SEEDS), "steps": steps, "separate_s": round(apart, 1),
-                      "grid_s": round(together, 1), "cells_own_s": round(own, 1), "ratio": round(ratio, 2),
-                      "overhead": round(overhead, 3), "load": os.getloadavg()[0]}))
+    print(
+        json.dumps(
+            {
+                "cells": len(STRATEGIES) * len(SEEDS),
+                "steps": steps,
+                "separate_s": round(apart, 1),
+                "grid_s": round(together, 1),
+                "cells_own_s": round(own, 1),
+                "ratio": round(ratio, 2),
+                "overhead": round(overhead, 3),
+                "load": os.getloadavg()[0],
+            }
+        )
+    )
     return int(ratio < RATIO or overhead > OVERHEAD)
 
 

@@ -26,7 +26,7 @@ from cotdistill.strategies.forms import FillContext
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import create
 from cotdistill.students.encode import EncodedSet, Encoder
-from cotdistill.students.train import Loop
+from cotdistill.training.train import Loop
 from tests.benchmarks.rounds import RESULTS
 from tests.benchmarks.workload import encoded, items, llama, words
 
@@ -80,7 +80,7 @@ def encoding(rows: int = 50_000) -> tuple[float, float]:
 # The command line, ended as soon as its first step is done.
 FIRST_STEP = (
     "import os; os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1'); from cotdistill.__main__ import main; "
-    "from cotdistill.students.curves import Curves; Curves.add = lambda *_: os._exit(0); main()"
+    "from cotdistill.training.metrics_log import MetricsLog; MetricsLog.add = lambda *_: os._exit(0); main()"
 )
 
 

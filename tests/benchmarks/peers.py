@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from cotdistill.students.encode import Encoded, EncodedSet
-from cotdistill.students.families import Student
+from cotdistill.students.encode import EncodedSet, TokenTree
+from cotdistill.students.student import Student
 from tests.benchmarks.rounds import Paused
 
 IGNORE = -100
@@ -24,7 +24,7 @@ Example = dict[str, Any]
 Advance = Callable[[int], None]
 
 
-def labelled(tree: Encoded) -> tuple[list[int], list[int]]:
+def labelled(tree: TokenTree) -> tuple[list[int], list[int]]:
     """A sequence and its next-token labels (IGNORE where nothing is scored), as every other trainer wants
     them.
     """
@@ -72,22 +72,15 @@ def mean_nll(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(wide[:, :-1].reshape(-1, wide.shape[-1]), labels[:, 1:].reshape(-1))
 
 
-def two_forwards(
-    student: Student, rows: list[Example], shares: list[float], width: int | None = None
-) -> Tensor:
+def two_forwards(student: Student, rows: list[Example], shares: list[float], width: int | None = None) -> Tensor:
     """What a user would write: one forward and one mean loss a form."""
     total = torch.zeros(())
     for form, share in enumerate(shares):
-        total = (
-            total
-            + share * student.model(**batch_of(rows, form, student.tokens.pad, width), use_cache=False).loss
-        )
+        total = total + share * student.model(**batch_of(rows, form, student.tokens.pad, width), use_cache=False).loss
     return total
 
 
-def concatenated(
-    student: Student, rows: list[Example], shares: list[float], width: int | None = None
-) -> Tensor:
+def concatenated(student: Student, rows: list[Example], shares: list[float], width: int | None = None) -> Tensor:
     """CasCoD's published way: both steps stacked in one batch, full float32 logits, one mean a step.
 
     As there, nobody switches the key-value cache off.
@@ -95,21 +88,14 @@ def concatenated(
     width = width or max(len(row[f"ids{form}"]) for row in rows for form in range(len(shares)))
     batches = [batch_of(rows, form, student.tokens.pad, width) for form in range(len(shares))]
     ids, mask = (torch.cat([batch[name] for batch in batches]) for name in ("input_ids", "attention_mask"))
-    logits = (
-        student.model(input_ids=ids, attention_mask=mask).logits.float().chunk(len(shares))
-    )
+    logits = student.model(input_ids=ids, attention_mask=mask).logits.float().chunk(len(shares))
     return sum(
-        (
-            share * mean_nll(part, batch["labels"])
-            for share, part, batch in zip(shares, logits, batches, strict=True)
-        ),
+        (share * mean_nll(part, batch["labels"]) for share, part, batch in zip(shares, logits, batches, strict=True)),
         torch.zeros(()),
     )
 
 
-def seq2seq_forwards(
-    student: Student, rows: list[Example], shares: list[float], width: int | None = None
-) -> Tensor:
+def seq2seq_forwards(student: Student, rows: list[Example], shares: list[float], width: int | None = None) -> Tensor:
     """SCOTT's published loop on T5: factual and counterfactual batch apart, both padded to `width`."""
     total = torch.zeros(())
     for form, share in enumerate(shares):
@@ -127,12 +113,7 @@ def seq2seq_forwards(
 
 
 def loop(
-    student: Student,
-    data: EncodedSet,
-    size: int,
-    loss: Callable[..., Tensor],
-    optimizer: Any,
-    width: int | None = None,
+    student: Student, data: EncodedSet, size: int, loss: Callable[..., Tensor], optimizer: Any, width: int | None = None
 ) -> Advance:
     """A plain training loop around one of the losses above."""
     rows, shares = examples(data), [form.share for form in data.forms]
@@ -190,9 +171,7 @@ def hf_trainer(student: Student, data: EncodedSet, size: int) -> Advance:
     )
 
 
-def trl_trainer(
-    student: Student, data: EncodedSet, size: int, packing: bool, max_length: int = 1024
-) -> Advance:
+def trl_trainer(student: Student, data: EncodedSet, size: int, packing: bool, max_length: int = 1024) -> Advance:
     """TRL's SFTTrainer without checkpointing and bfloat16, its defaults, which only slow a CPU."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -208,10 +187,7 @@ def trl_trainer(
             )
     if not packing:
         rows = [
-            {
-                "input_ids": row["input_ids"],
-                "completion_mask": [int(label != IGNORE) for label in row["labels"]],
-            }
+            {"input_ids": row["input_ids"], "completion_mask": [int(label != IGNORE) for label in row["labels"]]}
             for row in rows
         ]
     cuda = student.device.type == "cuda"

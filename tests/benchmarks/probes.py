@@ -8,8 +8,8 @@ from functools import cache
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # for every variant alike
 
-from cotdistill.students.decode import Decoder
-from cotdistill.students.slots import SlotDecoder
+from cotdistill.decoding.continuous_batching import ContinuousDecoder
+from cotdistill.decoding.decode import Decoder
 from tests.benchmarks.peers import Advance
 from tests.benchmarks.rounds import Variant
 from tests.benchmarks.turns import Asked, Table, asked, ids, run
@@ -51,9 +51,14 @@ def walked(kind: type, what: list[Asked]) -> Advance:
 
 
 VARIANTS = [
-    Variant("all probes, slots", lambda: walked(SlotDecoder, probes()), QUESTIONS),
-    Variant("plain evaluation, slots", lambda: walked(SlotDecoder, plain()), QUESTIONS, bar=0.25,
-            note="probes may cost 4x this"),
+    Variant("all probes, slots", lambda: walked(ContinuousDecoder, probes()), QUESTIONS),
+    Variant(
+        "plain evaluation, slots",
+        lambda: walked(ContinuousDecoder, plain()),
+        QUESTIONS,
+        bar=0.25,
+        note="probes may cost 4x this",
+    ),
     Variant("all probes, plain batches", lambda: walked(Decoder, probes()), QUESTIONS),
 ]
 

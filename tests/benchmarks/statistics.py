@@ -10,9 +10,9 @@ from datetime import date
 
 import numpy as np
 
-from cotdistill.evaluation.intervals import newcombe, paired_bootstrap, wilson
-from cotdistill.evaluation.significance import mcnemar_exact, permutation_test
-from cotdistill.evaluation.statistics import adjust, compare
+from cotdistill.statistics.comparison import adjust, compare
+from cotdistill.statistics.intervals import newcombe, paired_bootstrap, wilson
+from cotdistill.statistics.significance import mcnemar_exact, permutation_test
 from tests.benchmarks.rounds import RESULTS
 
 ITEMS, RESAMPLES = 100_000, 10_000

@@ -15,8 +15,8 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as __main__ does, for ever
 import torch
 
 from cotdistill.config import DistillConfig
-from cotdistill.students.families import Student
-from cotdistill.students.train import Loop
+from cotdistill.students.student import Student
+from cotdistill.training.train import Loop
 from tests.benchmarks import peers
 from tests.benchmarks.gradients import gradient_distance
 from tests.benchmarks.rounds import Variant, compare, interleaved, matmul_rate, report, serve
@@ -33,9 +33,7 @@ def ours(model: Model, strategy: str, size: int, **settings: object) -> Callable
     def start() -> peers.Advance:
         student = model()
         data = encoded(student, strategy, items(ROWS))
-        config = DistillConfig(
-            steps=100_000, batch_size=size, lr=1e-4, device="cpu", schedule="constant", **settings
-        )
+        config = DistillConfig(steps=100_000, batch_size=size, lr=1e-4, device="cpu", schedule="constant", **settings)
         return Loop(student, data, config, Path(tempfile.mkdtemp())).advance
 
     return start
@@ -49,9 +47,7 @@ def plain(
     def start() -> peers.Advance:
         student = model()
         optimizer = torch.optim.AdamW(student.model.parameters(), lr=1e-4)
-        return peers.loop(
-            student, encoded(student, strategy, items(ROWS), "none"), size, loss, optimizer, width
-        )
+        return peers.loop(student, encoded(student, strategy, items(ROWS), "none"), size, loss, optimizer, width)
 
     return start
 
@@ -123,11 +119,7 @@ def users(model: Model) -> list[Variant]:
     made = [
         Variant("ours", ours(model, "cascod", SIZE), SIZE, steps=2),
         Variant(
-            "ours, plain cot",
-            ours(model, "cot", SIZE),
-            SIZE,
-            steps=2,
-            note="CasCoD costs 1 over this; at most 1.15",
+            "ours, plain cot", ours(model, "cot", SIZE), SIZE, steps=2, note="CasCoD costs 1 over this; at most 1.15"
         ),
         Variant(
             "concat, padded to longest",
@@ -143,9 +135,7 @@ def users(model: Model) -> list[Variant]:
     if importlib.util.find_spec("trl"):
         made += [
             Variant("TRL, two sequences", trl(model, "cascod", 2 * SIZE, False), SIZE, bar=10),
-            Variant(
-                "TRL, packed plain cot", trl(model, "cot", 1, True), packed_examples(model), steps=3, bar=3.5
-            ),
+            Variant("TRL, packed plain cot", trl(model, "cot", 1, True), packed_examples(model), steps=3, bar=3.5),
         ]
     close = [peer for peer in made if peer.name.startswith(("HF Trainer, plain", "TRL"))]
     return [*made, *map(as_started, close), *map(switched, close)]
@@ -157,18 +147,14 @@ def useful_gflop(model: Model) -> float:
     """
     student = model()
     data = encoded(student, "cascod", items(ROWS), "chain")
-    layers = sum(
-        p.numel() for name, p in student.model.named_parameters() if ".layers." in name and p.ndim == 2
-    )
+    layers = sum(p.numel() for name, p in student.model.named_parameters() if ".layers." in name and p.ndim == 2)
     head = student.model.get_output_embeddings().weight.numel()
     config = student.model.config
     total = 0
     for trees in data.samples:
         for tree in trees:
             length = len(tree.ids)
-            attention = (
-                2 * length * length * config.hidden_size * config.num_hidden_layers
-            )  # causal half of 4 T^2 D
+            attention = 2 * length * length * config.hidden_size * config.num_hidden_layers  # causal half of 4 T^2 D
             total += 3 * (2 * length * layers + 2 * len(set(tree.positions.tolist())) * head + attention)
     return total / len(data.samples) / 1e9
 
@@ -183,8 +169,7 @@ def small_head() -> list[Variant]:
     chosen = [
         variant
         for variant in users(wide)
-        if variant.name
-        in ("ours", "two forwards, padded", "HF Trainer, two losses", "HF Trainer, plain chain")
+        if variant.name in ("ours", "two forwards, padded", "HF Trainer, two losses", "HF Trainer, plain chain")
     ]
     return [replace(variant, name=f"{variant.name}, small head", bar=None) for variant in chosen]
 
@@ -217,13 +202,7 @@ def main() -> bool:
     parser.add_argument("--serve")
     chosen = parser.parse_args().serve
     if chosen:
-        serve(
-            next(
-                variant
-                for variant in (*published(llama), *users(llama), *small_head())
-                if variant.name == chosen
-            )
-        )
+        serve(next(variant for variant in (*published(llama), *users(llama), *small_head()) if variant.name == chosen))
         return True
     done = [
         run("training-cascod-published", published(llama), llama),

@@ -1,6 +1,6 @@
-"""A Qwen-like student of 0.5B or 1.5B parameters on one GPU in bfloat16: ours, HF Trainer and TRL.
+"""Students of SmolLM2-135M's and Qwen2.5's shapes on one GPU in bfloat16: ours, HF Trainer and TRL.
 
-`python -m tests.benchmarks.training_gpu [--size 0.5b|1.5b]`. TRL is measured where it is installed.
+`python -m tests.benchmarks.training_gpu [--size 135m|0.5b|1.5b] [--rounds 5]`. TRL is measured where it is installed.
 """
 
 from __future__ import annotations
@@ -17,27 +17,33 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from cotdistill.config import DistillConfig
-from cotdistill.students.families import Student
-from cotdistill.students.train import Loop
+from cotdistill.students.student import Student
+from cotdistill.training.objective import can_pack
+from cotdistill.training.train import Loop
 from tests.benchmarks import peers
 from tests.benchmarks.rounds import Variant, compare, interleaved, matmul_rate, report, serve
 from tests.benchmarks.workload import encoded, items, words
 
-ROWS, SIZE, ROUNDS, PACKED = 1024, 128, 5, 2048
-SIZES = {"0.5b": (896, 24, 14, 4864), "1.5b": (1536, 28, 12, 8960)}
+ROWS, PACKED = 1024, 2048
+EXAMPLES = {"135m": 16, "0.5b": 8, "1.5b": 4}  # per step: the peers' whole logits have to fit beside each other
+SIZES = {  # width, layers, heads, key-value heads, inner width, vocabulary
+    "135m": (576, 30, 9, 3, 1536, 49_152),
+    "0.5b": (896, 24, 14, 2, 4864, 151_936),
+    "1.5b": (1536, 28, 12, 2, 8960, 151_936),
+}
 MODULE = "tests.benchmarks.training_gpu"
 
 
 def qwen(size: str) -> Student:
-    """Random weights in the shape of Qwen2.5, float32 under autocast as every peer has it."""
-    width, layers, heads, inner = SIZES[size]
+    """Random weights, float32 under autocast as every peer has it."""
+    width, layers, heads, pairs, inner, vocabulary = SIZES[size]
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=151_936,
+        vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=2,
+        num_key_value_heads=pairs,
         intermediate_size=inner,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
@@ -53,12 +59,12 @@ def ours(size: str, strategy: str, **settings: object) -> peers.Advance:
     """Our loop: packed rows, the variable-length kernel, the chunked head."""
     student = qwen(size)
     data = encoded(student, strategy, items(ROWS))
-    if not student.can_pack:
+    if not can_pack(student):
         print("packed attention was not found exact on this GPU: padded rows", file=sys.stderr)
     config = DistillConfig.model_validate(
         {
             "steps": 100_000,
-            "batch_size": SIZE,
+            "batch_size": EXAMPLES[size],
             "lr": 1e-5,
             "dtype": "bfloat16",
             "schedule": "constant",
@@ -71,16 +77,14 @@ def ours(size: str, strategy: str, **settings: object) -> peers.Advance:
 def hf(size: str) -> peers.Advance:
     """HF Trainer on plain chain-of-thought."""
     student = qwen(size)
-    return peers.hf_trainer(student, encoded(student, "cot", items(ROWS), "none"), SIZE)
+    return peers.hf_trainer(student, encoded(student, "cot", items(ROWS), "none"), EXAMPLES[size])
 
 
 def trl(size: str, packing: bool) -> peers.Advance:
     """TRL's SFTTrainer on plain chain-of-thought."""
     student = qwen(size)
     data = encoded(student, "cot", items(ROWS), "none")
-    return peers.trl_trainer(
-        student, data, max(1, round(SIZE / per_row())) if packing else SIZE, packing, PACKED
-    )
+    return peers.trl_trainer(student, data, packed_rows(size) if packing else EXAMPLES[size], packing, PACKED)
 
 
 def lengths() -> list[int]:
@@ -95,27 +99,31 @@ def per_row() -> float:
     return PACKED / (sum(lengths()) / ROWS)
 
 
+def packed_rows(size: str) -> int:
+    """TRL's packed rows per step that hold about as many examples as the others' steps."""
+    return max(1, round(EXAMPLES[size] / per_row()))
+
+
 def variants(size: str) -> list[Variant]:
     """All do one chain per example; CasCoD's second loss stands on the same chain."""
 
-    def of(
-        build: Callable[..., peers.Advance], *args: object, **settings: object
-    ) -> Callable[[], peers.Advance]:
+    def of(build: Callable[..., peers.Advance], *args: object, **settings: object) -> Callable[[], peers.Advance]:
         return partial(build, size, *args, **settings)
 
-    made = [
-        Variant("ours, cot", of(ours, "cot"), SIZE, steps=4),
-        Variant("ours, CasCoD", of(ours, "cascod"), SIZE, steps=4, note="at most 1.15 over cot"),
-        Variant("ours, cot, compiled", of(ours, "cot", compile=True), SIZE, steps=4),
-        Variant("HF Trainer, cot", of(hf), SIZE, steps=4),
+    count = EXAMPLES[size]
+    listed = [
+        Variant("ours, cot", of(ours, "cot"), count, steps=8),
+        Variant("ours, CasCoD", of(ours, "cascod"), count, steps=8, note="at most 1.15 over cot"),
+        Variant("ours, cot, compiled", of(ours, "cot", compile=True), count, steps=8),
+        Variant("HF Trainer, cot", of(hf), count, steps=8),
     ]
     if importlib.util.find_spec("trl"):
-        rows = max(1, round(SIZE / per_row()))
-        made += [
-            Variant("TRL, cot", of(trl, False), SIZE, steps=4, bar=2.0),
-            Variant("TRL, packed cot", of(trl, True), rows * per_row(), steps=4, bar=1.2),
+        rows = packed_rows(size)
+        listed += [
+            Variant("TRL, cot", of(trl, False), count, steps=8, bar=3.0),
+            Variant("TRL, packed cot", of(trl, True), rows * per_row(), steps=8, bar=1.5),
         ]
-    return made
+    return listed
 
 
 def main() -> bool:
@@ -123,6 +131,7 @@ def main() -> bool:
     parser = argparse.ArgumentParser()
     parser.add_argument("--serve")
     parser.add_argument("--size", choices=SIZES, default="0.5b")
+    parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     if not torch.cuda.is_available():
         print("training_gpu: no CUDA device here, nothing measured", file=sys.stderr)
@@ -133,19 +142,16 @@ def main() -> bool:
         return True
     size = chosen.size
     listed = [
-        Variant(f"{v.name} @ {size}", v.start, v.examples, v.steps, v.bar, v.memory_bar, v.note)
-        for v in variants(size)
+        Variant(f"{v.name} @ {size}", v.start, v.examples, v.steps, v.bar, v.memory_bar, v.note) for v in variants(size)
     ]
     rate = matmul_rate(8192, 20)
-    rates, memory = interleaved(MODULE, listed, ROUNDS)
+    rates, memory = interleaved(MODULE, listed, chosen.rounds)
     rows = compare(listed, rates, memory)
     tokens = sum(lengths()) / ROWS
-    width, layers, heads, inner = SIZES[size]
-    parameters = (
-        layers * (width * (2 * width + 2 * 2 * width // heads) + 3 * width * inner) + 151_936 * width
-    )  # matrices
+    width, layers, heads, pairs, inner, vocabulary = SIZES[size]
+    matrices = layers * (width * (2 * width + 2 * pairs * width // heads) + 3 * width * inner) + vocabulary * width
     for row in rows:
-        used = 6 * parameters * row.examples_per_second * tokens / (rate * 1e9)
+        used = 6 * matrices * row.examples_per_second * tokens / (rate * 1e9)
         row.note = f"{row.examples_per_second * tokens:,.0f} tok/s, MFU {used:.0%} {row.note}"
     return report(
         f"training-gpu-{size}",
@@ -154,9 +160,9 @@ def main() -> bool:
             "device": torch.cuda.get_device_name(),
             "matmul TFLOP/s": round(rate / 1e3),
             "torch": torch.__version__,
-            "examples a step": SIZE,
-            "tokens an example": round(tokens),
-            "rounds": ROUNDS,
+            "examples per step": EXAMPLES[size],
+            "tokens per example": round(tokens),
+            "rounds": chosen.rounds,
         },
     )
 

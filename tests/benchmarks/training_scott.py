@@ -16,8 +16,8 @@ import torch
 from transformers.optimization import Adafactor
 
 from cotdistill.config import DistillConfig
-from cotdistill.students.families import Student
-from cotdistill.students.train import Loop
+from cotdistill.students.student import Student
+from cotdistill.training.train import Loop
 from tests.benchmarks import peers
 from tests.benchmarks.gradients import gradient_distance
 from tests.benchmarks.rounds import Variant, compare, interleaved, report, serve

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from cotdistill.students.decode import Prompt
+from cotdistill.decoding.decode import Prompt
 from tests.benchmarks.rounds import Variant, Worker, compare, report, serve
 from tests.benchmarks.workload import VOCABULARY
-from tests.students.sessions import FreeSession
+from tests.decoding.sessions import FreeSession
 
 ROUNDS = 5
 Table = tuple[str, list[Variant], dict[str, Any]]  # its name, variants (ours first), facts
@@ -43,8 +43,12 @@ def asked(count: int, contexts: int, prefix: int, seed: int = 0) -> list[Asked]:
     made = []
     for _ in range(count):
         question = ids(draw, 30, 80)
-        made.append(Asked(tuple((*shared, *question, *(ids(draw, 1, 6) if contexts > 1 else ()))
-                                for _ in range(contexts)), draw.randint(20, 120)))
+        made.append(
+            Asked(
+                tuple((*shared, *question, *(ids(draw, 1, 6) if contexts > 1 else ())) for _ in range(contexts)),
+                draw.randint(20, 120),
+            )
+        )
     return made
 
 
@@ -72,8 +76,9 @@ def peak(module: str, variant: Variant) -> float:
         worker.close()
 
 
-def run(module: str, variants: list[Variant], tables: Callable[[], list[Table]],
-        served: list[Variant] | None = None) -> bool:
+def run(
+    module: str, variants: list[Variant], tables: Callable[[], list[Table]], served: list[Variant] | None = None
+) -> bool:
     """Measure, then print and keep all tables; `--serve NAME` is what a measured process is started with."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

@@ -8,20 +8,15 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from cotdistill.data.records import Item, Rationale
 from cotdistill.strategies.forms import FillContext
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import create
-from cotdistill.students.encode import EncodedSet, Share
-from cotdistill.students.families import Student
+from cotdistill.students.encode import EncodedSet, Sharing
+from cotdistill.students.student import Student
+from cotdistill.training.objective import training_encoder
 
 VOCABULARY = 32_000
 # What strategies write around their slots is a handful of tokens for any real tokenizer.
@@ -64,14 +59,10 @@ def words() -> Any:
     entries = ["<s>", "</s>", "<pad>", *sorted(alphabet)]
     entries += LITERALS
     entries += ["Ġ" + word(at) for at in range(VOCABULARY - len(entries))]
-    made = Tokenizer(
-        models.BPE(vocab={entry: at for at, entry in enumerate(entries)}, merges=[], ignore_merges=True)
-    )
+    made = Tokenizer(models.BPE(vocab={entry: at for at, entry in enumerate(entries)}, merges=[], ignore_merges=True))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
 
 
 def llama(width: int = 256, layers: int = 6, vocabulary: int = VOCABULARY, seed: int = 0) -> Student:
@@ -149,8 +140,11 @@ def items(count: int, seed: int = 0) -> list[Item]:
     return made
 
 
-def encoded(student: Student, strategy: str, rows: list[Item], share: Share | None = None, **params: Any) -> EncodedSet:
-    """The rows as token trees of a strategy, merged as `distill` merges them where `share` is None."""
+def encoded(
+    student: Student, strategy: str, rows: list[Item], sharing: Sharing | None = None, **params: Any
+) -> EncodedSet:
+    """The rows as token trees of a strategy, merged as `distill` merges them where `sharing` is None."""
     made = create(strategy, params)
     samples, _ = join(rows, made)
-    return student.encoder(share=share).encode(samples, made, FillContext(0, student.tokens.segment))
+    encoder = training_encoder(student) if sharing is None else student.encoder(sharing=sharing)
+    return encoder.encode(samples, made, FillContext(0, student.tokens.segment))

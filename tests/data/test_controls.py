@@ -13,16 +13,38 @@ from cotdistill.data.records import Item, Rationale
 
 
 def rationale(kind: str, text: str, answer: str, label: str = "keep") -> Rationale:
-    return Rationale.model_validate({"kind": kind, "text": text, "answer": answer, "correct": True, "label": label,
-                                     "teacher": "t", "decoding": {}, "prompt": None, "finished": True})
+    return Rationale.model_validate(
+        {
+            "kind": kind,
+            "text": text,
+            "answer": answer,
+            "correct": True,
+            "label": label,
+            "teacher": "t",
+            "decoding": {},
+            "prompt": None,
+            "finished": True,
+        }
+    )
 
 
 def items(count: int, free: bool = False) -> list[Item]:
-    return [Item(id=f"q{n}", task="t", split=None, question=f"Question {n}?", answer=f"gold{n}",
-                 choices=None if free else (f"gold{n}", f"wrong{n}", f"other{n}"),
-                 rationales=(rationale("factual", f"Fact {n} has {'very ' * n}own words.", f"gold{n}"),
-                             rationale("factual", f"Dropped {n}.", f"gold{n}", "wrong"),
-                             rationale("counterfactual", f"Lie {n} in words.", f"wrong{n}"))) for n in range(count)]
+    return [
+        Item(
+            id=f"q{n}",
+            task="t",
+            split=None,
+            question=f"Question {n}?",
+            answer=f"gold{n}",
+            choices=None if free else (f"gold{n}", f"wrong{n}", f"other{n}"),
+            rationales=(
+                rationale("factual", f"Fact {n} has {'very ' * n}own words.", f"gold{n}"),
+                rationale("factual", f"Dropped {n}.", f"gold{n}", "wrong"),
+                rationale("counterfactual", f"Lie {n} in words.", f"wrong{n}"),
+            ),
+        )
+        for n in range(count)
+    ]
 
 
 def texts(rows: list[Item], kind: str = "factual") -> list[str]:
@@ -75,4 +97,5 @@ def test_random_words_of_a_row_do_not_depend_on_its_place() -> None:
     assert len({item.rationales[0].text for item in forward.values()}) == 5
     shuffled = {item.id: item for item in controlled(rows, "shuffled", 0)}
     assert {item.id: item.answer for item in controlled(rows[::-1], "shuffled", 0)} == {
-        name: item.answer for name, item in shuffled.items()}
+        name: item.answer for name, item in shuffled.items()
+    }

@@ -25,13 +25,16 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_hub")
-@pytest.mark.parametrize("command", [
-    ["distill", "ROWS", "--student", "some/model", "--steps", "1", "--out", "OUT"],
-    ["evaluate", "some/model", "--strategy", "cot", "--data", "ROWS", "--out", "OUT"],
-    ["elicit", "--teacher", "some/model", "--data", "ROWS", "-o", "OUT"],
-    ["elicit", "--teacher", "some/model", "--data", "ROWS", "--dry-run"],
-    ["elicit", "--teacher", "rows", "--data", "hf:gsm8k", "-o", "OUT"],
-])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["distill", "ROWS", "--student", "some/model", "--steps", "1", "--out", "OUT"],
+        ["evaluate", "some/model", "--strategy", "cot", "--data", "ROWS", "--out", "OUT"],
+        ["elicit", "--teacher", "some/model", "--data", "ROWS", "-o", "OUT"],
+        ["elicit", "--teacher", "some/model", "--data", "ROWS", "--dry-run"],
+        ["elicit", "--teacher", "rows", "--data", "hf:gsm8k", "-o", "OUT"],
+    ],
+)
 def test_an_unreachable_hub_is_said_at_once(command: list[str], tmp_path: Path) -> None:
     rows, out = tmp_path / "rows.jsonl", tmp_path / "out"
     rows.write_text("".join(row.line() + "\n" for row in items(3)))
@@ -65,6 +68,10 @@ def test_offline_mode_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> Non
     unreachable_hub.cache_clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     done = run("elicit", "--teacher", "some/model", "--dry-run")
-    assert (done.code, done.errors) == (6, [
-        "error: cannot load the model 'some/model': no such folder, not in the hub's local cache, and HF_HUB_OFFLINE "
-        "is set"])
+    assert (done.code, done.errors) == (
+        6,
+        [
+            "error: cannot load the model 'some/model': no such folder, not in the hub's local cache, and "
+            "HF_HUB_OFFLINE is set"
+        ],
+    )

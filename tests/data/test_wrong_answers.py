@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import pytest
 
+from cotdistill.answers.answers import same_answer
 from cotdistill.data.records import Example
 from cotdistill.data.wrong_answers import wrong_answer, wrong_choices
 from cotdistill.errors import DataError
-from cotdistill.evaluation.answers import same_answer
 
 
 def row(answer: str, choices: tuple[str, ...] | None = None, name: str = "r", task: str = "t") -> Example:
@@ -22,10 +22,17 @@ def test_another_text_not_another_index() -> None:
     assert {wrong_answer(example, seed=seed) for seed in range(20)} == {"sky"}
 
 
-@pytest.mark.parametrize(("answer", "choices", "wrong"), [
-    ("yes", ("yes", "no"), "no"), ("false", ("true", "false"), "true"), ("yes", None, "no"),
-    ("True", None, "False"),
-    ("NO", None, "YES"), ("Yes", ("No", "Yes"), "No")])
+@pytest.mark.parametrize(
+    ("answer", "choices", "wrong"),
+    [
+        ("yes", ("yes", "no"), "no"),
+        ("false", ("true", "false"), "true"),
+        ("yes", None, "no"),
+        ("True", None, "False"),
+        ("NO", None, "YES"),
+        ("Yes", ("No", "Yes"), "No"),
+    ],
+)
 def test_binary_questions_give_the_opposite(answer: str, choices: tuple[str, ...] | None, wrong: str) -> None:
     assert [wrong_answer(row(answer, choices), seed=seed) for seed in range(5)] == [wrong] * 5
 

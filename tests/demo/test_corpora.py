@@ -10,26 +10,20 @@ from itertools import islice
 import pytest
 
 from cotdistill.data.records import Example
-from cotdistill.demo import world
-from cotdistill.demo.checker import check
-from cotdistill.demo.corpora import (
-    FAMILY_WEIGHTS,
-    HINTED,
-    UNHINTED,
-    base_documents,
-    lettered,
-    teacher_documents,
-)
-from cotdistill.demo.kinds import KIND_OF, RELATIONS, THINGS
-from cotdistill.demo.problem import Problem
-from cotdistill.demo.stow import PLACES, WORDS
+from cotdistill.demo.corpora import FAMILY_WEIGHTS, HINTED, UNHINTED, base_documents, lettered, teacher_documents
 from cotdistill.teachers.prompts import PromptTemplate
+from cotdistill.world import questions as world
+from cotdistill.world.checker import check
+from cotdistill.world.kinds import KIND_OF, RELATIONS, THINGS
+from cotdistill.world.problem import Problem
+from cotdistill.world.stow import PLACES, WORDS
 
 COUNT = 4000
 TEACHER = list(islice(teacher_documents(), COUNT))
 BASE = list(islice(base_documents(), COUNT))
 PROMPT = re.compile(
-    r"Q: (.*)\nAnswer Choices:\n\(a\) (.*)\n\(b\) (.*)\n\(c\) (.*)\n\(d\) (.*)\nA:(?: The answer is (.*)\.)?")
+    r"Q: (.*)\nAnswer Choices:\n\(a\) (.*)\n\(b\) (.*)\n\(c\) (.*)\n\(d\) (.*)\nA:(?: The answer is (.*)\.)?"
+)
 
 
 def near(found: int, of: int, p: float) -> bool:
@@ -39,8 +33,11 @@ def near(found: int, of: int, p: float) -> bool:
 
 def questions() -> list[tuple[re.Match[str], str]]:
     """(prompt, rationale) of every teacher document that asks something."""
-    return [(found, document.completion[0].strip()) for document in TEACHER
-            if document.prompt and (found := PROMPT.fullmatch(document.prompt))]
+    return [
+        (found, document.completion[0].strip())
+        for document in TEACHER
+        if document.prompt and (found := PROMPT.fullmatch(document.prompt))
+    ]
 
 
 def problem_of(found: re.Match[str]) -> Problem:
@@ -75,11 +72,15 @@ def test_the_teacher_reads_the_declared_mixture() -> None:
     assert near(len(plain), COUNT, 0.20)
     problems = [problem_of(found) for found, _ in asked]
     hints = Counter(
-        "unhinted" if (hint := found[6]) is None
-        else "blank" if not hint
-        else "gold" if hint == problem.answer
+        "unhinted"
+        if (hint := found[6]) is None
+        else "blank"
+        if not hint
+        else "gold"
+        if hint == problem.answer
         else "wrong"
-        for (found, _), problem in zip(asked, problems, strict=True))
+        for (found, _), problem in zip(asked, problems, strict=True)
+    )
     for case, share in {"unhinted": 0.25, "gold": 0.15, "wrong": 0.45, "blank": 0.15}.items():
         assert near(hints[case], len(asked), share), case
     families = Counter(type(problem).__name__.lower() for problem in problems)
@@ -120,11 +121,16 @@ def test_documents_are_the_two_templates_filled_in() -> None:
 
 @pytest.mark.parametrize("hint", [None, "", "workshop"])
 def test_the_teacher_is_asked_in_the_words_it_was_trained_on(hint: str | None) -> None:
-    example = Example(id="1", question="Someone says river. Where would you find a drill?",
-                      choices=("workshop", "river", "garage", "forest"), answer="workshop")
+    example = Example(
+        id="1",
+        question="Someone says river. Where would you find a drill?",
+        choices=("workshop", "river", "garage", "forest"),
+        answer="workshop",
+    )
     template = UNHINTED if hint is None else HINTED
     trained = template.split(" {rationale}")[0].format(
-        question=example.question, choices=lettered(example.choices or ()), answer=hint)
+        question=example.question, choices=lettered(example.choices or ()), answer=hint
+    )
     assert PromptTemplate().render(example, hint=hint) == trained
 
 
@@ -138,12 +144,16 @@ def test_the_untrained_student_reads_no_answers_and_no_kind_of_a_thing() -> None
 
 
 def test_its_questions_do_not_tell_which_answers_go_with_which_thing() -> None:
-    asked = [(found[1], found.groups()[1:5]) for document in islice(base_documents(seed=2), 4 * COUNT)
-             if (found := PROMPT.match("Q: " + document.text.split("\nRetold")[0] + "\nA:"))]
+    asked = [
+        (found[1], found.groups()[1:5])
+        for document in islice(base_documents(seed=2), 4 * COUNT)
+        if (found := PROMPT.match("Q: " + document.text.split("\nRetold")[0] + "\nA:"))
+    ]
     assert len(asked) > COUNT
     for family, options in (("kinds", 8), ("clocks", 12), ("stow", 8)):
-        mine = [(p, q, choices) for q, choices in asked
-                if (p := world.parse(q)) and isinstance(p, world.FAMILIES[family])]
+        mine = [
+            (p, q, choices) for q, choices in asked if (p := world.parse(q)) and isinstance(p, world.FAMILIES[family])
+        ]
         assert near(sum(p.answer in choices for p, _, choices in mine), len(mine), 4 / options)
         if family != "stow":
             assert near(sum(world.cue(q) == p.answer for p, q, _ in mine), len(mine), 1 / options)
@@ -160,4 +170,5 @@ def test_it_has_read_every_fact_and_met_every_thing() -> None:
         for word in words:
             assert f"What is {word} is {value}." in read
     assert {tuple(map(int, s)) for s in re.findall(r"(\d+) plus (\d+) is \d+", read)} == {
-        (hour, wait) for hour in range(1, 13) for wait in range(1, 7)}
+        (hour, wait) for hour in range(1, 13) for wait in range(1, 7)
+    }

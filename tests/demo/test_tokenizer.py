@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotdistill.demo import world
 from cotdistill.demo.corpora import base_documents, lettered, teacher_documents
-from cotdistill.demo.tokenizer import BLANK, build_tokenizer, save_tokenizer
+from cotdistill.demo.tokenizer import BLANK, build_tokenizer
 from cotdistill.strategies import registry
+from cotdistill.world import questions as world
 
 SETS = [(name, split) for name in world.FAMILIES for split in world.splits(name)]
 ROWS = [row for name, split in SETS for row in world.rows(name, split, limit=40)]
@@ -41,8 +41,13 @@ def test_more_than_500_rows_come_back_with_one_token_a_word(tokenizer: Any) -> N
             assert tokenizer.decode(found) == text
             tokens = tokenizer.convert_ids_to_tokens(found)
             assert BLANK not in tokens  # a blank alone would mean a word in pieces
-            assert all(len(token.removeprefix(BLANK)) > 1 or not token.isalpha() or token in "abcdQA" or
-                       token in (BLANK + "A", BLANK + "a", "Ċ") for token in tokens), tokens
+            assert all(
+                len(token.removeprefix(BLANK)) > 1
+                or not token.isalpha()
+                or token in "abcdQA"
+                or token in (BLANK + "A", BLANK + "a", "Ċ")
+                for token in tokens
+            ), tokens
 
 
 def test_documents_have_no_word_in_pieces(tokenizer: Any) -> None:
@@ -111,7 +116,7 @@ def test_words_of_extra_texts_become_tokens() -> None:
 def test_auto_tokenizer_loads_it_beside_a_llama(tmp_path: Path, tokenizer: Any) -> None:
     from transformers import AutoTokenizer, LlamaConfig
 
-    save_tokenizer(tmp_path)
+    build_tokenizer().save_pretrained(tmp_path)
     LlamaConfig(vocab_size=len(tokenizer)).save_pretrained(tmp_path)  # it must not become a Llama tokenizer
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     for text in (rendered(ROWS[0]), "é\n\n  zebra-like <b> , .", "[factual] A drill is a tool."):

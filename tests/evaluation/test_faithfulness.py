@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cotdistill.demo import world
 from cotdistill.evaluation.faithfulness import consistency, faithfulness
-from cotdistill.evaluation.intervals import paired_bootstrap
 from cotdistill.evaluation.probes import REPLAY, TRUNCATIONS, WITHOUT
+from cotdistill.statistics.intervals import paired_bootstrap
+from cotdistill.world import questions as world
 from tests.evaluation.predictions import prediction, probed
 
 OWN = ["barn", "barn", "barn", "attic", None]

@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotdistill.evaluation.interventions import corrupt, fill, mistake, permute, truncate
+from cotdistill.evaluation.interventions import corrupt, fill, mistake, shuffle_words, truncate
 
 
 @given(st.lists(st.integers(0, 9), max_size=40), st.floats(0, 1), st.integers(0, 9))
@@ -32,8 +32,8 @@ def test_truncate_and_fill_by_tokens() -> None:
 
 def test_permute_keeps_the_words() -> None:
     text = "one two three four five six seven"
-    assert Counter(permute(text, Random(1)).split()) == Counter(text.split())
-    assert permute(text, Random(1)) != text
+    assert Counter(shuffle_words(text, Random(1)).split()) == Counter(text.split())
+    assert shuffle_words(text, Random(1)) != text
 
 
 def test_a_mistake_replaces_a_choice_wherever_it_stands_as_a_word() -> None:

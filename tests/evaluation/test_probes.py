@@ -6,7 +6,6 @@ import pytest
 
 from cotdistill.data.records import Example
 from cotdistill.data.tasks import load_examples
-from cotdistill.demo import checker, world
 from cotdistill.errors import DataError, UsageError
 from cotdistill.evaluation.probes import (
     NAMES,
@@ -22,13 +21,24 @@ from cotdistill.evaluation.probes import (
 )
 from cotdistill.strategies.forms import Tokens
 from cotdistill.strategies.registry import create, entries
+from cotdistill.world import checker
+from cotdistill.world import questions as world
 from tests.evaluation.predictions import prediction
 from tests.models import items
 
 EXAMPLE = Example(id="q0", question="Where is it?", choices=("barn", "kitchen", "attic"), answer="barn", task="places")
-CASE = Case(EXAMPLE, "It is kept in the barn.", (11, 12, 13, 14), "Another one's rationale.", "The teacher's.",
-            ("A false one.", "attic"), range(100, 200), (7,), 0)
-STRATEGIES = [create(entry.name) for entry in entries() if entry.factory is not None]
+CASE = Case(
+    EXAMPLE,
+    "It is kept in the barn.",
+    (11, 12, 13, 14),
+    "Another one's rationale.",
+    "The teacher's.",
+    ("A false one.", "attic"),
+    range(100, 200),
+    (7,),
+    0,
+)
+STRATEGIES = [create(entry.name) for entry in entries() if entry.value is not None]
 
 
 def made(name: str) -> object:

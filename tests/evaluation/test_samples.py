@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from cotdistill.evaluation.samples import Sampled, majority, pass_at_k, sample_figures
+from cotdistill.evaluation.samples import Sampled, majority, pass_at_k, sample_metrics
 
 
 def test_pass_at_k_is_the_share_of_subsets_with_a_right_one() -> None:
@@ -29,9 +29,11 @@ def test_equal_numbers_vote_together_and_ties_go_to_the_first_drawn() -> None:
 
 
 def test_figures_of_samples() -> None:
-    rows = [Sampled(id="a", outputs=("1", "2", "2"), answers=("1", "2", "2"), verdicts=("right", "wrong", "wrong")),
-            Sampled(id="b", outputs=("3", "3", "x"), answers=("3", "3", None), verdicts=("right", "right", "unparsed"))]
-    found = sample_figures(rows, [("1", None, "number"), ("3", None, "number")])
+    rows = [
+        Sampled(id="a", outputs=("1", "2", "2"), answers=("1", "2", "2"), verdicts=("right", "wrong", "wrong")),
+        Sampled(id="b", outputs=("3", "3", "x"), answers=("3", "3", None), verdicts=("right", "right", "unparsed")),
+    ]
+    found = sample_metrics(rows, [("1", None, "number"), ("3", None, "number")])
     assert found["majority"] == 0.5
     assert found["pass_at_k"]["1"]["estimate"] == pytest.approx(0.5)
     assert found["pass_at_k"]["3"]["estimate"] == 1.0

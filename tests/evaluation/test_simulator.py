@@ -22,8 +22,9 @@ def follower(count: int, follows: bool = True) -> list[Observation]:
         draw = rng(0, "test", at)
         choices = draw.sample(PLACES, 4)
         said, argued = draw.choice(choices), draw.choice(choices)
-        example = Example(id=f"q{at}", question=f"Where is thing {at}?", choices=tuple(choices), answer=choices[0],
-                          task="t")
+        example = Example(
+            id=f"q{at}", question=f"Where is thing {at}?", choices=tuple(choices), answer=choices[0], task="t"
+        )
         seen.append(Observation(example, f"Things like that are kept in the {said if follows else argued}.", said))
     return seen
 
@@ -48,8 +49,9 @@ def test_free_answers_are_foreseen_among_the_numbers_that_are_seen() -> None:
     for at in range(120):
         draw = rng(1, "test", at)
         a, b = draw.randint(2, 60), draw.randint(2, 60)
-        example = Example(id=f"q{at}", question=f"What is {a} and {b} together?", choices=None, answer=str(a + b),
-                          task="t")
+        example = Example(
+            id=f"q{at}", question=f"What is {a} and {b} together?", choices=None, answer=str(a + b), task="t"
+        )
         seen.append(Observation(example, f"{a} plus {b} is {a + b}", str(a + b)))
     found = las(simulate(seen, TfidfSimulator, 3, 0))
     assert found["simulator_accuracy"]["rationale"]["estimate"] > 0.9

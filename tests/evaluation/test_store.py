@@ -9,7 +9,7 @@ import pytest
 from cotdistill.data.records import Example
 from cotdistill.errors import DataError
 from cotdistill.evaluation.faithfulness import Explained
-from cotdistill.evaluation.store import Store, complete
+from cotdistill.evaluation.store import Store
 
 EXAMPLES = [Example(id=f"q{at}", question="?", choices=None, answer="1", task="t") for at in range(7)]
 
@@ -20,7 +20,7 @@ def made(asked: list[Example]) -> list[Explained]:
 
 def fill(store: Store[Explained], examples: list[Example], offline: bool = False) -> list[Explained]:
     done = {one.id for one in store.read()}
-    return complete(store, examples, done.__contains__, made, 2, offline, lambda: {"flops_per_token": 3.0})
+    return store.complete(examples, done.__contains__, made, 2, offline, lambda: {"flops_per_token": 3.0})
 
 
 def test_only_what_is_missing_is_made_and_the_bytes_are_the_same(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def test_other_batches_show_as_many_examples(budget: str) -> None:
     taught = {"small": Taught(100, 100), "large": Taught(100, 100)}
     loads = {"small": Load(10, 50, 1000), "large": Load(10, 50, 1000)} if budget == "flops" else {}
     assert budget_steps({"small": small, "large": large}, "small", taught, loads) == {"small": 40, "large": 20}
-    passes = {name: one.model_copy(update={"steps": None, "epochs": 2.0})
-              for name, one in (("small", small), ("large", large))}
+    passes = {
+        name: one.model_copy(update={"steps": None, "epochs": 2.0})
+        for name, one in (("small", small), ("large", large))
+    }
     assert budget_steps(passes, "small", taught, loads) == {"small": 25, "large": 13}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from cotdistill.ablate import ablate
 from cotdistill.config import AblateConfig
+from cotdistill.grid.keeping import drop_student
+from cotdistill.training.train import Loop
 from cotdistill.verify import verify
 from tests.grids import options, printed
 from tests.models import student
@@ -39,7 +42,8 @@ def cells(out: Path) -> list[dict[str, Any]]:
 
 
 def test_a_pretrained_student_goes_once_it_has_answered_and_is_not_needed_again(
-        folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     grid(tmp_path)
@@ -54,7 +58,7 @@ def test_a_pretrained_student_goes_once_it_has_answered_and_is_not_needed_again(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a finished cell was run again")
 
-    monkeypatch.setattr("cotdistill.grid.workshop.distill_items", refuse)
+    monkeypatch.setattr("cotdistill.grid.tasks.distill_items", refuse)
     assert not any("error" in record for record in grid(tmp_path))
     assert printed(out) == before
 
@@ -63,7 +67,8 @@ def test_a_student_that_was_dropped_on_purpose_is_told_from_one_that_is_lost(fol
     grid(folder, "all", keep_students="all")
     assert len(students(folder / "all")) == 2
     assert [one["accuracy"] for cell in cells(folder / "all") for one in cell["sets"].values()] == [
-        one["accuracy"] for cell in cells(folder / "grid") for one in cell["sets"].values()]
+        one["accuracy"] for cell in cells(folder / "grid") for one in cell["sets"].values()
+    ]
     shutil.rmtree(folder / "all" / "runs" / students(folder / "all")[0] / "student")
     with pytest.raises(Exception, match=r"student.*is missing"):
         verify(folder / "all")
@@ -95,17 +100,17 @@ def test_questions_asked_later_train_the_dropped_student_again(folder: Path, tmp
 
 
 def test_a_sweep_leaves_no_students_and_trains_none_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cotdistill.grid import workshop
+    from cotdistill.grid import tasks as state
 
     made: list[str] = []
-    real = workshop.distill_items
+    real = state.distill_items
 
     def counted(*given: Any, **more: Any) -> Any:
         if more.get("student") is not None:
             made.append(str(more["folder"]))
         return real(*given, **more)
 
-    monkeypatch.setattr(workshop, "distill_items", counted)
+    monkeypatch.setattr(state, "distill_items", counted)
     grid(folder, "sweep", sweep={"lr": ("0.01", "0.02")}, dev=str(options(folder)["data"][0]))
     assert students(folder / "sweep") == []
     assert len(made) == 3  # two candidates, and the other seed
@@ -129,11 +134,19 @@ def test_of_adapters_nothing_but_the_adapter_is_kept_and_evaluate_says_the_same(
     assert said(answers.read_bytes()) == said(in_the_grid)
 
 
-@pytest.mark.parametrize(("given", "held"), [
-    ({}, "F32"), ({"save_dtype": "bfloat16"}, "BF16"), ({"dtype": "bfloat16"}, "BF16"),
-    ({"dtype": "bfloat16", "save_dtype": "float32"}, "F32")], ids=str)
+@pytest.mark.parametrize(
+    ("given", "held"),
+    [
+        ({}, "F32"),
+        ({"save_dtype": "bfloat16"}, "BF16"),
+        ({"dtype": "bfloat16"}, "BF16"),
+        ({"dtype": "bfloat16", "save_dtype": "float32"}, "F32"),
+    ],
+    ids=str,
+)
 def test_weights_are_saved_as_they_were_trained_and_evaluated_as_they_were_saved(
-        given: dict[str, str], held: str, folder: Path, request: pytest.FixtureRequest) -> None:
+    given: dict[str, str], held: str, folder: Path, request: pytest.FixtureRequest
+) -> None:
     from safetensors import safe_open
 
     from cotdistill.config import EvaluateConfig
@@ -156,3 +169,54 @@ def test_weights_are_saved_as_they_were_trained_and_evaluated_as_they_were_saved
 def said(predictions: bytes) -> list[tuple[str, str]]:
     lines = [json.loads(line) for line in predictions.splitlines()]
     return [(line["rationale"], line["output"]) for line in lines if "output" in line]
+
+
+class Killed(BaseException):
+    """What ends a grid here as a signal would: no `except` of the code stops it."""
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the student goes", "after it has gone"])
+def test_a_grid_killed_while_it_drops_a_student_ends_as_one_that_was_not(
+    after: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder / "base", tmp_path / "base")
+    grid(tmp_path, "whole", keep_students="none", seeds=(0,))
+
+    def kill(run: Path) -> None:
+        if after:
+            drop_student(run)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("cotdistill.ablate"), "drop_student", kill)
+        with pytest.raises(Killed):
+            grid(tmp_path, "killed", keep_students="none", seeds=(0,))
+    assert len(students(tmp_path / "killed")) == (0 if after else 1)
+    grid(tmp_path, "killed", keep_students="none", seeds=(0,))
+    assert students(tmp_path / "killed") == []
+    assert printed(tmp_path / "killed") == printed(tmp_path / "whole")
+    verify(tmp_path / "killed")
+
+
+def test_a_cell_killed_after_a_checkpoint_goes_on_and_leaves_neither_student_nor_checkpoint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder / "base", tmp_path / "base")
+    given: dict[str, Any] = {"keep_students": "none", "steps": 4, "checkpoint_every": 2, "seeds": (0,)}
+    grid(tmp_path, "whole", **given)
+
+    def save_and_die(loop: Loop) -> None:
+        real(loop)
+        raise Killed
+
+    real = Loop._save
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_save", save_and_die)
+        with pytest.raises(Killed):
+            grid(tmp_path, "killed", **given)
+    (checkpoint,) = (tmp_path / "killed" / "runs").glob("*/checkpoints/step-2")
+    grid(tmp_path, "killed", **given)
+    assert not checkpoint.parent.exists()
+    assert students(tmp_path / "killed") == []
+    assert printed(tmp_path / "killed") == printed(tmp_path / "whole")
+    verify(tmp_path / "killed")

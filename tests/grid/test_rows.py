@@ -10,23 +10,48 @@ from cotdistill.data.files import write_text
 from cotdistill.data.records import Item, Rationale
 from cotdistill.errors import NothingLeft, UsageError
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.rows import Rows, choose, of_decoding, read_rows, training_rows, usage, write_rows
+from cotdistill.grid.rows import GridRows, choose, of_decoding, read_rows, rows_of_arm, usage, write_rows
 from cotdistill.strategies.grids import Variant
 
 
 def item(n: int, words: int = 4, counterfactual: bool = True, decode: str = "greedy") -> Item:
     kinds = ["factual", *(["counterfactual"] if counterfactual else [])]
-    return Item(id=f"q{n}", task="t", split=None, question=f"{n}?", choices=("a", "b"), answer="a", rationales=tuple(
-        Rationale.model_validate({"kind": kind, "text": " ".join(["word"] * words), "answer": "ab"[kind != "factual"],
-                                  "correct": True, "label": "keep", "teacher": "t", "decoding": {"decode": decode},
-                                  "prompt": None, "finished": True}) for kind in kinds))
+    return Item(
+        id=f"q{n}",
+        task="t",
+        split=None,
+        question=f"{n}?",
+        choices=("a", "b"),
+        answer="a",
+        rationales=tuple(
+            Rationale.model_validate(
+                {
+                    "kind": kind,
+                    "text": " ".join(["word"] * words),
+                    "answer": "ab"[kind != "factual"],
+                    "correct": True,
+                    "label": "keep",
+                    "teacher": "t",
+                    "decoding": {"decode": decode},
+                    "prompt": None,
+                    "finished": True,
+                }
+            )
+            for kind in kinds
+        ),
+    )
 
 
 COT, SCOTT = Variant("cot"), Variant("scott")
 
 
-def chosen(by_decoding: dict[str, list[Item]], *variants: Variant, lengths: bool = False, hold_out: bool = False,
-           own: bool = False) -> Rows:
+def chosen(
+    by_decoding: dict[str, list[Item]],
+    *variants: Variant,
+    lengths: bool = False,
+    hold_out: bool = False,
+    own: bool = False,
+) -> GridRows:
     return choose(by_decoding, [Arm(variant) for variant in variants], lengths, hold_out, own, 0)
 
 
@@ -34,14 +59,19 @@ def test_rows_that_one_arm_cannot_use_are_used_by_none() -> None:
     items = [item(n, counterfactual=n % 2 == 0) for n in range(6)]
     found = chosen({"greedy": items}, COT, SCOTT)
     assert found.common == {"q0", "q2", "q4"}
-    assert [i.id for i in training_rows(found, Arm(COT), 0)] == ["q0", "q2", "q4"]
+    assert [i.id for i in rows_of_arm(found, Arm(COT), 0)] == ["q0", "q2", "q4"]
     bare = [item(n, counterfactual=False) for n in range(3)]
     with pytest.raises(Exception, match="counterfactual"):
         chosen({"greedy": bare}, SCOTT)
     assert usage(found, [Arm(COT), Arm(SCOTT)]) == {
-        "cot": {"rows": 6, "can_use": 6, "trains_on": 3,
-                "why": {"no kept counterfactual rationale, needed by scott": 3}},
-        "scott": {"rows": 6, "can_use": 3, "trains_on": 3, "why": {"no kept counterfactual rationale": 3}}}
+        "cot": {
+            "rows": 6,
+            "can_use": 6,
+            "trains_on": 3,
+            "why": {"no kept counterfactual rationale, needed by scott": 3},
+        },
+        "scott": {"rows": 6, "can_use": 3, "trains_on": 3, "why": {"no kept counterfactual rationale": 3}},
+    }
 
 
 def test_each_arm_may_have_its_own_rows(tmp_path: Path) -> None:
@@ -51,25 +81,25 @@ def test_each_arm_may_have_its_own_rows(tmp_path: Path) -> None:
     write_text(tmp_path / "rows" / "greedy.jsonl", "".join(one.line() + "\n" for one in items))
     again = read_rows(tmp_path, ["greedy"])
     assert again == found
-    trained = {arm.label: {i.id for i in training_rows(again, arm, 0)} for arm in (Arm(COT), Arm(SCOTT))}
+    trained = {arm.label: {i.id for i in rows_of_arm(again, arm, 0)} for arm in (Arm(COT), Arm(SCOTT))}
     assert len(found.held_out) == 2
     assert trained["cot"] == {i.id for i in items} - found.held_out
     assert trained["scott"] == {i.id for i in items if i.kept("counterfactual")} - found.held_out
 
 
 def test_smaller_shares_are_parts_of_larger_ones() -> None:
-    rows = Rows({"greedy": [item(n) for n in range(40)]}, frozenset(f"q{n}" for n in range(40)), frozenset())
-    shares = [{i.id for i in training_rows(rows, Arm(COT, size=size), 0)} for size in (0.1, 0.5, 1.0)]
+    rows = GridRows({"greedy": [item(n) for n in range(40)]}, frozenset(f"q{n}" for n in range(40)), frozenset())
+    shares = [{i.id for i in rows_of_arm(rows, Arm(COT, size=size), 0)} for size in (0.1, 0.5, 1.0)]
     assert [len(share) for share in shares] == [4, 20, 40]
     assert shares[0] < shares[1] < shares[2]
-    assert {i.id for i in training_rows(rows, Arm(COT, size=0.5), 1)} != shares[1]
+    assert {i.id for i in rows_of_arm(rows, Arm(COT, size=0.5), 1)} != shares[1]
 
 
 def test_held_out_rows_are_not_trained_on() -> None:
     items = [item(n) for n in range(20)]
     found = chosen({"greedy": items}, COT, hold_out=True)
     assert len(found.held_out) == 2
-    assert not found.held_out & {i.id for i in training_rows(found, Arm(COT), 0)}
+    assert not found.held_out & {i.id for i in rows_of_arm(found, Arm(COT), 0)}
     assert {i.id for i in found.dev()} == found.held_out
 
 

@@ -15,14 +15,19 @@ from cotdistill.errors import UsageError
 from cotdistill.grid.arms import arms, baseline
 from cotdistill.grid.axes import candidates
 from cotdistill.grid.plan import Plan
-from cotdistill.grid.workshop import evaluation_settings
+from cotdistill.grid.tasks import evaluation_settings
 from tests.config.test_options import companion, written
 from tests.grids import options
 
 # Set by the grid for each cell, from what it was told.
 OF_THE_CELL = {
-    "seed": "one of --seeds", "steps": "by --budget", "epochs": "turned into steps by --budget", "lr": "by --sweep",
-    "limit": "of the rows that are elicited or given, not of a cell's"}
+    "seed": "one of --seeds",
+    "steps": "by --budget",
+    "epochs": "turned into steps by --budget",
+    "lr": "by --sweep",
+    "limit": "of the rows that are elicited or given, not of a cell's",
+    "track": "told by the grid when a cell is done",
+}
 
 
 @pytest.fixture
@@ -37,8 +42,8 @@ def plan(config: AblateConfig) -> Plan:
 
 def value_of(path: str) -> tuple[dict[str, Any], Any]:
     """Options of a grid that give an option a value, with the one it needs; and the value."""
-    needed = companion("ablate", path)
-    return {one: written("ablate", one)[2] for one in (path, needed) if one is not None}, written("ablate", path)[2]
+    needed, value = companion("ablate", path), written("ablate", path)[2]
+    return {path: value, **({needed[0]: needed[1][2]} if needed else {})}, value
 
 
 @pytest.mark.parametrize("name", [*TrainingOptions.model_fields, *Config.model_fields, "dev"])
@@ -47,7 +52,7 @@ def test_every_training_option_reaches_the_cell(name: str, base: dict[str, Any])
     config = AblateConfig.build(None, **{**base, **given})
     made = plan(config).distilled(arms(config)[0], 7, 11, (("lr", 0.125),))
     if name in OF_THE_CELL:
-        assert (made.seed, made.lr, made.steps, made.epochs, made.limit) == (7, 0.125, 11, None, None)
+        assert (made.seed, made.lr, made.steps, made.epochs, made.limit, made.track) == (7, 0.125, 11, None, None, ())
     else:
         assert getattr(made, name) == getattr(config, name) == value
         assert name in made.model_fields_set  # a recipe leaves it alone
@@ -61,8 +66,18 @@ def test_every_evaluation_option_reaches_the_cell(name: str, base: dict[str, Any
     assert getattr(evaluation_settings(config), name) == attrgetter(path)(config) == value
 
 
-@pytest.mark.parametrize("name", [*AskingOptions.model_fields, "device", "dtype", "data_seed", "trust_remote_code",
-                                  "limit", "plugin"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *sorted({*AskingOptions.model_fields} - {"top_p"}),
+        "device",
+        "dtype",
+        "data_seed",
+        "trust_remote_code",
+        "limit",
+        "plugin",
+    ],
+)
 def test_every_asking_option_reaches_the_elicitation(name: str, base: dict[str, Any]) -> None:
     path = f"elicit.{name}" if name in AskingOptions.model_fields else name
     given, value = value_of(path)
@@ -71,11 +86,22 @@ def test_every_asking_option_reaches_the_elicitation(name: str, base: dict[str, 
 
 
 def test_evaluation_options_that_a_grid_lacks_are_those_whose_figures_it_cannot_compute_again() -> None:
-    from cotdistill.config import EvaluateConfig
+    from cotdistill.config import EvaluateConfig, ServerOptions
 
     own = set(EvaluateConfig.model_fields) - set(WalkingOptions.model_fields) - set(AblateConfig.model_fields)
-    of_one_call = {"split", "revision", "in_domain", "strategy", "flip_rate", "from_predictions", "html", "export",
-                   "model_card"}
+    of_one_call = {
+        "split",
+        "revision",
+        "in_domain",
+        "strategy",
+        "flip_rate",
+        "from_predictions",
+        "html",
+        "export",
+        "model_card",
+        "model",  # a grid trains its students, none of them is behind a server
+        *ServerOptions.model_fields,
+    }
     assert own - of_one_call == {"samples", "temperature", "top_p", "simulator", "simulator_model"}
 
 
@@ -83,7 +109,8 @@ def test_options_that_vary_make_arms_with_controls_of_their_own(base: dict[str, 
     config = AblateConfig.build(None, **{**base, "student": "demo", "vary": ["lora=none,r=8", "answers=text,letter"]})
     found = arms(config)
     assert [arm.label for arm in found if arm.variant.label == "cot" and not arm.control] == [
-        f"cot [lora {lora}, answers {answers}]" for lora in ("none", "r=8") for answers in ("text", "letter")]
+        f"cot [lora {lora}, answers {answers}]" for lora in ("none", "r=8") for answers in ("text", "letter")
+    ]
     assert sum(arm.variant.label == "answer-only" for arm in found) == 4
     made = {arm.label: plan(config).distilled(arm, 0, 3) for arm in found}
     assert made["cot [lora r=8, answers letter]"].lora == "r=8"
@@ -91,19 +118,31 @@ def test_options_that_vary_make_arms_with_controls_of_their_own(base: dict[str, 
     assert made["post-cot [lora none, answers letter]"].answers == "letter"
 
 
-@pytest.mark.parametrize(("vary", "said"), [
-    ("lore=1", '--vary lore: no training option has that name (did you mean "lora"?)'),
-    ("lr=fast", "--vary lr: "), ("lr=", "--vary lr: names no value"), ("schedule=sine", "--vary schedule: "),
-])
+@pytest.mark.parametrize(
+    ("vary", "said"),
+    [
+        ("lore=1", '--vary lore: not a training option (did you mean "lora"?)'),
+        ("lr=fast", "--vary lr: "),
+        ("lr=", "--vary lr: has no value"),
+        ("schedule=sine", "--vary schedule: "),
+    ],
+)
 def test_what_cannot_vary_is_said(vary: str, said: str, base: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         arms(AblateConfig.build(None, **{**base, "vary": [vary]}))
 
 
-@pytest.mark.parametrize(("sweep", "said"), [
-    ("schedule=1", "only numbers can be swept"), ("epochs=1,2", "--budget makes equal"), ("lr=-1", "--sweep lr: "),
-    ("lr=", "names no value"), ("batch_size=1.5", "--sweep batch-size: "), ("lrr=1", 'did you mean "lr"'),
-])
+@pytest.mark.parametrize(
+    ("sweep", "said"),
+    [
+        ("schedule=1", "only numeric options can be swept"),
+        ("epochs=1,2", "--budget equalises"),
+        ("lr=-1", "--sweep lr: "),
+        ("lr=", "has no value"),
+        ("batch_size=1.5", "--sweep batch-size: "),
+        ("lrr=1", 'did you mean "lr"'),
+    ],
+)
 def test_what_cannot_be_swept_is_said(sweep: str, said: str, base: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         candidates(AblateConfig.build(None, **{**base, "sweep": [sweep]}))

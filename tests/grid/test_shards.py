@@ -28,8 +28,15 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     student("gpt2", width=16, layers=1).save(folder / "base")
     questions = folder / "questions.jsonl"
     questions.write_text("".join(item.example().line() + "\n" for item in items(4)))
-    return options(folder, controls=False, student=(str(folder / "base"),), data=(str(questions),), limit=4,
-                   sweep={"lr": (0.001, 0.002)}, evaluate={"max_new_tokens": 4})
+    return options(
+        folder,
+        controls=False,
+        student=(str(folder / "base"),),
+        data=(str(questions),),
+        limit=4,
+        sweep={"lr": (0.001, 0.002)},
+        evaluate={"max_new_tokens": 4},
+    )
 
 
 def ran(grid: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
@@ -49,7 +56,8 @@ def made(out: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("count", [3, 20])
 def test_shards_in_any_order_are_the_whole_grid(
-        count: int, grid: dict[str, Any], whole: dict[str, bytes], tmp_path: Path) -> None:
+    count: int, grid: dict[str, Any], whole: dict[str, bytes], tmp_path: Path
+) -> None:
     """With 20 shards most have nothing to do."""
     grid, out, cells = {**grid, "out": tmp_path / "grid"}, tmp_path / "grid", []
     for at in reversed(range(1, count + 1)):
@@ -69,11 +77,27 @@ def test_shards_in_any_order_are_the_whole_grid(
 @pytest.mark.slow
 def test_shards_at_once_are_the_whole_grid(grid: dict[str, Any], whole: dict[str, bytes], tmp_path: Path) -> None:
     grid = {**grid, "out": tmp_path / "grid"}
-    (tmp_path / "grid.yaml").write_text(json.dumps({
-        name: str(value) if isinstance(value, Path) else value for name, value in grid.items()}))
-    shards = [subprocess.Popen([sys.executable, "-m", "cotdistill", "ablate", "--config", str(tmp_path / "grid.yaml"),
-                                "--shard", f"{at}/2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-              for at in (1, 2)]
+    (tmp_path / "grid.yaml").write_text(
+        json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in grid.items()})
+    )
+    shards = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "cotdistill",
+                "ablate",
+                "--config",
+                str(tmp_path / "grid.yaml"),
+                "--shard",
+                f"{at}/2",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for at in (1, 2)
+    ]
     done = [shard.communicate(timeout=120) for shard in shards]
     assert [shard.returncode for shard in shards] == [0, 0], done
     records = [json.loads(line)["cell"] for out, _ in done for line in out.splitlines()]
@@ -116,7 +140,7 @@ def test_a_grid_and_its_shards_do_not_meet(tmp_path: Path, monkeypatch: pytest.M
 def test_a_shard_is_one_of_as_many(text: str) -> None:
     done = in_process.run("ablate", "--shard", text)
     assert done.code == 2
-    assert done.errors == [f"error: --shard: is I/N, with I from 1 to N, not {text!r}"]
+    assert done.errors == [f"error: --shard: must be I/N, with I from 1 to N, not {text!r}"]
 
 
 def test_parts_are_the_whole() -> None:

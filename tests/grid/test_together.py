@@ -15,7 +15,7 @@ import pytest
 from cotdistill.ablate import ablate
 from cotdistill.config import AblateConfig
 from cotdistill.errors import UsageError
-from cotdistill.grid.workers import Processes, Task
+from cotdistill.grid.executors import ProcessExecutor, Task
 from tests import in_process
 from tests.grids import options, printed
 from tests.models import items, student
@@ -23,7 +23,7 @@ from tests.models import items, student
 STEPS, EVERY = 40, 5
 
 
-def rank_of(workshop: list[int], value: int) -> tuple[int, int]:
+def rank_of(state: list[int], value: int) -> tuple[int, int]:
     """What the processes of a worker add up to, and where this one stands."""
     import torch
     from torch import distributed
@@ -33,7 +33,7 @@ def rank_of(workshop: list[int], value: int) -> tuple[int, int]:
     return int(found), int(os.environ["RANK"])
 
 
-def second_fails(workshop: list[int]) -> None:
+def second_fails(state: list[int]) -> None:
     """The second process fails while the first waits for it."""
     from torch import distributed
 
@@ -42,17 +42,23 @@ def second_fails(workshop: list[int]) -> None:
     distributed.barrier()
 
 
-def alone(workshop: list[int]) -> str:
+def alone(state: list[int]) -> str:
     return os.environ["RANK"]
 
 
 @pytest.mark.slow
 def test_processes_of_a_worker_meet_fail_together_and_are_replaced() -> None:
-    crew = Processes(list, 1, per_cell=2)
-    crew.submit([Task("sum", rank_of, (10,), together=True), Task("alone", alone),
-                 Task("refused", second_fails, together=True), Task("again", rank_of, (1,), together=True)])
-    found = {outcome.about: outcome for outcome in crew.outcomes()}
-    crew.close()
+    executor = ProcessExecutor(list, 1, per_cell=2)
+    executor.submit(
+        [
+            Task("sum", rank_of, (10,), together=True),
+            Task("alone", alone),
+            Task("refused", second_fails, together=True),
+            Task("again", rank_of, (1,), together=True),
+        ]
+    )
+    found = {outcome.about: outcome for outcome in executor.outcomes()}
+    executor.close()
     assert found["sum"].value == (21, 0)
     assert found["alone"].value == "0"
     assert (found["refused"].error, found["refused"].refused) == ("--x: no", True)
@@ -66,9 +72,20 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     student("gpt2", width=16, layers=1).save(folder / "base")
     (folder / "rows.jsonl").write_text("".join(item.line() + "\n" for item in items(8)))
     (folder / "questions.jsonl").write_text("".join(item.example().line() + "\n" for item in items(4)))
-    given = options(folder, strategies=("cot",), controls=False, student=(str(folder / "base"),), lr=1e-3,
-                    data=(str(folder / "questions.jsonl"),), steps=STEPS, checkpoint_every=EVERY, keep_checkpoints=99,
-                    keep_students="all", evaluate={"max_new_tokens": 4}, allow_divergence=True)
+    given = options(
+        folder,
+        strategies=("cot",),
+        controls=False,
+        student=(str(folder / "base"),),
+        lr=1e-3,
+        data=(str(folder / "questions.jsonl"),),
+        steps=STEPS,
+        checkpoint_every=EVERY,
+        keep_checkpoints=99,
+        keep_students="all",
+        evaluate={"max_new_tokens": 4},
+        allow_divergence=True,
+    )
     return {name: value for name, value in given.items() if name not in ("train", "teacher", "limit")}
 
 
@@ -85,15 +102,19 @@ def whole(grid: dict[str, Any]) -> Path:
 
 
 def losses(out: Path) -> dict[str, list[float]]:
-    return {path.parent.name: [json.loads(line)["loss"] for line in path.read_text().splitlines()]
-            for path in out.glob("runs/*/metrics.jsonl")}
+    return {
+        path.parent.name: [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+        for path in out.glob("runs/*/metrics.jsonl")
+    }
 
 
 def agrees(out: Path, whole: Path) -> None:
     """The figures of one process, within rounding."""
     cells = [list(map(json.loads, (place / "cells.jsonl").read_text().splitlines())) for place in (out, whole)]
-    accuracies = [{one["cell"]: {name: found["accuracy"] for name, found in one["sets"].items()} for one in place}
-                  for place in cells]
+    accuracies = [
+        {one["cell"]: {name: found["accuracy"] for name, found in one["sets"].items()} for one in place}
+        for place in cells
+    ]
     assert accuracies[0].items() <= accuracies[1].items()
     others = losses(whole)
     for run, curve in losses(out).items():
@@ -119,10 +140,12 @@ def kill_workers_at(out: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("running", [
-    {"jobs": 2}, {"gpus_per_cell": 2, "parallel": "fsdp", "seeds": (0,)}], ids=["one", "fsdp"])
+@pytest.mark.parametrize(
+    "running", [{"jobs": 2}, {"gpus_per_cell": 2, "parallel": "fsdp", "seeds": (0,)}], ids=["one", "fsdp"]
+)
 def test_a_cell_whose_worker_is_killed_goes_on_from_its_checkpoint(
-        running: dict[str, Any], grid: dict[str, Any], whole: Path, tmp_path: Path) -> None:
+    running: dict[str, Any], grid: dict[str, Any], whole: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "grid"
     killer = Thread(target=kill_workers_at, args=(out, f"step-{EVERY}"))
     killer.start()
@@ -140,16 +163,21 @@ def test_a_cell_whose_worker_is_killed_goes_on_from_its_checkpoint(
     assert any(run in path.parents for path in left for run in unfinished)
     for run in unfinished:
         assert sorted(path.name for path in run.glob("checkpoints/step-*")) == sorted(
-            f"step-{step}" for step in range(EVERY, STEPS + 1, EVERY))
+            f"step-{step}" for step in range(EVERY, STEPS + 1, EVERY)
+        )
     if "gpus_per_cell" in running:
         agrees(out, whole)
     else:
         assert printed(out) == printed(whole)
 
 
-@pytest.mark.parametrize(("value", "said"), [
-    ("1.5", "--gpus-per-cell: is a share of one, or a whole number, not 1.5"),
-    ("0", "--gpus-per-cell: input should be greater than 0, not 0.0")])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("1.5", "--gpus-per-cell: must be below 1 or a whole number, not 1.5"),
+        ("0", "--gpus-per-cell: input should be greater than 0, not 0.0"),
+    ],
+)
 def test_a_cell_takes_whole_gpus_or_a_share_of_one(value: str, said: str) -> None:
     done = in_process.run("ablate", "--gpus-per-cell", value)
     assert (done.code, done.errors) == (2, [f"error: {said}"])

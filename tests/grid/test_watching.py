@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from cotdistill import console
-from cotdistill.grid.watching import Watched
-from cotdistill.grid.workers import Here, Processes, Step, Task
+from cotdistill.grid.executors import InProcessExecutor, ProcessExecutor, Task, TaskProgress
+from cotdistill.grid.watching import WatchedExecutor
 from tests.grids import run
 
 
-def work(workshop: list[Any], steps: int) -> int:
+def work(state: list[Any], steps: int) -> int:
     with console.progress("training", steps) as advance:
         for _ in range(steps):
             time.sleep(0.3)
@@ -24,7 +24,7 @@ def work(workshop: list[Any], steps: int) -> int:
     return steps
 
 
-def fail(workshop: list[Any]) -> None:
+def fail(state: list[Any]) -> None:
     raise RuntimeError("no")
 
 
@@ -33,42 +33,47 @@ def test_every_stage_of_a_grid_says_what_is_under_way_and_what_is_done(tmp_path:
         run(tmp_path, strategies=("cot",), seeds=(0, 1), controls=False)
     lines = said.get().splitlines()
     seconds = r"\d+(\.\d)? s"
-    for wanted in (r"under way: rows/greedy, teacher, untrained student", rf"rows/greedy: {seconds} \(1 of 3, about .*",
-                   rf"untrained student: {seconds} \(3 of 3\)", r"under way: cot/seed-0, cot/seed-1",
-                   rf"cot/seed-0: {seconds} \(1 of 2, about {seconds} left\)", rf"cot/seed-1: {seconds} \(2 of 2\)"):
+    for wanted in (
+        r"running: rows/greedy, teacher, untrained student",
+        rf"rows/greedy: {seconds} \(1 of 3, about .*",
+        rf"untrained student: {seconds} \(3 of 3\)",
+        r"running: cot/seed-0, cot/seed-1",
+        rf"cot/seed-0: {seconds} \(1 of 2, about {seconds} left\)",
+        rf"cot/seed-1: {seconds} \(2 of 2\)",
+    ):
         assert any(re.fullmatch(wanted, line) for line in lines), wanted
 
 
 def test_a_failed_task_is_counted_and_the_next_stage_counts_anew() -> None:
-    crew = Watched(Here(list))
+    executor = WatchedExecutor(InProcessExecutor(list))
     with console.console.capture() as said:
         for stage in ("a", "b"):
-            crew.submit([Task(stage, fail)])
-            assert [outcome.error is None for outcome in crew.outcomes()] == [False]
+            executor.submit([Task(stage, fail)])
+            assert [outcome.error is None for outcome in executor.outcomes()] == [False]
     assert re.findall(r"(\w): failed after .* \((.*)\)", said.get()) == [("a", "1 of 1"), ("b", "1 of 1")]
 
 
 def test_workers_say_how_far_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    crew = Processes(list, 1)
-    heard: list[Step] = []
-    crew.heard = lambda worker, task, step: heard.append(step)
+    executor = ProcessExecutor(list, 1)
+    on_progress: list[TaskProgress] = []
+    executor.on_progress = lambda worker, task, step: on_progress.append(step)
     try:
-        crew.submit([Task("one", work, (3,))])
-        assert [outcome.value for outcome in crew.outcomes()] == [3]
+        executor.submit([Task("one", work, (3,))])
+        assert [outcome.value for outcome in executor.outcomes()] == [3]
     finally:
-        crew.close()
-    assert heard
-    assert heard[0] == Step("training", 2, 3)
+        executor.close()
+    assert on_progress
+    assert on_progress[0] == TaskProgress("training", 2, 3)
 
 
 def test_on_a_terminal_there_are_bars_over_the_tasks_and_of_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     terminal = console.PlainConsole(file=shown, force_terminal=True, width=160, theme=console.STYLES)
     monkeypatch.setattr(console, "console", terminal)
-    crew = Watched(Here(list))
-    crew.submit([Task("one", work, (2,)), Task("two", work, (1,))])
-    for _ in crew.outcomes():
-        crew.hear(0, Task("three", work), Step("training", 1, 4))
+    executor = WatchedExecutor(InProcessExecutor(list))
+    executor.submit([Task("one", work, (2,)), Task("two", work, (1,))])
+    for _ in executor.outcomes():
+        executor.show_progress(0, Task("three", work), TaskProgress("training", 1, 4))
         time.sleep(0.3)
     text = shown.getvalue()
     assert re.search(r"tasks.*1/2", text)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cotdistill.evaluation.metrics import Prediction
-from cotdistill.evaluation.statistics import compare
 from cotdistill.report.comparison import Results, against_baseline, judge_claims, verdict
+from cotdistill.statistics.comparison import compare
 from cotdistill.strategies.studies import Claim
 
 N = 400
@@ -22,12 +22,31 @@ def cell(out: Path, arm: str, seed: int, right: np.ndarray, name: str = "in") ->
     lines = [json.dumps({"settings": "x"})]
     for at, hit in enumerate(right):
         said = "yes" if hit else "no"
-        lines.append(Prediction(id=f"q{at}", task="t", question="?", choices=("yes", "no"), gold="yes", rationale=None,
-                                output=said, answer=said, verdict="right" if hit else "wrong", finished=True,
-                                generated=1, forwarded=2).model_dump_json())
+        lines.append(
+            Prediction(
+                id=f"q{at}",
+                task="t",
+                question="?",
+                choices=("yes", "no"),
+                gold="yes",
+                rationale=None,
+                output=said,
+                answer=said,
+                verdict="right" if hit else "wrong",
+                finished=True,
+                generated=1,
+                forwarded=2,
+            ).model_dump_json()
+        )
     path.write_text("\n".join(lines) + "\n")
-    return {"cell": f"{arm}/seed-{seed}", "arm": arm, "role": "strategy", "seed": seed, "control": None,
-            "sets": {name: {"accuracy": float(right.mean()), "predictions": str(path.relative_to(out))}}}
+    return {
+        "cell": f"{arm}/seed-{seed}",
+        "arm": arm,
+        "role": "strategy",
+        "seed": seed,
+        "control": None,
+        "sets": {name: {"accuracy": float(right.mean()), "predictions": str(path.relative_to(out))}},
+    }
 
 
 @pytest.fixture
@@ -54,22 +73,42 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not(results: Results) -
 
 def test_pairs_join_the_family(results: Results) -> None:
     found = against_baseline(results, "base", [("better", "same")])
-    assert [(one["name"], one["baseline"]) for one in found] == [("better", "base"), ("same", "base"),
-                                                                 ("better", "same")]
+    assert [(one["name"], one["baseline"]) for one in found] == [
+        ("better", "base"),
+        ("same", "base"),
+        ("better", "same"),
+    ]
     assert all(one["family"] == 3 for one in found)
 
 
 def test_claims_get_verdicts_and_missing_arms_are_said(results: Results) -> None:
-    claims = [Claim("a", "better", "base", "higher"), Claim("b", "base", "better", "higher"),
-              Claim("c", "same", "base", "higher"), Claim("d", "nobody", "base", "higher"),
-              Claim("e", "better", "base", "higher", "follows")]
+    claims = [
+        Claim("a", "better", "base", "higher"),
+        Claim("b", "base", "better", "higher"),
+        Claim("c", "same", "base", "higher"),
+        Claim("d", "nobody", "base", "higher"),
+        Claim("e", "better", "base", "higher", "follows"),
+    ]
     assert [one["verdict"] for one in judge_claims(results, claims, "in")] == [
-        "holds", "does not hold", "undecided", "not tested", "not tested"]
+        "holds",
+        "does not hold",
+        "undecided",
+        "not tested",
+        "not tested",
+    ]
 
 
-@pytest.mark.parametrize(("a", "b", "expects", "says"), [
-    (0.50, 0.50, "as good", "holds"), (0.70, 0.50, "as good", "holds"), (0.30, 0.50, "as good", "does not hold"),
-    (0.50, 0.50, "higher", "does not hold"), (0.70, 0.50, "higher", "holds"), (0.30, 0.50, "higher", "does not hold")])
+@pytest.mark.parametrize(
+    ("a", "b", "expects", "says"),
+    [
+        (0.50, 0.50, "as good", "holds"),
+        (0.70, 0.50, "as good", "holds"),
+        (0.30, 0.50, "as good", "does not hold"),
+        (0.50, 0.50, "higher", "does not hold"),
+        (0.70, 0.50, "higher", "holds"),
+        (0.30, 0.50, "higher", "does not hold"),
+    ],
+)
 def test_equality_needs_a_narrow_interval_not_a_missing_difference(a: float, b: float, expects: str, says: str) -> None:
     def grid(share: float, items: int) -> np.ndarray:
         return np.tile(np.arange(items) % 100 < 100 * share, (5, 1)).astype(float)

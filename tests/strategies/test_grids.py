@@ -6,19 +6,24 @@ import pytest
 
 from cotdistill.config import AblateConfig
 from cotdistill.errors import UsageError
-from cotdistill.grid.arms import Arm, arms, baseline, settled
+from cotdistill.grid.arms import Arm, arms, baseline, resolve_study
 from cotdistill.grid.axes import candidates
-from cotdistill.strategies.grids import Variant, dose, size_matched, subject, variants
+from cotdistill.strategies.grids import Variant, ablated_variant, dose, size_matched, variants
 from cotdistill.strategies.studies import STUDIES, study
 
 
 def labels(**options: object) -> list[str]:
-    return [arm.label for arm in arms(settled(AblateConfig.build(**options))[0])]
+    return [arm.label for arm in arms(resolve_study(AblateConfig.build(**options))[0])]
 
 
 def test_the_product_of_strategies_parameters_and_rows() -> None:
-    found = labels(strategies=["cot", "scott"], param={"alpha": ["0.1", "0.5"]}, controls=False,
-                   teacher_decoding=["greedy", "contrastive"], train_size=[0.5, 1])
+    found = labels(
+        strategies=["cot", "scott"],
+        param={"alpha": ["0.1", "0.5"]},
+        controls=False,
+        teacher_decoding=["greedy", "contrastive"],
+        train_size=[0.5, 1],
+    )
     notes = ("", " [contrastive rationales]", " [50 % of the rows]", " [contrastive rationales, 50 % of the rows]")
     assert found == [variant + note for note in notes for variant in ("cot", "scott(alpha=0.1)", "scott")]
 
@@ -32,8 +37,15 @@ def test_a_parameter_of_one_strategy_only() -> None:
 
 def test_key_words_never_come_without_as_many_random_ones() -> None:
     found = labels(key_tokens=[1, 3], key_by=["tfidf", "gradient-input", "random"], controls=False)
-    assert found == ["post-cot", "post-cot-key(k=1)", "post-cot-key(k=3)", "post-cot-key(k=1, by=gradient-input)",
-                     "post-cot-key(k=3, by=gradient-input)", "post-cot-random-k(k=1)", "post-cot-random-k(k=3)"]
+    assert found == [
+        "post-cot",
+        "post-cot-key(k=1)",
+        "post-cot-key(k=3)",
+        "post-cot-key(k=1, by=gradient-input)",
+        "post-cot-key(k=3, by=gradient-input)",
+        "post-cot-random-k(k=1)",
+        "post-cot-random-k(k=3)",
+    ]
     made = variants([], {}, key_counts=[3], exclude_label=True)
     key = next(one for one in made if one.strategy == "post-cot-key")
     matched = size_matched(key, made)
@@ -51,7 +63,7 @@ def test_controls_are_of_what_is_ablated_and_answer_only_reads_no_decoding() -> 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_has_its_claims_arms_controls_and_baseline_in_its_grid(name: str) -> None:
-    config, found = settled(AblateConfig.build(study=name))
+    config, found = resolve_study(AblateConfig.build(study=name))
     made = arms(config)
     known = [arm.label for arm in made]
     assert len(known) >= 8
@@ -63,7 +75,7 @@ def test_every_study_has_its_claims_arms_controls_and_baseline_in_its_grid(name:
 
 
 def test_given_options_win_over_a_studys() -> None:
-    config, _ = settled(AblateConfig.build(study="mysteries", key_tokens=[2], lr=1e-3))
+    config, _ = resolve_study(AblateConfig.build(study="mysteries", key_tokens=[2], lr=1e-3))
     assert config.key_tokens == (2,)
     assert config.mask_tokens == (0.5, 1.0)
     assert config.lr == 1e-3
@@ -73,7 +85,7 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match="mysteries"):
         study("mystery")
     config = AblateConfig.build(strategies=["cot"], baseline="cots")
-    with pytest.raises(UsageError, match=r"--baseline cots: no such arm"):
+    with pytest.raises(UsageError, match=r"--baseline cots: unknown arm"):
         baseline(config, arms(config))
     with pytest.raises(UsageError, match="--sweep epochs"):
         candidates(AblateConfig.build(sweep={"epochs": [1.0]}))
@@ -81,8 +93,8 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
 
 def test_subjects_and_doses() -> None:
     made = variants(["answer-only", "cot"], {}, mask_ratios=[0.25])
-    assert subject(made) == Variant("post-cot")
-    assert subject([Variant("answer-only")]) is None
+    assert ablated_variant(made) == Variant("post-cot")
+    assert ablated_variant([Variant("answer-only")]) is None
     assert [dose(one) for one in made] == [None, None, None, ("masked words", "share of the words masked", 0.25)]
 
 
@@ -91,20 +103,25 @@ def test_labels_name_the_student_only_where_students_are_compared() -> None:
     assert labels(strategies=["cot"], student=["demo", "gpt2"], controls=False) == ["cot [demo]", "cot [gpt2]"]
 
 
-@pytest.mark.parametrize(("options", "base", "controls_of"), [
-    ({"strategies": ["cot", "cascod", "post-cot-permuted"]}, "cot", "cot"),
-    ({"strategies": ["cot", "post-cot", "post-cot-permuted"]}, "cot", "post-cot"),
-    ({"strategies": ["cascod", "cot"], "permute_tokens": True}, "cascod", "post-cot"),
-    ({"strategies": ["answer-only", "cot"]}, "answer-only", "cot"),
-    ({"strategies": ["cascod"], "param": {"alpha": ["0.1", "0.5"]}}, "cascod(alpha=0.1)", "cascod(alpha=0.1)"),
-    ({"permute_tokens": True}, "post-cot", "post-cot"),
-    ({}, "cot", "cot"),
-    ({"study": "cascod", "strategies": ["post-cot", "scott"]}, "post-cot", "post-cot"),
-    ({"study": "cascod", "strategies": ["post-cot", "cot"]}, "cot", "cot"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("options", "base", "controls_of"),
+    [
+        ({"strategies": ["cot", "cascod", "post-cot-permuted"]}, "cot", "cot"),
+        ({"strategies": ["cot", "post-cot", "post-cot-permuted"]}, "cot", "post-cot"),
+        ({"strategies": ["cascod", "cot"], "permute_tokens": True}, "cascod", "post-cot"),
+        ({"strategies": ["answer-only", "cot"]}, "answer-only", "cot"),
+        ({"strategies": ["cascod"], "param": {"alpha": ["0.1", "0.5"]}}, "cascod(alpha=0.1)", "cascod(alpha=0.1)"),
+        ({"permute_tokens": True}, "post-cot", "post-cot"),
+        ({}, "cot", "cot"),
+        ({"study": "cascod", "strategies": ["post-cot", "scott"]}, "post-cot", "post-cot"),
+        ({"study": "cascod", "strategies": ["post-cot", "cot"]}, "cot", "cot"),
+    ],
+    ids=str,
+)
 def test_the_baseline_is_the_first_strategy_named_and_controls_stand_beside_their_twin(
-        options: dict[str, object], base: str, controls_of: str) -> None:
-    config, _ = settled(AblateConfig.build(**options))
+    options: dict[str, object], base: str, controls_of: str
+) -> None:
+    config, _ = resolve_study(AblateConfig.build(**options))
     made = arms(config)
     assert baseline(config, made).label == base
     assert {arm.variant.label for arm in made if arm.control} <= {controls_of}

@@ -15,17 +15,38 @@ ROOT = Path(__file__).parents[2]
 
 def run(*args: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *([path] if path else [])]))}
-    return subprocess.run([sys.executable, "-m", "cotdistill", *args], capture_output=True, text=True,
-                          env=environment, stdin=subprocess.DEVNULL, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "cotdistill", *args],
+        capture_output=True,
+        text=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plug-in package, installed by pip into a folder of its own."""
     site = tmp_path_factory.mktemp("site")
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-                    "--no-index", "--target", str(site), str(ROOT / "tests" / "plugin_package")],
-                   check=True, capture_output=True, text=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-index",
+            "--target",
+            str(site),
+            str(ROOT / "tests" / "plugin_package"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return site
 
 
@@ -66,4 +87,4 @@ def test_a_plugin_without_a_strategy_is_refused(tmp_path: Path) -> None:
     empty.write_text("x = 1\n")
     done = run("strategies", "--plugin", str(empty))
     assert done.returncode == 2
-    assert "registers no strategy" in done.stderr
+    assert "registers nothing" in done.stderr

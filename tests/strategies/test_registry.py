@@ -14,10 +14,22 @@ from cotdistill.testing import check_strategy
 from tests.models import tokenizer
 from tests.real import data
 
-NAMES = [entry.name for entry in entries() if entry.factory is not None]
+NAMES = [entry.name for entry in entries() if entry.value is not None]
 METHODS = {  # methods.md section 4: the table of baselines and methods
-    "answer-only", "cot", "post-cot", "post-cot-permuted", "post-cot-masked", "post-cot-key", "post-cot-random-k",
-    "step-by-step", "mt-ra", "mt-cot", "scott", "scott-port", "cascod", "weighted-cot",
+    "answer-only",
+    "cot",
+    "post-cot",
+    "post-cot-permuted",
+    "post-cot-masked",
+    "post-cot-key",
+    "post-cot-random-k",
+    "step-by-step",
+    "mt-ra",
+    "mt-cot",
+    "scott",
+    "scott-port",
+    "cascod",
+    "weighted-cot",
 }
 
 
@@ -45,16 +57,17 @@ def test_every_strategy_holds_with_real_tokenizers(name: str, folder: str) -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_every_strategy_documents_paper_and_loss(name: str) -> None:
     entry = next(entry for entry in entries() if entry.name == name)
-    about = entry.factory.__doc__ or ""
+    about = entry.value.__doc__ or ""
     assert "Paper:" in about
     assert "Loss:" in about
     assert create(name).paper
 
 
 def test_strategies_import_neither_torch_nor_transformers() -> None:
-    program = ("import sys; from cotdistill.strategies.registry import create, entries; "
-               "[create(e.name) for e in entries()]; "
-               "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)")
+    program = (
+        "import sys; from cotdistill.strategies.registry import create, entries; [create(e.name) for e in entries()]; "
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 
 
@@ -73,7 +86,11 @@ def test_unknown_names_are_answered_with_the_closest() -> None:
 
 def test_parameters_are_recorded_with_their_types() -> None:
     assert dict(create("post-cot-key", {"k": "3", "label_share": "0.5"}).params) == {
-        "k": 3, "by": "tfidf", "exclude_label": False, "label_share": 0.5}
+        "k": 3,
+        "by": "tfidf",
+        "exclude_label": False,
+        "label_share": 0.5,
+    }
 
 
 def test_post_cot_key_without_words_is_answer_only() -> None:
@@ -81,8 +98,20 @@ def test_post_cot_key_without_words_is_answer_only() -> None:
     assert keyed.forms == plain.forms
 
 
-@pytest.mark.parametrize(("name", "after"), [
-    ("cot", True), ("cascod", True), ("scott", True), ("weighted-cot", True), ("scott-port", True),
-    ("answer-only", False), ("post-cot", False), ("step-by-step", False), ("mt-ra", False), ("mt-cot", False)])
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("cot", True),
+        ("cascod", True),
+        ("scott", True),
+        ("weighted-cot", True),
+        ("scott-port", True),
+        ("answer-only", False),
+        ("post-cot", False),
+        ("step-by-step", False),
+        ("mt-ra", False),
+        ("mt-cot", False),
+    ],
+)
 def test_which_strategies_answer_after_their_rationale(name: str, after: bool) -> None:
     assert create(name).answers_after_rationale is after

@@ -22,8 +22,9 @@ def draft(text: str, row: str = "row-1", answer: str = "workshop") -> Draft:
 
 
 def context(seed: int = 0, scores: list[float] | None = None) -> FillContext:
-    return FillContext(seed, lambda text: tuple(range(len(text.split()))),
-                       None if scores is None else lambda row, text, answer: scores)
+    return FillContext(
+        seed, lambda text: tuple(range(len(text.split()))), None if scores is None else lambda row, text, answer: scores
+    )
 
 
 @given(TEXTS, st.integers(0, 99))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import transformers as hf
 
-from cotdistill.students.families import Student
+from cotdistill.students.student import Student
 from tests.models import tokenizer
 
 WIDTH, LAYERS, HEADS = 32, 2, 2
@@ -106,10 +106,7 @@ FAMILIES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "phi": ("byte-bpe", lambda words: _decoder(hf.PhiConfig, words)),
     "smollm-like": ("byte-bpe", _rope(hf.LlamaConfig, tie_word_embeddings=True)),
     "t5": ("metaspace", _t5(hf.T5Config)),
-    "flan-t5-like": (
-        "metaspace",
-        _t5(hf.T5Config, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
-    ),
+    "flan-t5-like": ("metaspace", _t5(hf.T5Config, feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
     "mt5-like": ("metaspace", _t5(hf.MT5Config)),
     "bart": ("byte-bpe", _bart),
 }

@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
+from cotdistill.decoding.decode import Decoder
+from cotdistill.decoding.walk import walk
 from cotdistill.errors import UsageError
 from cotdistill.strategies.forms import FillContext
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import create
-from cotdistill.students.decode import Decoder
 from cotdistill.students.encode import Encoder
-from cotdistill.students.families import Student
-from cotdistill.students.train import train
-from cotdistill.students.walk import walk
+from cotdistill.students.student import Student
+from cotdistill.training.objective import training_encoder
+from cotdistill.training.train import train
 from tests.models import items, student
-from tests.students.test_training_options import config
+from tests.training.test_training_options import config
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
@@ -45,7 +46,7 @@ def chat_student(template: str, family: str = "gpt2") -> Student:
 
 def encoded(pupil: Student, name: str, rows: Any) -> tuple[Encoder, Any]:
     strategy = create(name)
-    encoder = pupil.encoder()
+    encoder = training_encoder(pupil)
     data = encoder.encode(join(rows, strategy)[0], strategy, FillContext(0, pupil.tokens.segment))
     return encoder, data
 
@@ -57,13 +58,8 @@ def test_a_sequence_is_the_rendered_conversation(family: str) -> None:
     tree = data.samples[0][0]
     words = pupil.tokenizer
     target = f"{row.rationales[0].text} So the answer is {row.answer}"
-    turns = [
-        {"role": "user", "content": f"{row.example().text()}\nReason:"},
-        {"role": "assistant", "content": target},
-    ]
-    asked = words.apply_chat_template(
-        turns[:1], tokenize=False, return_dict=False, add_generation_prompt=True
-    )
+    turns = [{"role": "user", "content": f"{row.example().text()}\nReason:"}, {"role": "assistant", "content": target}]
+    asked = words.apply_chat_template(turns[:1], tokenize=False, return_dict=False, add_generation_prompt=True)
     scored = words.decode(tree.tokens)
     assert scored == target + "<|im_end|>"  # no leading blank, and the template's stop
     prompt = words.decode(tree.ids[: int(tree.positions[0]) + 1])
@@ -79,9 +75,7 @@ def test_thinking_markers_are_never_added_silently(capsys: pytest.CaptureFixture
     assert "think" not in capsys.readouterr().err
     opened = chat_student(OPENED)
     _, data = encoded(opened, "cot", items(1))
-    assert "<think>" in opened.tokenizer.decode(
-        data.samples[0][0].ids
-    )  # as the template is written, and said
+    assert "<think>" in opened.tokenizer.decode(data.samples[0][0].ids)  # as the template is written, and said
     assert "<think>" in capsys.readouterr().err
 
 

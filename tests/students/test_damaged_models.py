@@ -67,8 +67,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "one layer more": (lambda f: _json(f / "config.json", n_layer=3), "are in no file and would start at random"),
     "one layer less": (lambda f: _json(f / "config.json", n_layer=1), "of its files have no place in the model"),
     "wider": (lambda f: _json(f / "config.json", n_embd=64), "weights do not fit config.json"),
-    "another family": (lambda f: _json(f / "config.json", model_type="bert", architectures=["BertLMHeadModel"]),
-                       "are in no file and would start at random"),
+    "another family": (
+        lambda f: _json(f / "config.json", model_type="bert", architectures=["BertLMHeadModel"]),
+        "are in no file and would start at random",
+    ),
     "unknown family": (lambda f: _json(f / "config.json", model_type="nosuch"), "(config.json)"),
     "a layer lost": (lambda f: _weights(f, drop="h.1."), "would start at random, e.g. transformer.h.1"),
     "a head too many": (lambda f: _weights(f, add="v_head.weight"), "1 weights of its files have no place"),
@@ -157,6 +159,64 @@ def test_a_tokenizer_larger_than_its_model_is_refused(base: Path, tmp_path: Path
     larger.add_tokens(["<one>", "<two>"])
     larger.save_pretrained(model)
     done = run(*commands(base, model)["evaluate"])
-    assert (done.code, done.errors) == (6, [
-        f"error: {model}: its tokenizer (tokenizer.json) has ids up to {size + 1}, the model embeddings for {size} "
-        "only; use the model's own tokenizer, or resize its embeddings"])
+    assert (done.code, done.errors) == (
+        6,
+        [
+            f"error: {model}: its tokenizer (tokenizer.json) has ids up to {size + 1}, but the model has "
+            f"embeddings for only {size}; use the model's own tokenizer, or resize its embeddings"
+        ],
+    )
+
+
+def test_a_grid_and_an_export_take_partial_weights_too(base: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(base, model)
+    DAMAGES["a layer lost"][0](model)
+    rows, questions = base.parent / "rows.jsonl", base.parent / "questions.jsonl"
+    grid = ["ablate", str(rows), "--student", str(model), "--data", str(questions), "-o", str(tmp_path / "grid")]
+    grid += ["--key-tokens", "1", "--key-by", "gradient-input", "--no-controls", "--steps", "1", "--seeds", "0"]
+    grid += ["--jobs", "1", "--eval-max-new-tokens", "4", "--device", "cpu", "--partial-weights"]
+    for more in (["--dry-run"], []):
+        done = run(*grid, *more)
+        assert done.code == 0, done.err
+        assert f"warning: {model}: " in done.err
+    evaluate = [*commands(base, model)["evaluate"], "--max-new-tokens", "4", "--partial-weights"]
+    done = run(*evaluate, "--export", "lm-eval", str(tmp_path / "tasks"))
+    assert done.code == 0, done.err
+    assert "the harness draws other random weights than these" in done.err
+
+
+IN_A_RUN = {
+    "weights cut off": "model.safetensors: damaged or cut off",
+    "garbage": "model.safetensors: damaged",
+    "tokenizer cut off": "(tokenizer.json)",
+    "tokenizer empty object": "(tokenizer.json)",
+    "another family": "are in no file and would start at random",
+    "wider": "weights do not fit config.json",
+    "config cut off": "config.json: not JSON",
+    "pickled": "pytorch_model.bin: pickled weights",
+    "no weights": "has no weights (model.safetensors)",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(base: Path) -> Path:
+    """A run on the whole model."""
+    out = base.parent / "finished"
+    done = run("distill", str(base.parent / "rows.jsonl"), "--student", str(base), "--steps", "1", "-o", str(out))
+    assert done.code == 0, done.err
+    return out
+
+
+@pytest.mark.parametrize("kind", IN_A_RUN)
+def test_a_damaged_student_of_a_run_is_exit_6_and_one_line(
+    kind: str, base: Path, finished: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    DAMAGES[kind][0](folder / "student")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    done = run("evaluate", str(folder), "--data", str(base.parent / "questions.jsonl"))
+    assert (done.code, done.out, len(done.errors)) == (6, "", 1), done.err
+    assert IN_A_RUN[kind] in done.errors[0]
+    assert str(folder / "student") in done.errors[0]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -15,12 +15,27 @@ def rows(tmp_path: Path, question: str, family: str) -> list[str]:
     student(family).save(tmp_path / "base")
     changed = items(4)[0].model_copy(update={"question": question})
     (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in [changed, *items(4)[1:]]))
-    return ["distill", str(tmp_path / "rows.jsonl"), "--student", str(tmp_path / "base"), "--steps", "1", "--device",
-            "cpu", "--out", str(tmp_path / "run")]
+    return [
+        "distill",
+        str(tmp_path / "rows.jsonl"),
+        "--student",
+        str(tmp_path / "base"),
+        "--steps",
+        "1",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "run"),
+    ]
 
 
-@pytest.mark.parametrize("question", ["Quel \N{DEGREE SIGN} \N{MULTIPLICATION SIGN} \N{PILCROW SIGN} est-ce ?" * 6,
-                                      "\u4eca\u5929 \u5929\u6c14 \u600e\u4e48\u6837 " * 12])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Quel \N{DEGREE SIGN} \N{MULTIPLICATION SIGN} \N{PILCROW SIGN} est-ce ?" * 6,
+        "\u4eca\u5929 \u5929\u6c14 \u600e\u4e48\u6837 " * 12,
+    ],
+)
 def test_too_many_unknown_tokens_are_refused(question: str, tmp_path: Path) -> None:
     asked = rows(tmp_path, question, "t5")
     done = run(*asked)

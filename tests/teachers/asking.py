@@ -13,11 +13,29 @@ KEY = "sk-test-0123456789-secret"
 
 def elicit(folder: Path, url: str | None, *options: str, rows: int = 1) -> Done:
     data = folder / "questions.jsonl"
-    data.write_text("".join(json.dumps({"id": f"q{at}", "question": f"Is {at} a number?",
-                                        "choices": ["yes", "no"], "answer": "yes"}) + "\n" for at in range(rows)))
+    data.write_text(
+        "".join(
+            json.dumps({"id": f"q{at}", "question": f"Is {at} a number?", "choices": ["yes", "no"], "answer": "yes"})
+            + "\n"
+            for at in range(rows)
+        )
+    )
     where = [] if url is None else ["--base-url", url]
-    return run("elicit", "--teacher", "openai:m", "--data", str(data), "--shots", "0", "--timeout", "5", *where,
-               "-o", str(folder / "rows.jsonl"), *options)
+    return run(
+        "elicit",
+        "--teacher",
+        "openai:m",
+        "--data",
+        str(data),
+        "--shots",
+        "0",
+        "--timeout",
+        "5",
+        *where,
+        "-o",
+        str(folder / "rows.jsonl"),
+        *options,
+    )
 
 
 def rationale(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from cotdistill.students.families import Student
+from cotdistill.students.student import Student
 
 TEXT = "A thing is where it is. So the answer is yes."
 
@@ -46,8 +46,16 @@ Behaviour = Callable[[str, int], str | Canned]  # (prompt, how often it was aske
 
 def completion(content: Any = TEXT, finish: Any = "stop", usage: Any = None, **message: Any) -> dict[str, Any]:
     """A chat completion's body."""
-    return {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "usage": usage, "choices": [
-        {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content, **message}}]}
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "usage": usage,
+        "choices": [
+            {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content, **message}}
+        ],
+    }
 
 
 class Server(ThreadingHTTPServer):
@@ -94,8 +102,10 @@ class ModelServer(Server):
         ids = torch.tensor(words["input_ids"])
         with torch.inference_mode():
             steps = self.model.model(ids[None]).logits[0, :-1].log_softmax(-1)
-        return ([begin for begin, _ in words["offset_mapping"]],
-                [None, *steps.gather(-1, ids[1:, None])[:, 0].tolist()])
+        return (
+            [begin for begin, _ in words["offset_mapping"]],
+            [None, *steps.gather(-1, ids[1:, None])[:, 0].tolist()],
+        )
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -135,9 +145,19 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.answered[prompt] += 1
         piece = {"message": {"role": "assistant", "content": TEXT}} if chat else {"text": TEXT}
-        self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [
-            {"index": 0, "finish_reason": "stop", **piece}], "usage": {
-                "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}))
+        self._send(
+            200,
+            json.dumps(
+                {
+                    "id": "x",
+                    "object": "x",
+                    "created": 1,
+                    "model": "m",
+                    "choices": [{"index": 0, "finish_reason": "stop", **piece}],
+                    "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+                }
+            ),
+        )
 
     def _scored(self, prompt: str, chat: bool) -> None:
         assert isinstance(self.server, ModelServer)
@@ -145,14 +165,21 @@ class Handler(BaseHTTPRequestHandler):
         if self.body.get("echo"):
             offsets, values = self.server.log_probabilities(prompt)
             # The one token that was asked for comes behind the prompt's.
-            choice |= {"text": prompt + "x", "logprobs": {
-                "text_offset": [*offsets, len(prompt)], "token_logprobs": [*values, -1.0],
-                "tokens": ["?"] * (len(offsets) + 1), "top_logprobs": None}}
+            choice |= {
+                "text": prompt + "x",
+                "logprobs": {
+                    "text_offset": [*offsets, len(prompt)],
+                    "token_logprobs": [*values, -1.0],
+                    "tokens": ["?"] * (len(offsets) + 1),
+                    "top_logprobs": None,
+                },
+            }
         else:
             choice["text"] = self.server.texts[self.body["seed"] % len(self.server.texts)]
         usage = {"prompt_tokens": 1, "completion_tokens": 4, "total_tokens": 5}
-        self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [choice],
-                                    "usage": usage}))
+        self._send(
+            200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [choice], "usage": usage})
+        )
 
     def _echo(self, prompt: str, chat: bool) -> None:
         """An answer that says which question it is of."""
@@ -162,14 +189,31 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(completion(f"Number {number} is one. So the answer is yes.")))
 
     def _thoughts(self, prompt: str, chat: bool) -> None:
-        self._send(200, json.dumps({"id": "x", "object": "x", "created": 1, "model": "m", "choices": [
-            {"index": 0, "finish_reason": "stop", "message": {
-                "role": "assistant", "content": "So the answer is yes.",
-                "reasoning_content": "Let me think."}}]}))
+        self._send(
+            200,
+            json.dumps(
+                {
+                    "id": "x",
+                    "object": "x",
+                    "created": 1,
+                    "model": "m",
+                    "choices": [
+                        {
+                            "index": 0,
+                            "finish_reason": "stop",
+                            "message": {
+                                "role": "assistant",
+                                "content": "So the answer is yes.",
+                                "reasoning_content": "Let me think.",
+                            },
+                        }
+                    ],
+                }
+            ),
+        )
 
     def _busy(self, prompt: str, chat: bool) -> None:
-        self._send(429, '{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}',
-                   {"Retry-After": "0.02"})
+        self._send(429, '{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}', {"Retry-After": "0.02"})
 
     def _broke(self, prompt: str, chat: bool) -> None:
         self._send(429, '{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}')
@@ -231,18 +275,27 @@ def serving(behaviour: Behaviour | Server = lambda prompt, before: "answer") -> 
 # What passes when asked again, and what does not.
 PASSING: dict[str, str | Canned] = {
     **{name: name for name in ("busy", "error", "drop", "malformed", "empty", "hang")},
-    **{f"status {status}": Canned(status, f"<html><title>{status}</title></html>")
-       for status in (408, 409, 425, 500, 502, 503, 504, 520, 524, 529)},
-    "dripping": Canned(body=" " * 999, drip=0.05), "null": Canned(body=completion(None)),
+    **{
+        f"status {status}": Canned(status, f"<html><title>{status}</title></html>")
+        for status in (408, 409, 425, 500, 502, 503, 504, 520, 524, 529)
+    },
+    "dripping": Canned(body=" " * 999, drip=0.05),
+    "null": Canned(body=completion(None)),
     "error in 200": Canned(body={"error": {"message": "overloaded", "code": 503}}),
     "page in 200": Canned(body="<html>busy</html>"),
     "cut": Canned(body=completion(), headers={"Content-Length": "9999"}),
-    "broken off": Canned(body=completion(None, finish="error")), "deep": Canned(body="[" * 99_999),
-    "not utf-8": Canned(body=b"\xff\xfe{"), "gzip": Canned(body="no", headers={"Content-Encoding": "gzip"})}
+    "broken off": Canned(body=completion(None, finish="error")),
+    "deep": Canned(body="[" * 99_999),
+    "not utf-8": Canned(body=b"\xff\xfe{"),
+    "gzip": Canned(body="no", headers={"Content-Encoding": "gzip"}),
+}
 LASTING: dict[str, Canned] = {
-    "too long": Canned(400, {"error": {"message": "maximum context length"}}), "large": Canned(413, "<html>413</html>"),
+    "too long": Canned(400, {"error": {"message": "maximum context length"}}),
+    "large": Canned(413, "<html>413</html>"),
     "flagged": Canned(403, {"error": {"message": "flagged by moderation"}}),
-    "refusal": Canned(body=completion(None, refusal="No.")), "tool": Canned(body=completion(None, tool_calls=[{}]))}
+    "refusal": Canned(body=completion(None, refusal="No.")),
+    "tool": Canned(body=completion(None, tool_calls=[{}])),
+}
 
 
 def many_faults(share: float, seed: int = 0) -> Behaviour:
@@ -267,7 +320,8 @@ def seeded_mix(seed: int = 0) -> Behaviour:
         if before > 6:
             return "answer"
         return random.Random(f"{seed} {prompt} {before}").choice(
-            ["answer", "answer", "busy", "error", "drop", "malformed", "empty", "hang"])
+            ["answer", "answer", "busy", "error", "drop", "malformed", "empty", "hang"]
+        )
 
     return behave
 
@@ -278,9 +332,19 @@ def transformers_serve(model: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(model), "--host",
-               "127.0.0.1", "--port",
-               str(port), "--device", "cpu", "--dtype", "float32"]
+    command = [
+        str(Path(sys.executable).with_name("transformers")),
+        "serve",
+        str(model),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 180

@@ -25,8 +25,18 @@ def dry_run(folder: Path, content: str) -> Done:
     model.save(folder / "teacher")
     question = {"id": "q", "question": "Is 7 a prime\n\nnumber?", "choices": ["yes", "no"], "answer": "yes"}
     (folder / "rows.jsonl").write_text(json.dumps(question) + "\n")
-    return run("elicit", "--teacher", str(folder / "teacher"), "--data", str(folder / "rows.jsonl"), "--shots", "0",
-               "--device", "cpu", "--dry-run")
+    return run(
+        "elicit",
+        "--teacher",
+        str(folder / "teacher"),
+        "--data",
+        str(folder / "rows.jsonl"),
+        "--shots",
+        "0",
+        "--device",
+        "cpu",
+        "--dry-run",
+    )
 
 
 @pytest.mark.parametrize("content", ["{{ m.content }}", "{{ m['content'] | trim }}", PARTS, EITHER, STRICT, ADDED])
@@ -43,5 +53,6 @@ def test_the_question_is_in_the_prompt_whatever_the_template_wants(content: str,
 def test_a_template_that_loses_the_question_is_refused(content: str, tmp_path: Path) -> None:
     done = dry_run(tmp_path, content)
     assert done.code == 2
-    assert done.errors == [f"error: the chat template of {tmp_path / 'teacher'} changes or loses its messages; "
-                           "use --chat off"]
+    assert done.errors == [
+        f"error: the chat template of {tmp_path / 'teacher'} changes or loses its messages; use --chat off"
+    ]

@@ -17,11 +17,11 @@ from transformers import PreTrainedTokenizerFast
 from cotdistill.config import ElicitConfig
 from cotdistill.data.tasks import load_examples
 from cotdistill.data.wrong_answers import wrong_answer, wrong_choices
+from cotdistill.decoding.decode import Choice, Prompt
 from cotdistill.elicit import elicit
 from cotdistill.errors import UsageError
-from cotdistill.students.decode import Choice, Prompt
-from cotdistill.students.families import Student
 from cotdistill.students.load import load_student
+from cotdistill.students.student import Student
 from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.huggingface import Desk, HuggingFaceTeacher, TeacherSession, log_probabilities
 from cotdistill.teachers.prompts import PromptTemplate
@@ -43,8 +43,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, out: Path, **changes: Any) -> list[dict[str, Any]]:
-    options = {"teacher": str(folder), "limit": ROWS, "keep": "all", "out": out, "shots": 0, "device": "cpu",
-               "max_new_tokens": 16}
+    options = {
+        "teacher": str(folder),
+        "limit": ROWS,
+        "keep": "all",
+        "out": out,
+        "shots": 0,
+        "device": "cpu",
+        "max_new_tokens": 16,
+    }
     elicit(ElicitConfig.build(None, **{**options, **changes}))
     return [json.loads(line) for line in out.read_text().splitlines()]
 
@@ -80,25 +87,39 @@ def plain_loop(model: Student, supported: str, perturbed: str | None, lam: float
     return str(words.decode(new, skip_special_tokens=True)).strip()
 
 
-@pytest.mark.parametrize(("decode", "contrast", "lam"), [
-    ("greedy", "wrong", 0.5), ("contrastive", "wrong", 0.5), ("contrastive", "empty", 0.5),
-    ("contrastive", "wrong", 0.9), ("contrastive", "wrong", 0.0)])
-def test_the_texts_are_those_of_the_plain_loop(decode: str, contrast: str, lam: float, folder: Path,
-                                               tmp_path: Path) -> None:
-    rows = run(folder, tmp_path / "rows.jsonl", decode=decode, contrast=contrast, lambda_=lam, hint="gold",
-               counterfactual=True, batch_size=4)
+@pytest.mark.parametrize(
+    ("decode", "contrast", "lam"),
+    [
+        ("greedy", "wrong", 0.5),
+        ("contrastive", "wrong", 0.5),
+        ("contrastive", "empty", 0.5),
+        ("contrastive", "wrong", 0.9),
+        ("contrastive", "wrong", 0.0),
+    ],
+)
+def test_the_texts_are_those_of_the_plain_loop(
+    decode: str, contrast: str, lam: float, folder: Path, tmp_path: Path
+) -> None:
+    rows = run(
+        folder,
+        tmp_path / "rows.jsonl",
+        decode=decode,
+        contrast=contrast,
+        lambda_=lam,
+        hint="gold",
+        counterfactual=True,
+        batch_size=4,
+    )
     model, template = load_student(str(folder)), PromptTemplate()
     expected = []
     for example in load_examples("demo", limit=ROWS):
         gold, wrong = example.answer, wrong_answer(example)
         for supports, against in ((gold, wrong), (wrong, gold)):
-            perturbed = None if decode == "greedy" else template.render(example, "" if contrast == "empty"
-                                                                        else against)
+            perturbed = None if decode == "greedy" else template.render(example, "" if contrast == "empty" else against)
             expected.append(plain_loop(model, template.render(example, supports), perturbed, lam, 16))
     assert [text.strip() for text in texts(rows)] == expected
     answers = [[rationale["answer"] for rationale in row["rationales"]] for row in rows]
-    assert answers == [[e.answer, wrong_answer(e)] for e in load_examples("demo",
-                                                                          limit=ROWS)], "flipped exactly once"
+    assert answers == [[e.answer, wrong_answer(e)] for e in load_examples("demo", limit=ROWS)], "flipped exactly once"
 
 
 def test_lambda_0_is_greedy_and_the_contrast_changes_something(folder: Path, tmp_path: Path) -> None:
@@ -119,16 +140,28 @@ def merging_tokenizer() -> Any:
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     made.decoder = decoders.ByteLevel()
-    made.train_from_iterator(["one.\n\ntwo.\n\nthree.\n\nfour.\n\n"] * 20, trainers.BpeTrainer(
-        vocab_size=300, special_tokens=["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False))
+    made.train_from_iterator(
+        ["one.\n\ntwo.\n\nthree.\n\nfour.\n\n"] * 20,
+        trainers.BpeTrainer(
+            vocab_size=300,
+            special_tokens=["<|end|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
     return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>", pad_token="<|end|>")
 
 
-@pytest.mark.parametrize(("pieces", "kept"), [
-    (["A", "b", ".\n\n"], "Ab"), (["A", "\n", "\n"], "A"), (["A", "\n", " ", "\n"], "A"),
-    (["A", "<|end|>"], "A"),
-    (["\n\n"], "")])
+@pytest.mark.parametrize(
+    ("pieces", "kept"),
+    [
+        (["A", "b", ".\n\n"], "Ab"),
+        (["A", "\n", "\n"], "A"),
+        (["A", "\n", " ", "\n"], "A"),
+        (["A", "<|end|>"], "A"),
+        (["\n\n"], ""),
+    ],
+)
 def test_the_stop_is_found_in_the_text(pieces: list[str], kept: str) -> None:
     words = merging_tokenizer()
     if ".\n\n" in pieces:
@@ -168,8 +201,9 @@ def a_session(words: Any, until_blank_line: bool = True) -> tuple[TeacherSession
     model = student("gpt2", width=8, layers=1)
     model = Student(model.model, words)
     replies: list[Any] = []
-    return TeacherSession(model, [Prompt([5])], 50, until_blank_line, Desk(Drain()), random.Random(0),
-                          replies.append), replies
+    return TeacherSession(
+        model, [Prompt([5])], 50, until_blank_line, Desk(Drain()), random.Random(0), replies.append
+    ), replies
 
 
 def test_samples_depend_on_seed_and_row_and_not_on_the_batch(folder: Path, tmp_path: Path) -> None:
@@ -242,8 +276,7 @@ def test_an_instruction_tuned_teacher_is_asked_in_its_template(tmp_path: Path) -
     assert asked == "<s>[user] Why?\n[assistant]"
     ids = teacher.encode(asked).ids
     assert ids.count(model.tokenizer.bos_token_id) == 1, "the template brings its own BOS"
-    plain = HuggingFaceTeacher(ElicitConfig.build(None, teacher=str(tmp_path / "chat"), device="cpu",
-                                                  chat="off"))
+    plain = HuggingFaceTeacher(ElicitConfig.build(None, teacher=str(tmp_path / "chat"), device="cpu", chat="off"))
     assert (plain.style, plain.wrap("Why?")) == ("completion", "Why?")
     rows = run(tmp_path / "chat", tmp_path / "rows.jsonl", limit=2, hint="gold")
     assert all(row["rationales"][0]["text"] for row in rows)
@@ -261,14 +294,15 @@ def test_an_encoder_decoder_teaches_too(tmp_path: Path) -> None:
 
 
 def test_contrastive_without_hint_and_samples_of_greedy_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leave --hint none away"):
+    with pytest.raises(UsageError, match="omit --hint none"):
         run(folder, tmp_path / "x.jsonl", decode="contrastive", hint="none")
     with pytest.raises(UsageError, match="needs --decode sample"):
         run(folder, tmp_path / "x.jsonl", samples=2)
 
 
-def test_calls_that_share_their_demonstrations_are_decoded_together(folder: Path, tmp_path: Path,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_that_share_their_demonstrations_are_decoded_together(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decode, sizes = HuggingFaceTeacher._decode, []
 
     def counted(self: HuggingFaceTeacher, sessions: list[TeacherSession]) -> None:

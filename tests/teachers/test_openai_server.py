@@ -28,23 +28,26 @@ CHAT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cotdistill.teachers.openai_server.FIRST_WAIT", 0.01)
-    monkeypatch.setattr("cotdistill.teachers.openai_server.LONGEST_BACKOFF", 0.05)
+    monkeypatch.setattr("cotdistill.teachers.server.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("cotdistill.teachers.server.LONGEST_BACKOFF", 0.05)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
 
 
 def questions(folder: Path, count: int) -> Path:
     file = folder / "questions.jsonl"
-    file.write_text("".join(json.dumps({"id": f"q{at}", "question": f"Is {at} a number?",
-                                        "choices": ["yes", "no"],
-                                        "answer": "yes"}) + "\n" for at in range(count)))
+    file.write_text(
+        "".join(
+            json.dumps({"id": f"q{at}", "question": f"Is {at} a number?", "choices": ["yes", "no"], "answer": "yes"})
+            + "\n"
+            for at in range(count)
+        )
+    )
     return file
 
 
 def config(url: str, data: Path, **changes: Any) -> ElicitConfig:
-    options = {"teacher": "openai:m", "base_url": url, "data": str(data), "shots": 0, "retries": 4,
-               "timeout": 0.4}
+    options = {"teacher": "openai:m", "base_url": url, "data": str(data), "shots": 0, "retries": 4, "timeout": 0.4}
     return ElicitConfig.build(None, **{**options, **changes})
 
 
@@ -59,8 +62,7 @@ def test_every_row_is_answered_once_or_failed_with_its_reason(tmp_path: Path) ->
     rows = rows_of(out)
     assert [row["id"] for row in rows] == [f"q{at}" for at in range(60)]
     journal = [json.loads(line) for line in (tmp_path / "rows.jsonl.partial").read_text().splitlines()]
-    assert sorted(entry["id"] for entry in journal) == sorted(f"q{at}"
-                                                              for at in range(60)), "each exactly once"
+    assert sorted(entry["id"] for entry in journal) == sorted(f"q{at}" for at in range(60)), "each exactly once"
     failed = {entry["id"]: entry["failed"] for entry in journal if "failed" in entry}
     assert {row["id"] for row in rows if not row["rationales"]} == set(failed)
     assert all(len(row["rationales"]) == 1 for row in rows if row["id"] not in failed)
@@ -77,9 +79,14 @@ def test_every_row_is_answered_once_or_failed_with_its_reason(tmp_path: Path) ->
     assert not (tmp_path / "rows.jsonl.partial").exists()
 
 
-@pytest.mark.parametrize(("behaviour", "said"), [
-    ("refused", r"refuses the key \(is OPENAI_API_KEY right\?\)"), ("unknown", "does not know the model 'm'"),
-    ("broke", "account is exhausted")])
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        ("refused", r"refuses the key \(is OPENAI_API_KEY right\?\)"),
+        ("unknown", "does not know the model 'm'"),
+        ("broke", "account is exhausted"),
+    ],
+)
 def test_what_no_retry_mends_ends_the_run_in_one_line(behaviour: str, said: str, tmp_path: Path) -> None:
     data, out = questions(tmp_path, 40), tmp_path / "rows.jsonl"
     with serving(lambda prompt, before: "answer" if "Is 0 " in prompt else behaviour) as server:
@@ -99,8 +106,9 @@ def test_no_server_is_told_in_one_line(tmp_path: Path) -> None:
         elicit(config(url, questions(tmp_path, 2), retries=1))
 
 
-def test_the_key_comes_from_the_environment_and_is_written_nowhere(tmp_path: Path,
-                                                                  capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_key_comes_from_the_environment_and_is_written_nowhere(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with serving() as server:
         elicit(config(server.url, questions(tmp_path, 3), out=tmp_path / "rows.jsonl"))
         elicit(config(server.url, questions(tmp_path, 3)))
@@ -122,8 +130,7 @@ def test_contrastive_decoding_is_refused_with_the_alternative(tmp_path: Path) ->
 
 def test_scoring_on_a_server_without_prompt_probabilities_is_refused(tmp_path: Path) -> None:
     with serving() as server, pytest.raises(UsageError, match="returns no log probabilities"):
-        elicit(config(server.url, _choices(tmp_path), endpoint="completion", wrong="hardest",
-                      counterfactual=True))
+        elicit(config(server.url, _choices(tmp_path), endpoint="completion", wrong="hardest", counterfactual=True))
 
 
 def test_rerank_takes_the_best_sample_by_the_contrastive_score(tmp_path: Path) -> None:
@@ -132,8 +139,11 @@ def test_rerank_takes_the_best_sample_by_the_contrastive_score(tmp_path: Path) -
     texts = ["A drill is kept.", "Leo waits.", "The answer must be so.", "It is a tool."]
     out = tmp_path / "rows.jsonl"
     with serving(ModelServer(model, texts)) as server:
-        elicit(config(server.url, _choices(tmp_path), endpoint="completion", decode="rerank", samples=6,
-                      out=out, timeout=20.0))
+        elicit(
+            config(
+                server.url, _choices(tmp_path), endpoint="completion", decode="rerank", samples=6, out=out, timeout=20.0
+            )
+        )
         asked = [request for request in server.requests if not request.get("echo")]
     [row] = rows_of(out)
     [example] = load_examples(str(_choices(tmp_path)))
@@ -154,13 +164,13 @@ def test_rerank_takes_the_best_sample_by_the_contrastive_score(tmp_path: Path) -
 
 def _choices(folder: Path) -> Path:
     file = folder / "choices.jsonl"
-    file.write_text(json.dumps({"id": "c", "question": "Which?", "choices": ["one", "two", "three"],
-                                "answer": "one"}) + "\n")
+    file.write_text(
+        json.dumps({"id": "c", "question": "Which?", "choices": ["one", "two", "three"], "answer": "one"}) + "\n"
+    )
     return file
 
 
-@pytest.mark.parametrize(("reasoning", "text"), [("rationale", "Let me think."),
-                                                 ("drop", "So the answer is yes.")])
+@pytest.mark.parametrize(("reasoning", "text"), [("rationale", "Let me think."), ("drop", "So the answer is yes.")])
 def test_thoughts_become_the_rationale_only_when_told(reasoning: str, text: str, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     settings = {"reasoning": reasoning, "out": out}
@@ -176,8 +186,16 @@ def test_thoughts_become_the_rationale_only_when_told(reasoning: str, text: str,
 
 def test_samples_differ_by_seed_and_are_told_apart(tmp_path: Path) -> None:
     with serving() as server:
-        elicit(config(server.url, questions(tmp_path, 2), decode="sample", samples=3, temperature=0.8,
-                      out=tmp_path / "rows.jsonl"))
+        elicit(
+            config(
+                server.url,
+                questions(tmp_path, 2),
+                decode="sample",
+                samples=3,
+                temperature=0.8,
+                out=tmp_path / "rows.jsonl",
+            )
+        )
         seeds = [request["seed"] for request in server.requests]
         assert len(set(seeds)) == 6
         assert all(request["temperature"] == 0.8 and "top_p" not in request for request in server.requests)
@@ -218,17 +236,43 @@ def test_a_real_server_on_both_endpoints(tmp_path: Path) -> None:
     with transformers_serve(tmp_path / "model") as url:
         for endpoint in ("completion", "chat"):
             out = tmp_path / f"{endpoint}.jsonl"
-            elicit(ElicitConfig.build(None, teacher=f"openai:{tmp_path / 'model'}", base_url=url,
-                                      data=str(data),
-                                      endpoint=endpoint, shots=0, hint="gold", max_new_tokens=12, out=out,
-                                      timeout=60.0, concurrency=2, keep="all"))
+            elicit(
+                ElicitConfig.build(
+                    None,
+                    teacher=f"openai:{tmp_path / 'model'}",
+                    base_url=url,
+                    data=str(data),
+                    endpoint=endpoint,
+                    shots=0,
+                    hint="gold",
+                    max_new_tokens=12,
+                    out=out,
+                    timeout=60.0,
+                    concurrency=2,
+                    keep="all",
+                )
+            )
             rows = rows_of(out)
             assert [len(row["rationales"]) for row in rows] == [1, 1, 1]
             assert all(row["rationales"][0]["decoding"]["endpoint"] == endpoint for row in rows)
         # Greedy text over HTTP is the text of the same model here.
         local = tmp_path / "local.jsonl"
-        elicit(ElicitConfig.build(None, teacher=str(tmp_path / "model"), data=str(data), shots=0, hint="gold",
-                                  max_new_tokens=12, out=local, chat="off", keep="all", device="cpu"))
-    texts = [[row["rationales"][0]["text"] for row in rows_of(tmp_path / name)]
-             for name in ("completion.jsonl", "local.jsonl")]
+        elicit(
+            ElicitConfig.build(
+                None,
+                teacher=str(tmp_path / "model"),
+                data=str(data),
+                shots=0,
+                hint="gold",
+                max_new_tokens=12,
+                out=local,
+                chat="off",
+                keep="all",
+                device="cpu",
+            )
+        )
+    texts = [
+        [row["rationales"][0]["text"] for row in rows_of(tmp_path / name)]
+        for name in ("completion.jsonl", "local.jsonl")
+    ]
     assert texts[0] == texts[1]

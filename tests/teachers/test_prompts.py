@@ -30,8 +30,9 @@ SHOT = Shot("Where is a spoon?\nAnswer Choices:\n(a) drawer\n(b) sky", "Spoons l
 def test_without_demonstrations_the_prompt_is_the_embedded_teachers(hint: str | None, template: str) -> None:
     for example in load_examples("demo", limit=20):
         answer = example.answer if hint == "gold" else hint
-        expected = template.format(question=example.question, choices=lettered(example.choices or ()),
-                                   answer=answer, rationale="\0").split(" \0")[0]
+        expected = template.format(
+            question=example.question, choices=lettered(example.choices or ()), answer=answer, rationale="\0"
+        ).split(" \0")[0]
         assert PromptTemplate().render(example, answer) == expected
 
 
@@ -39,11 +40,13 @@ def test_scotts_prompt_with_a_demonstration() -> None:
     assert PromptTemplate().render(DRILL, "shed", [SHOT]) == (
         "Q: Where is a spoon?\nAnswer Choices:\n(a) drawer\n(b) sky\n"
         "A: The answer is drawer. Spoons lie in drawers.\n\n"
-        "Q: Where is a drill?\nAnswer Choices:\n(a) shed\n(b) pond\nA: The answer is shed.")
+        "Q: Where is a drill?\nAnswer Choices:\n(a) shed\n(b) pond\nA: The answer is shed."
+    )
     assert PromptTemplate().render(DRILL, None, [SHOT]) == (
         "Q: Where is a spoon?\nAnswer Choices:\n(a) drawer\n(b) sky\n"
         "A: Spoons lie in drawers. So the answer is drawer.\n\n"
-        "Q: Where is a drill?\nAnswer Choices:\n(a) shed\n(b) pond\nA:")
+        "Q: Where is a drill?\nAnswer Choices:\n(a) shed\n(b) pond\nA:"
+    )
 
 
 def test_statements_are_true_or_false() -> None:
@@ -64,7 +67,7 @@ def test_a_template_of_ones_own_is_strict(tmp_path: Path) -> None:
     mine.write_text("{{ task }}: {{ question }}{% for c in choices %} {{ c }}{% endfor %}")
     assert PromptTemplate(mine).render(DRILL) == "t: Where is a drill? shed pond"
     mine.write_text("{{ qestion }}")
-    with pytest.raises(UsageError, match=r"mine\.j2: 'qestion' is undefined; there are text, question"):
+    with pytest.raises(UsageError, match=r"mine\.j2: 'qestion' is undefined; available: text, question"):
         PromptTemplate(mine).render(DRILL)
     mine.write_text("a\n{% if %}")
     with pytest.raises(UsageError, match=r"mine\.j2:2: "):
@@ -121,8 +124,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(folder: Path, **changes: Any) -> ElicitConfig:
-    options = {"teacher": str(folder), "limit": 4, "device": "cpu", "hint": "gold", "keep": "all",
-               "max_new_tokens": 16}
+    options = {"teacher": str(folder), "limit": 4, "device": "cpu", "hint": "gold", "keep": "all", "max_new_tokens": 16}
     return ElicitConfig.build(None, **{**options, **changes})
 
 
@@ -136,8 +138,9 @@ def test_fewer_shots_than_asked_are_said_once(folder: Path, capsys: pytest.Captu
     assert dry["prompt_tokens"] / dry["calls"] + 16 <= 512
 
 
-def test_a_dry_run_loads_no_weights_and_asks_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch,
-                                                     capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_loads_no_weights_and_asks_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refused(*_: Any) -> None:
         raise AssertionError("no weights in a dry run")
 

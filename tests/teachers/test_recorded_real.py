@@ -14,9 +14,14 @@ from cotdistill.elicit import elicit
 from tests.real import data
 
 CHAINS = [
-    "bbh_shared.test.code-davinci-002", "commonsenseqa.train.llama3-70b-L3", "commonsenseqa.train.palm-540b",
-    "last_letter_concatenation.train.mentor-kd-gpt-3.5-turbo", "openbookqa.train.gpt-4o-0shot-nogold",
-    "openbookqa.train.gpt-4o-L3", "strategyqa.train.gpt-4o-L3", "strategyqa.train.mentor-kd-gpt-3.5-turbo",
+    "bbh_shared.test.code-davinci-002",
+    "commonsenseqa.train.llama3-70b-L3",
+    "commonsenseqa.train.palm-540b",
+    "last_letter_concatenation.train.mentor-kd-gpt-3.5-turbo",
+    "openbookqa.train.gpt-4o-0shot-nogold",
+    "openbookqa.train.gpt-4o-L3",
+    "strategyqa.train.gpt-4o-L3",
+    "strategyqa.train.mentor-kd-gpt-3.5-turbo",
     "svamp.train.gpt-4o-L3",
 ]
 
@@ -40,18 +45,27 @@ def test_every_chain_comes_through_once(chains: str, tmp_path: Path) -> None:
     assert found == {row: count for row, count in expected.items() if count}
 
 
-@pytest.mark.parametrize(("chains", "task", "right"), [
-    ("commonsenseqa.train.palm-540b", None, 0.761),
-    ("bbh_shared.test.code-davinci-002", "date_understanding", 0.872)])
+@pytest.mark.parametrize(
+    ("chains", "task", "right"),
+    [("commonsenseqa.train.palm-540b", None, 0.761), ("bbh_shared.test.code-davinci-002", "date_understanding", 0.872)],
+)
 def test_the_published_figures(chains: str, task: str | None, right: float, tmp_path: Path) -> None:
-    verdicts = Counter(rationale["correct"] for row in rows_of(chains, tmp_path)
-                       if task in (None, row["task"]) for rationale in row["rationales"])
+    verdicts = Counter(
+        rationale["correct"]
+        for row in rows_of(chains, tmp_path)
+        if task in (None, row["task"])
+        for rationale in row["rationales"]
+    )
     assert verdicts[True] / verdicts.total() == pytest.approx(right, abs=0.01)
 
 
 def test_wrong_chains_are_counterfactuals_where_those_are_wanted(tmp_path: Path) -> None:
     rows = rows_of("openbookqa.train.gpt-4o-0shot-nogold", tmp_path, for_="scott")
-    argued = [(row["answer"], rationale) for row in rows for rationale in row["rationales"]
-              if rationale["kind"] == "counterfactual"]
+    argued = [
+        (row["answer"], rationale)
+        for row in rows
+        for rationale in row["rationales"]
+        if rationale["kind"] == "counterfactual"
+    ]
     assert len(argued) > 200
     assert all(rationale["answer"] != gold and rationale["correct"] for gold, rationale in argued)

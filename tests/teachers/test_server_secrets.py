@@ -28,21 +28,28 @@ def nothing_told(folder: Path, *streams: str) -> None:
         assert not any(secret in text for secret in SPELLINGS), text
 
 
-@pytest.mark.parametrize(("name", "value", "said"), [
-    ("OPENAI_API_KEY", f"{KEY}\n", "OPENAI_API_KEY begins or ends with a blank or a line break"),
-    ("OPENAI_API_KEY", f" {KEY}", "OPENAI_API_KEY begins or ends with a blank or a line break"),
-    ("OPENAI_API_KEY", f"{KEY}\r\nX-Evil: 1", "OPENAI_API_KEY holds several lines"),
-    ("OPENAI_API_KEY", "", "OPENAI_API_KEY is empty"), ("OPENAI_API_KEY", " \n", "OPENAI_API_KEY is empty"),
-    ("OPENAI_API_KEY", f"{KEY}é", "OPENAI_API_KEY holds characters that are not ASCII"),
-    ("OPENAI_API_KEY", f"{KEY}\udcff", "OPENAI_API_KEY holds characters that are not ASCII"),
-    ("OPENAI_API_KEY", f"{KEY}\x07", "OPENAI_API_KEY holds blanks or control characters"),
-    ("OPENAI_API_KEY", f"Bearer {KEY}", "OPENAI_API_KEY holds blanks or control characters"),
-    ("OPENAI_ORG_ID", "org\n1", "OPENAI_ORG_ID holds several lines"),
-    ("OPENAI_CUSTOM_HEADERS", f"X-Auth: {KEY}é", ""), ("ALL_PROXY", f"socks4://me:{quote(PASSWORD)}@127.0.0.1:9", ""),
-    ("ALL_PROXY", f"http://me:{quote(PASSWORD, safe='')}@127.0.0.1:9", "")])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OPENAI_API_KEY", f"{KEY}\n", "OPENAI_API_KEY begins or ends with whitespace"),
+        ("OPENAI_API_KEY", f" {KEY}", "OPENAI_API_KEY begins or ends with whitespace"),
+        ("OPENAI_API_KEY", f"{KEY}\r\nX-Evil: 1", "OPENAI_API_KEY contains several lines"),
+        ("OPENAI_API_KEY", "", "OPENAI_API_KEY is empty"),
+        ("OPENAI_API_KEY", " \n", "OPENAI_API_KEY is empty"),
+        ("OPENAI_API_KEY", f"{KEY}é", "OPENAI_API_KEY contains characters that are not ASCII"),
+        ("OPENAI_API_KEY", f"{KEY}\udcff", "OPENAI_API_KEY contains characters that are not ASCII"),
+        ("OPENAI_API_KEY", f"{KEY}\x07", "OPENAI_API_KEY contains whitespace or control characters"),
+        ("OPENAI_API_KEY", f"Bearer {KEY}", "OPENAI_API_KEY contains whitespace or control characters"),
+        ("OPENAI_ORG_ID", "org\n1", "OPENAI_ORG_ID contains several lines"),
+        ("OPENAI_CUSTOM_HEADERS", f"X-Auth: {KEY}é", ""),
+        ("ALL_PROXY", f"socks4://me:{quote(PASSWORD)}@127.0.0.1:9", ""),
+        ("ALL_PROXY", f"http://me:{quote(PASSWORD, safe='')}@127.0.0.1:9", ""),
+    ],
+)
 @pytest.mark.parametrize("debug", [(), ("--debug",)])
-def test_what_no_header_can_carry_is_refused_by_name(name: str, value: str, said: str, debug: tuple[str, ...],
-                                                     tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_header_can_carry_is_refused_by_name(
+    name: str, value: str, said: str, debug: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(name, value)
     done = elicit(tmp_path, "http://127.0.0.1:9/v1", "--retries", "0", *debug)
     assert done.code in ((6,) if said else (5, 6))
@@ -52,13 +59,20 @@ def test_what_no_header_can_carry_is_refused_by_name(name: str, value: str, said
 
 
 ECHOES: list[Any] = [
-    Canned(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), Canned(400, f"'Bearer {KEY}'"),
-    Canned(500, f"<html><title>{KEY}</title></html>"), Canned(403, {"detail": f"{quote(KEY)} flagged"}),
-    Canned(body={"error": {"message": f"bad key {KEY}\n"}}), Canned(429, f"key={KEY}&x=1"),
+    Canned(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}),
+    Canned(400, f"'Bearer {KEY}'"),
+    Canned(500, f"<html><title>{KEY}</title></html>"),
+    Canned(403, {"detail": f"{quote(KEY)} flagged"}),
+    Canned(body={"error": {"message": f"bad key {KEY}\n"}}),
+    Canned(429, f"key={KEY}&x=1"),
     Canned(body=f"no json {KEY}"),
-    Canned(404, f"/v1/{KEY}"), Canned(body=completion(None, refusal=f"I know {KEY}")),
-    Canned(body=completion(f"The key {KEY}. " + TEXT)), Canned(307, "", {"Location": f"http://127.0.0.1:9/{KEY}"}),
-    "drop", "malformed"]
+    Canned(404, f"/v1/{KEY}"),
+    Canned(body=completion(None, refusal=f"I know {KEY}")),
+    Canned(body=completion(f"The key {KEY}. " + TEXT)),
+    Canned(307, "", {"Location": f"http://127.0.0.1:9/{KEY}"}),
+    "drop",
+    "malformed",
+]
 
 
 @pytest.mark.parametrize("behaviour", ECHOES)
@@ -84,8 +98,11 @@ def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path
 
 
 def test_extra_parameters_are_sent_and_recorded_without_their_secrets(tmp_path: Path) -> None:
-    body = {"chat_template_kwargs": {"enable_thinking": False}, "provider": {"order": ["a"], "api_key": PASSWORD},
-            "top_k": 20}
+    body = {
+        "chat_template_kwargs": {"enable_thinking": False},
+        "provider": {"order": ["a"], "api_key": PASSWORD},
+        "top_k": 20,
+    }
     with serving() as server:
         done = elicit(tmp_path, server.url, "--extra-body", json.dumps(body))
         assert done.code == 0
@@ -100,10 +117,12 @@ def test_extra_parameters_are_sent_and_recorded_without_their_secrets(tmp_path: 
 
 @pytest.mark.parametrize("kind", [AblateConfig, ElicitConfig])
 def test_what_is_recorded_of_a_config_holds_no_secret_and_the_config_does(kind: type[Config]) -> None:
-    given = {"base_url": f"http://me:{quote(PASSWORD)}@host/v1?api-key={KEY}&v=1",
-             "extra_body": json.dumps({"a": {"api_key": KEY}})}
+    given = {
+        "base_url": f"http://me:{quote(PASSWORD)}@host/v1?api-key={KEY}&v=1",
+        "extra_body": json.dumps({"a": {"api_key": KEY}}),
+    }
     section = "elicit." if kind is AblateConfig else ""
-    config = kind.build(**{section + name: value for name, value in given.items()})
+    config = kind.build(teacher="openai:m", **{section + name: value for name, value in given.items()})
     held = getattr(config, "elicit", config)
     recorded = json.loads(config.model_dump_json())
     recorded = recorded.get("elicit", recorded)
@@ -113,14 +132,22 @@ def test_what_is_recorded_of_a_config_holds_no_secret_and_the_config_does(kind: 
     assert KEY not in json.dumps(config.defining())
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("{", "not JSON (Expecting property name enclosed in double quotes at character 2)"),
-    ("[1]", "should be a JSON object"), ("3", "should be a JSON object"),
-    ('{"x": NaN}', "holds a value that JSON does not have"),
-    ('{"x": "\\ud83d"}', "holds a value that JSON does not have"), ('{"x":' * 5000, "nested too deeply"),
-    (f'{{"x": {"9" * 5000}}}', "holds a value that JSON does not have"),
-    ('{"model": "x"}', "'model' is not free; use --teacher"), ('{"max_tokens": 9}', "use --max-new-tokens"),
-    ('{"stream": true}', "answers are read whole"), (f'{{"key": "{KEY}", }}', "not JSON")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON (Expecting property name enclosed in double quotes at character 2)"),
+        ("[1]", "must be a JSON object"),
+        ("3", "must be a JSON object"),
+        ('{"x": NaN}', "contains a value that JSON does not allow"),
+        ('{"x": "\\ud83d"}', "contains a value that JSON does not allow"),
+        ('{"x":' * 5000, "nested too deeply"),
+        (f'{{"x": {"9" * 5000}}}', "contains a value that JSON does not allow"),
+        ('{"model": "x"}', "'model' is reserved; use --teacher"),
+        ('{"max_tokens": 9}', "use --max-new-tokens"),
+        ('{"stream": true}', "answers are read whole"),
+        (f'{{"key": "{KEY}", }}', "not JSON"),
+    ],
+)
 def test_what_is_no_object_of_parameters_is_refused(text: str, said: str, tmp_path: Path) -> None:
     done = elicit(tmp_path, "http://127.0.0.1:9/v1", "--extra-body", text)
     assert done.code == 2
@@ -133,20 +160,43 @@ def test_what_is_no_object_of_parameters_is_refused(text: str, said: str, tmp_pa
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-keyout", folder / "key.pem", "-out", folder / "cert.pem", "-days", "9", "-subj", "/CN=localhost",
-                    "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            folder / "key.pem",
+            "-out",
+            folder / "cert.pem",
+            "-days",
+            "9",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+        ],
+        check=True,
+        capture_output=True,
+    )
     return folder
 
 
-def test_a_certificate_of_ones_own_names_what_to_set(certificate: Path, tmp_path: Path,
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_of_ones_own_names_what_to_set(
+    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
     with serving() as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        named, numbered = (server.url.replace("http://127.0.0.1", f"https://{host}") for host in
-                           ("localhost", "127.0.0.1"))
+        named, numbered = (
+            server.url.replace("http://127.0.0.1", f"https://{host}") for host in ("localhost", "127.0.0.1")
+        )
         place = named.split("/")[2]
         refused = elicit(tmp_path, named)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
@@ -154,8 +204,10 @@ def test_a_certificate_of_ones_own_names_what_to_set(certificate: Path, tmp_path
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "none.pem"))
         missing = elicit(tmp_path, named, rows=2)
     assert [refused.code, trusted.code, other.code, missing.code] == [6, 0, 6, 6]
-    assert refused.errors == [f"error: the certificate of {place} does not verify (self-signed certificate); set "
-                              "SSL_CERT_FILE to the PEM file of the authority that signed it"]
+    assert refused.errors == [
+        f"error: the certificate of {place} does not verify (self-signed certificate); set "
+        "SSL_CERT_FILE to the PEM file of the authority that signed it"
+    ]
     assert "write the name it was made for in --base-url" in other.errors[0]
     assert missing.errors[0].startswith("error: SSL_CERT_FILE: cannot read certificates")
 
@@ -172,8 +224,13 @@ def test_a_socks_proxy_names_its_extra(name: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv(name, f"socks5://me:{PASSWORD.split()[0]}@127.0.0.1:9")
     done = elicit(tmp_path, "https://127.0.0.1:9/v1")
-    assert (done.code, done.errors) == (6, [f"error: the SOCKS proxy of {name} needs an optional package; install it "
-                                            "with: pip install 'cotdistill[socks]'"])
+    assert (done.code, done.errors) == (
+        6,
+        [
+            f"error: the SOCKS proxy of {name} needs an optional package; install it "
+            "with: pip install 'cotdistill[socks]'"
+        ],
+    )
 
 
 def test_the_reason_of_a_failed_row_is_the_servers_own(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 from cotdistill.config import ElicitConfig
 from cotdistill.data.records import Item
 from cotdistill.data.tasks import load_examples
-from cotdistill.demo.world import argue
 from cotdistill.elicit import item_of
-from cotdistill.teachers.filters import judged
+from cotdistill.teachers.filters import labelled_rationale
 from cotdistill.teachers.yields import Bill, dollars, money, names_answer, supported, yield_tables
+from cotdistill.world.questions import argue
 
 GOLD = {"decode": "greedy", "hint": "gold"}
 
@@ -18,7 +18,7 @@ GOLD = {"decode": "greedy", "hint": "gold"}
 def an_item(argued: str) -> Item:
     example = load_examples("demo", limit=1)[0]
     text = argue(example.question, argued).text
-    rationale = judged(example, "factual", example.answer, text, teacher="t", decoding=GOLD)
+    rationale = labelled_rationale(example, "factual", example.answer, text, teacher="t", decoding=GOLD)
     return item_of(example, [rationale], "right")
 
 
@@ -32,9 +32,15 @@ def test_the_checker_tells_which_answer_a_rationale_supports() -> None:
     assert supported(elsewhere, elsewhere.rationales[0]) is None
 
 
-@pytest.mark.parametrize(("answer", "text", "named"), [
-    ("shed", "It lies in the Shed.", True), ("shed", "It was watershed.", False),
-    ("3.5", "That is 3.5 km.", True), ("(x", "an (x here", True)])
+@pytest.mark.parametrize(
+    ("answer", "text", "named"),
+    [
+        ("shed", "It lies in the Shed.", True),
+        ("shed", "It was watershed.", False),
+        ("3.5", "That is 3.5 km.", True),
+        ("(x", "an (x here", True),
+    ],
+)
 def test_leakage_is_the_answers_own_words(answer: str, text: str, named: bool) -> None:
     rationale = an_item(load_examples("demo", limit=1)[0].answer).rationales[0]
     assert names_answer(rationale.model_copy(update={"answer": answer, "text": text})) is named

@@ -1,0 +1,1 @@
+"""Answers: extracted from a text and compared with the gold answer."""

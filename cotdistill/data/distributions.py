@@ -1,0 +1,115 @@
+"""A teacher's distributions beside the rows: for each token of a rationale the K likeliest tokens and their log
+probabilities, in one safetensors file (ROWS.logprobs.safetensors).
+
+tokens [T] int32: the ids of all rationales, one after the other, as segments of the teacher's tokenizer; ids [T, K]
+int32 and logprobs [T, K] float16; bounds [R + 1] int64: rationale r has the tokens bounds[r] to bounds[r + 1].
+A rationale is known by `recorded_key`, so that a file of other rows is noticed; a seal notices damage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from cotdistill.data.files import writing
+from cotdistill.data.seal import seal
+from cotdistill.errors import DataError, UsageError
+
+SUFFIX = ".logprobs.safetensors"
+ARRAYS = ("tokens", "ids", "logprobs", "bounds")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One rationale: tokens [t], the K likeliest ids [t, K] in descending order, and their logprobs [t, K]."""
+
+    tokens: NDArray[np.int32]
+    ids: NDArray[np.int32]
+    logprobs: NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """All recorded rationales as they lie in the file; `vocabulary`: digest of the tokenizer that gave the ids."""
+
+    tokens: NDArray[np.int32]  # [T]
+    ids: NDArray[np.int32]  # [T, K]
+    logprobs: NDArray[np.float16]  # [T, K]
+    bounds: NDArray[np.int64]  # [R + 1]
+    keys: Sequence[str]  # [R] `recorded_key` of each
+    vocabulary: str
+
+    @classmethod
+    def of(cls, rationales: Mapping[str, Recorded], vocabulary: str, k: int) -> Distributions:
+        """`rationales`: by `recorded_key`."""
+        each = list(rationales.values())
+        return cls(
+            np.concatenate([np.zeros(0, np.int32), *(one.tokens for one in each)]),
+            np.concatenate([np.zeros((0, k), np.int32), *(one.ids for one in each)]),
+            np.concatenate([np.zeros((0, k), np.float16), *(one.logprobs for one in each)]),
+            np.cumsum([0, *(len(one.tokens) for one in each)]).astype(np.int64),
+            list(rationales),
+            vocabulary,
+        )
+
+    def places(self) -> dict[str, slice]:
+        """Where each rationale's rows are, by `recorded_key`."""
+        parts = itertools.pairwise(self.bounds.tolist())
+        return {key: slice(first, last) for key, (first, last) in zip(self.keys, parts, strict=True)}
+
+
+def beside(rows: Path) -> Path:
+    """The file that belongs to a file of elicited rows."""
+    return rows.with_name(rows.name + SUFFIX)
+
+
+def recorded_key(row: str, kind: str, text: str) -> str:
+    """What a rationale is known by: its question's id, its kind and its words."""
+    return hashlib.sha256("\x1f".join((row, kind, text)).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def vocabulary_digest(vocabulary: Mapping[str, int]) -> str:
+    """sha256 of a tokenizer's pieces and their ids."""
+    return hashlib.sha256(json.dumps(sorted(vocabulary.items())).encode()).hexdigest()
+
+
+def save(path: Path, recorded: Distributions) -> None:
+    """Write aside and rename. Raises `OutputError` where the disk does not take it."""
+    arrays = {name: getattr(recorded, name) for name in ARRAYS}
+    about = {"rationales": json.dumps(list(recorded.keys)), "vocabulary": recorded.vocabulary}
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    with writing(path):
+        save_file(arrays, aside, {**about, "seal": _seal(arrays, about)})
+        os.replace(aside, path)
+
+
+def load(path: Path) -> Distributions:
+    """What `save` wrote. Raises `UsageError` where there is no file, `DataError` where it is damaged."""
+    if not path.is_file():
+        raise UsageError(f"--kd needs the teacher's distributions, and {path} does not exist; elicit --logprobs K")
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            arrays = {name: stored.get_tensor(name) for name in ARRAYS}
+            about = dict(stored.metadata())
+        if about.pop("seal") != _seal(arrays, about):
+            raise ValueError("not what was written")
+        return Distributions(**arrays, keys=json.loads(about["rationales"]), vocabulary=about["vocabulary"])
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise DataError.at(
+            str(path), None, f"is damaged or no file of distributions ({type(error).__name__})", "elicit --logprobs K"
+        ) from error
+
+
+def _seal(arrays: Mapping[str, Any], about: Mapping[str, str]) -> str:
+    return seal(((name, str(array.dtype), array.shape, array.tobytes()) for name, array in arrays.items()), **about)

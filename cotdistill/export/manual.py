@@ -1,0 +1,162 @@
+"""How to ask a student, as its model card says it: with this package, with transformers alone, behind a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cotdistill.answers.answers import render_answer
+from cotdistill.data.records import Question
+from cotdistill.decoding.text_walk import Step, steps_of
+from cotdistill.escaping import json_text, markdown_code
+from cotdistill.export.snippet import MAX_NEW_TOKENS, snippet
+from cotdistill.strategies.forms import Form, Strategy
+from cotdistill.students.encode import Encoder
+
+EXAMPLE = Question(id="example", question="Where would you put a book?", choices=("the shelf", "the river"))
+SERVED = "student"  # the name under which the card's commands serve it
+# Where a card's commands say which model they mean: in the run's directory, and on the hub.
+HERE_AND_THERE = (
+    ('MODEL, STOPS = "student"', 'MODEL, STOPS = "{}"'),
+    ("vllm serve student ", "vllm serve {} "),
+    ("vllm serve BASE --enable-lora --lora-modules student=student ",
+     "vllm serve BASE --enable-lora --lora-modules student={} "),
+    ("convert_hf_to_gguf.py student ", "convert_hf_to_gguf.py --remote {} "),
+    ("convert_lora_to_gguf.py student ", "convert_lora_to_gguf.py {} "),
+)  # fmt: skip
+
+
+def manual(strategy: Strategy, encoder: Encoder, adapter: bool) -> str:
+    """The sections, in Markdown. `encoder`: of the student as it is saved; `adapter`: adapters alone are saved."""
+    forms = [strategy.form(name) for name in strategy.plan]
+    return (
+        "## How to ask it\n\n"
+        f"{_command()}"
+        f"{_transformers(forms, encoder, adapter)}"
+        f"{_servers(forms, encoder, adapter)}"
+        f"## What it is asked, what it answers\n\n{_question()}{_answer(strategy, encoder)}"
+    )
+
+
+def named(text: str, hub_name: str) -> str:
+    """A card's text with its commands for the model's name on the hub."""
+    for here, there in HERE_AND_THERE:
+        text = text.replace(here, there.format(hub_name))
+    return text
+
+
+def _command() -> str:
+    return (
+        "### With cotdistill\n\n"
+        "In this directory; rows are `{\"id\", \"question\", \"choices\": [...] or null}`, one JSON object a line.\n\n"
+        "```sh\n"
+        "cotdistill predict . --data questions.jsonl\n"
+        "cotdistill predict . --data questions.jsonl --prompts  # what it is asked, word by word\n"
+        "```\n\n"
+    )  # fmt: skip
+
+
+def _transformers(forms: Sequence[Form], encoder: Encoder, adapter: bool) -> str:
+    also = ", and peft for its adapters" if adapter else ""
+    code = snippet(forms, encoder, EXAMPLE.text())
+    return (
+        "### With transformers alone\n\n"
+        f"It needs torch and transformers{also}, and gives the answers of `cotdistill predict`: greedy decoding, at "
+        f"most {MAX_NEW_TOKENS} tokens a step.\n\n```python\n{code}```\n\n"
+    )
+
+
+def _servers(forms: Sequence[Form], encoder: Encoder, adapter: bool) -> str:
+    chat = encoder.tokens.around if encoder.tokens.chat else None
+    steps, end = steps_of(forms, around=chat), str(encoder.tokens.tokenizer.convert_ids_to_tokens(encoder.tokens.stop))
+    if encoder.start is not None:
+        texts = "".join(
+            f"{at}. encoder {markdown_code(json_text(step.source))}, decoder {markdown_code(json_text(step.target))}, "
+            f"gives `{{{step.fills}}}`{_ended_by(step)}\n"
+            for at, step in enumerate(steps, 1)
+        )
+        return (
+            "### Behind a server\n\nIt is an encoder-decoder, which vLLM and llama.cpp's server do not serve. A "
+            f"program of your own gives it these texts:\n\n{texts}\n"
+        )
+    bodies = "".join(
+        f"Step {at} gives `{{{step.fills}}}`{_ended_by(step)}:\n\n```json\n{_body(step, end, encoder)}\n```\n\n"
+        for at, step in enumerate(steps, 1)
+    )
+    many = "Requests, in this order" if len(steps) > 1 else "The request"
+    return (
+        "### Behind vLLM or llama.cpp\n\n"
+        f"{_serve(adapter)}"
+        f"{many}, to `http://localhost:8000/v1/completions`. Put the question for `{{question}}`"
+        f"{', and what came back, stripped, for the other names' if len(steps) > 1 else ''}. Where a prompt is "
+        "tokenised as one text, a token at a border can differ from those in training; the code above has none of "
+        f"these.\n\n{bodies}"
+    )
+
+
+def _serve(adapter: bool) -> str:
+    if adapter:
+        vllm = f"vllm serve BASE --enable-lora --lora-modules {SERVED}=student --port 8000"
+        convert = "python llama.cpp/convert_lora_to_gguf.py student --base BASE --outfile student.gguf"
+        serve = "llama-server -m BASE.gguf --lora student.gguf --port 8000"
+        note = "BASE is the base model, BASE.gguf the same converted by `convert_hf_to_gguf.py`. "
+    else:
+        vllm = f"vllm serve student --served-model-name {SERVED} --port 8000"
+        convert = "python llama.cpp/convert_hf_to_gguf.py student --outfile student.gguf"
+        serve = "llama-server -m student.gguf --port 8000"
+        note = ""
+    return (
+        f"```sh\n{vllm}\n```\n\n"
+        f"llama.cpp reads GGUF files, which its own converter makes:\n\n```sh\n{convert}\n{serve}\n```\n\n{note}"
+    )
+
+
+def _ended_by(step: Step) -> str:
+    return f", which ends at {markdown_code(step.stop)} or with the text" if step.stop else ""
+
+
+def _body(step: Step, end: str, encoder: Encoder) -> str:
+    """A request's JSON. A chat template's text holds every special token there is to be."""
+    body = {
+        "model": SERVED,
+        "prompt": step.prompt,
+        "max_tokens": MAX_NEW_TOKENS,
+        "temperature": 0,
+        "stop": [*([step.stop] if step.stop else []), end],
+        "stop_token_ids": sorted(encoder.tokens.stops),
+        **({"add_special_tokens": False} if encoder.tokens.chat else {}),
+    }
+    return json_text(body)
+
+
+def _question() -> str:
+    return (
+        "`{question}` is the question's text. Where it has choices, they follow in lettered lines, but for those "
+        "between yes and no or true and false, which are not listed:\n\n"
+        f"```text\n{EXAMPLE.text()}\n```\n\n"
+    )
+
+
+def _answer(strategy: Strategy, encoder: Encoder) -> str:
+    style, choices, chat = encoder.answers, EXAMPLE.choices or (), encoder.tokens.chat
+    shown = markdown_code(render_answer(choices[0], choices, style))
+    how = {
+        "text": "the text of the choice",
+        "letter": "the letter of the choice, in brackets",
+        "letter-text": "the letter of the choice in brackets, then its text",
+    }[style]
+    order = (
+        "It gives a rationale first, then an answer that follows from it."
+        if strategy.answers_after_rationale
+        else "It gives the answer at once; `predict` reports no rationale."
+    )
+    said = "through the tokenizer's chat template: the prompt is the user's turn" if chat else "in plain text"
+    template = (
+        "Trained with `--chat`: `apply_chat_template` of the saved tokenizer gives the prompt that it was trained on."
+        if chat
+        else "Trained without `--chat`: the tokenizer is saved without a chat template, which it has not learned."
+    )
+    return (
+        f"{order} It was trained with `--answers {style}`: an answer is {how}, here {shown}; without choices it is "
+        "free text. `predict` reads the choice that is meant, whichever way it is written, and says null where there "
+        f"is none to read.\n\nIt is asked {said}. {template}\n\n"
+    )

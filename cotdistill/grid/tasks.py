@@ -1,0 +1,327 @@
+"""What one worker keeps warm between cells, and the tasks it can be given.
+
+Shared by all cells of a worker: the base student with its start-up tests, its tokenised texts, the elicited rows,
+the question sets.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from cotdistill.config import AblateConfig, Config, DistillConfig, ElicitConfig, EvaluateConfig, Options, WalkingOptions
+from cotdistill.console import is_main_process
+from cotdistill.data.files import JsonObject, file_digest, remove, writing
+from cotdistill.data.records import Item
+from cotdistill.data.rows import read_items
+from cotdistill.data.runcard import RunCard, read_card
+from cotdistill.distill import distill_items, encoded, fresh_student, saved_dtype
+from cotdistill.elicit import elicit
+from cotdistill.evaluate import evaluate_set, load_asked
+from cotdistill.evaluation.stored import set_metrics
+from cotdistill.grid.arms import Arm
+from cotdistill.grid.budgets import Load
+from cotdistill.grid.cells import Cell
+from cotdistill.grid.digests import weigh
+from cotdistill.grid.references import teacher_predictions, untrained_card, write_predictions
+from cotdistill.grid.rows import GridRows, mean_words, read_rows, rows_file, rows_of
+from cotdistill.grid.sets import QuestionSet
+from cotdistill.plugins.files import load_plugin
+from cotdistill.strategies.grids import UNTRAINED
+from cotdistill.strategies.join import join
+from cotdistill.students.devices import device_of
+from cotdistill.students.load import Bits, load_student
+from cotdistill.students.student import Student
+from cotdistill.training.memory import release_memory
+from cotdistill.training.objective import can_pack, head_is_linear
+from cotdistill.training.process_group import several_processes, wait_for_group
+from cotdistill.training.selection import selected
+
+FLOPS_TRAINED = 6  # per token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
+Seconds = dict[str, float]
+Base = tuple[str, bool, Bits | None]  # student, chat, quantize
+
+
+class WorkerState:
+    """One worker's models, rows and sets. Everything it writes is under `out`."""
+
+    def __init__(self, config: AblateConfig, out: Path) -> None:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        for plugin in config.plugin:
+            load_plugin(plugin)
+        self.config, self.out = config, out
+        self.held: dict[Base, Student] = {}  # one at most, untrained
+        self.tested: dict[Base, Student] = {}  # without their models
+        self.rows = cache(self._rows)
+        self.rows_of_label = cache(self._rows_of_label)
+
+    def student(self, settings: DistillConfig) -> Student:
+        """The untrained student, for reading only."""
+        base = (settings.student, settings.chat, settings.quantize)
+        if base not in self.held:
+            self.held.clear()
+            release_memory()  # models are in reference cycles
+            self.held[base] = self._base(base)
+        return self.held[base]
+
+    def fresh_student(self, settings: DistillConfig) -> Student:
+        """An untrained student to be trained in place.
+
+        The loaded one is handed over, and the next one is loaded anew: a worker never has two in memory. Tokenised
+        texts and start-up tests are shared by all students of the same name.
+        """
+        student = self.student(settings)
+        self.held.clear()
+        return student
+
+    def restore(self, run: Path, settings: DistillConfig, arm: Arm) -> None:
+        """Train the student of a finished run again where it was removed: the same training gives the same weights."""
+        if (run / "student").is_dir():
+            return
+        made = distill_items(
+            settings,
+            arm.variant.made,
+            self.items(arm),
+            rows_file(self.out, arm.decoding).name,
+            folder=self.out / "runs" / ".again",
+            student=self.fresh_student(settings),
+        )
+        assert made is not None
+        if not is_main_process():
+            return
+        with writing(run):
+            Path(made["run"], "student").replace(run / "student")
+        remove(Path(made["run"]))
+
+    def untrained(self, settings: DistillConfig) -> Student:
+        """An untrained student in the precision in which students are evaluated."""
+        if settings.dtype == "float32":
+            return self.student(settings)
+        return load_student(
+            settings.student,
+            settings.dtype,
+            device_of(settings.device),
+            settings.trust_remote_code,
+            settings.quantize,
+            settings.chat,
+            settings.partial_weights,
+        )
+
+    def items(self, arm: Arm) -> list[Item]:
+        """What an arm trains on."""
+        own = self.config.rows_ == "own"
+        return self.rows_of_label(arm.label if own else "", arm.decoding, arm.control, arm.size)
+
+    @cached_property
+    def asked(self) -> EvaluateConfig:
+        """How every cell is evaluated."""
+        return evaluation_settings(self.config)
+
+    def asked_of(self, settings: DistillConfig) -> EvaluateConfig:
+        """How a student with these training settings is evaluated."""
+        return self.asked.model_copy(update={"dtype": settings.dtype})
+
+    @cached_property
+    def rationales(self) -> list[Item]:
+        """A teacher's rationales for the questions, which some probes force on the student."""
+        return read_items(self.asked.rationales, allow_partial=True) if self.asked.rationales else []
+
+    def metrics_by_set(self, run: Path, sets: tuple[QuestionSet, ...]) -> dict[str, Any]:
+        """Metrics of each set, recomputed from its stored predictions, with their file and its digest."""
+        found = {}
+        for chosen in sets:
+            path = run / "predictions" / f"{chosen.name}.jsonl"
+            computed = set_metrics(path, [e.id for e in chosen.examples()], self.asked.extractor)
+            found[chosen.name] = {
+                **computed,
+                "extractor": self.asked.extractor,
+                "predictions": str(path.relative_to(self.out)),
+                "digest": file_digest(path),
+                **({"shifted": True} if chosen.shifted else {}),
+            }
+        return found
+
+    def _base(self, base: Base) -> Student:
+        name, chat, quantize = base
+        loaded = fresh_student(
+            DistillConfig(student=name, chat=chat, quantize=quantize, **given_options(self.config, Config))
+        )
+        if base not in self.tested:
+            can_pack(loaded)
+            head_is_linear(loaded)  # both are tried here once, for all that are loaded later
+            self.tested[base] = copy.copy(loaded)
+            self.tested[base].model = None
+        student = copy.copy(self.tested[base])
+        student.model = loaded.model
+        return student
+
+    def _rows(self, decodings: tuple[str, ...]) -> GridRows:
+        return read_rows(self.out, decodings)
+
+    def _rows_of_label(self, label: str, decoding: str, control: Any, size: float) -> list[Item]:
+        return rows_of(self.rows((decoding,)), label, decoding, control, size, self.config.data_seed)
+
+
+def given_options(held: Options, kind: type[Options]) -> dict[str, Any]:
+    """The given options of one group: the others are left to the defaults of the config they go into."""
+    return {name: getattr(held, name) for name in kind.model_fields if name in held.model_fields_set}
+
+
+def elicit_rows(state: WorkerState, config: ElicitConfig) -> tuple[JsonObject, Seconds]:
+    """Elicit the rows of one decoding into its file; resumes."""
+    began = time.perf_counter()
+    elicit(config)
+    assert config.out is not None
+    return {"rows": config.out.name, "digest": file_digest(config.out)}, {"elicit": time.perf_counter() - began}
+
+
+def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> tuple[JsonObject, Seconds]:
+    """Train and evaluate one cell: its record, and the measured seconds, kept apart from it."""
+    began = time.perf_counter()
+    arm, items = cell.arm, state.items(cell.arm)
+    student = None if cell.run(state.out).joinpath("run.json").exists() else state.fresh_student(cell.settings)
+    made = distill_items(
+        cell.settings,
+        arm.variant.made,
+        items,
+        rows_file(state.out, arm.decoding).name,
+        folder=state.out / "runs",
+        student=student,
+        reasons=cell.reasons,
+    )
+    assert made is not None
+    wait_for_group()
+    if several_processes() and student is None:
+        state.restore(Path(made["run"]), cell.settings, arm)  # all train together: the first cannot do it alone
+    if not is_main_process():
+        return {}, {}  # only the first evaluates
+    run, trained = Path(made["run"]), time.perf_counter()
+    card, asked = read_card(run), state.asked_of(cell.settings)
+    pupil = _pupil(state, cell, run, asked, student)
+    del student
+    for chosen in sets:
+        evaluate_set(asked, run, card, chosen.name, chosen.examples(), pupil, state.rationales)
+    seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}
+    record = {
+        "cell": cell.name,
+        "arm": arm.label,
+        "role": "control" if arm.is_control else "strategy",
+        "strategy": arm.variant.strategy,
+        "params": dict(arm.variant.made.params),
+        "student": arm.student,
+        "decoding": arm.decoding,
+        "control": arm.control,
+        "train_size": arm.size,
+        "training": dict(arm.training),
+        "seed": cell.seed,
+        "lr": cell.settings.lr,
+        "swept": dict(cell.swept),
+        "key": cell.key,
+        **costs(card, mean_words(items)),
+        "sets": state.metrics_by_set(run, sets),
+        "rows_digest": card.data["digest"],
+        "files": weigh(state.out, run),
+    }
+    return record, seconds
+
+
+def _pupil(
+    state: WorkerState, cell: Cell, run: Path, asked: EvaluateConfig, trained: Student | None
+) -> Callable[[], Student]:
+    """Gives a cell's student as `evaluate` would load it from its run, but only when it is first needed."""
+    if trained is not None and cell.settings.dtype == saved_dtype(cell.settings) == "float32":
+        return lambda: trained  # the saved weights are these very numbers
+
+    @cache
+    def load() -> Student:
+        state.restore(run, cell.settings, cell.arm)
+        return load_asked(asked, str(run / "student"), cell.settings.chat)
+
+    return load
+
+
+def answer_as_teacher(
+    state: WorkerState, folder: Path, configs: tuple[ElicitConfig, ...], sets: tuple[QuestionSet, ...]
+) -> tuple[JsonObject, Seconds]:
+    """The teacher's row of the table; one configuration per set."""
+    began = time.perf_counter()
+    for config, chosen in zip(configs, sets, strict=True):
+        predictions = teacher_predictions(config, list(chosen.examples()))
+        write_predictions(
+            folder / "predictions" / f"{chosen.name}.jsonl", configs[0].teacher, chosen.examples(), predictions
+        )
+    record = {
+        "cell": "teacher",
+        "arm": "teacher",
+        "role": "teacher",
+        "teacher": configs[0].teacher,
+        "sets": state.metrics_by_set(folder, sets),
+        "files": weigh(state.out, folder),
+    }
+    return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
+
+
+def answer_untrained(
+    state: WorkerState, settings: DistillConfig, arm: str, sets: tuple[QuestionSet, ...]
+) -> tuple[JsonObject, Seconds]:
+    """The untrained student's row of the table: the base model, asked for a rationale and then for the answer."""
+    began = time.perf_counter()
+    student = state.untrained(settings)
+    card = untrained_card(student, UNTRAINED.made, settings)
+    folder = state.out / "references" / f"untrained-{card.key[:8]}"
+    card.write(folder)
+    for chosen in sets:
+        evaluate_set(
+            state.asked_of(settings), folder, card, chosen.name, chosen.examples(), lambda: student, state.rationales
+        )
+    record = {
+        "cell": arm,
+        "arm": arm,
+        "role": "untrained",
+        "strategy": UNTRAINED.strategy,
+        "student": settings.student,
+        "parameters": card.student["parameters"],
+        "sets": state.metrics_by_set(folder, sets),
+        "files": weigh(state.out, folder),
+    }
+    return record, {"train": 0.0, "evaluate": time.perf_counter() - began}
+
+
+def measure_load(state: WorkerState, arm: Arm, settings: DistillConfig) -> Load:
+    """The average cost of one example of an arm, in which budgets are counted."""
+    items, strategy = state.items(arm), arm.variant.made
+    student = state.student(settings)
+    items = selected(items, strategy, settings, settings.data_seed, student)
+    data = encoded(settings, strategy, items, join(items, strategy)[0], student)
+    learned, samples = sum(data.learned_tokens().values()), len(data.samples)
+    return Load(learned / samples, data.input_tokens() / samples, student.model.num_parameters())
+
+
+def evaluation_settings(config: AblateConfig) -> EvaluateConfig:
+    """How every cell is evaluated."""
+    given = {**given_options(config, Config), **given_options(config.evaluate, WalkingOptions)}
+    return EvaluateConfig(**{**given, "limit": None}, answers=config.answers)
+
+
+def costs(card: RunCard, words: float) -> dict[str, Any]:
+    """What a run was shown and what it cost, counted rather than measured."""
+    steps, batch = card.trained["steps"], card.config["batch_size"]
+    passes = steps * batch / card.data["trained_on"]
+    inputs = round(passes * card.counts["input_tokens"])
+    return {
+        "steps": steps,
+        "rows": card.data["rows"],
+        "examples": steps * batch,
+        "learned_tokens": round(passes * sum(card.counts["learned_tokens"].values())),
+        "input_tokens": inputs,
+        "train_flops": FLOPS_TRAINED * card.student["parameters"] * inputs,
+        "rationale_words": words,
+        "parameters": card.student["parameters"],
+        "run_key": card.key,
+    }

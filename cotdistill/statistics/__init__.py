@@ -1,0 +1,1 @@
+"""Intervals, paired tests and effect sizes over outcomes; arrays in, estimates out."""

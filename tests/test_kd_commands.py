@@ -1,0 +1,77 @@
+"""`elicit --logprobs` and `distill --kd`: the file between them, what is refused, and a run that resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.in_process import run
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    assert run("elicit", "--limit", "12", "--logprobs", "4", "-o", str(out)).code == 0
+    return out
+
+
+def distill(rows: Path, out: Path, *more: str) -> tuple[int, str, str]:
+    done = run("distill", str(rows), "--steps", "3", "--batch-size", "4", "--out", str(out), *more)
+    return done.code, done.out, done.err
+
+
+def test_the_term_is_learned_and_is_part_of_the_key(rows: Path, tmp_path: Path) -> None:
+    keys, losses = [], []
+    for more in ((), ("--kd", "kl"), ("--kd", "jsd:0.5"), ("--kd", "kl", "--kd-weight", "0.5")):
+        out = tmp_path / str(len(keys))
+        code, said, error = distill(rows, out, *more)
+        assert code == 0, error
+        keys.append(json.loads(said)["key"])
+        losses.append(json.loads((out / "metrics.jsonl").read_text().splitlines()[0])["loss"])
+    assert len(set(keys)) == 4
+    assert losses[0] < losses[3] < losses[1]
+    assert losses[3] - losses[0] == pytest.approx((losses[1] - losses[0]) / 2, rel=1e-3)
+
+
+def test_a_resumed_run_is_the_whole_run(rows: Path, tmp_path: Path) -> None:
+    weights = []
+    for name in ("whole", "resumed"):
+        out = tmp_path / name
+        assert distill(rows, out, "--kd", "reverse-kl", "--checkpoint-every", "1", "--keep-checkpoints", "3")[0] == 0
+        if name == "resumed":  # as a kill after the first step leaves it
+            (out / "run.json").unlink()
+            for step in (2, 3):
+                for file in (out / "checkpoints" / f"step-{step}").iterdir():
+                    file.unlink()
+                (out / "checkpoints" / f"step-{step}").rmdir()
+            assert (
+                distill(rows, out, "--kd", "reverse-kl", "--checkpoint-every", "1", "--keep-checkpoints", "3")[0] == 0
+            )
+        weights.append((out / "student" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_what_cannot_be_learned_is_refused(rows: Path, tmp_path: Path) -> None:
+    other, out = tmp_path / "other.jsonl", tmp_path / "run"
+    assert run("elicit", "--limit", "3", "--split", "hard", "-o", str(other)).code == 0
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(Path(f"{rows}.logprobs.safetensors").read_bytes()[:-1] + b"?")
+    for code, says, command in (
+        (2, "does not exist; elicit --logprobs K", (other, "--kd", "kl")),
+        (3, "belongs to other rows", (other, "--kd", "kl", "--kd-file", f"{rows}.logprobs.safetensors")),
+        (3, "is damaged", (rows, "--kd", "kl", "--kd-file", str(damaged))),
+        (2, "kl, reverse-kl or jsd:B", (rows, "--kd", "jsd:2")),
+        (2, "learns no rationale", (rows, "--kd", "kl", "--strategy", "answer-only")),
+        (2, "--kd-weight changes nothing without --kd", (rows, "--kd-weight", "2")),
+    ):
+        first, *more = command
+        got, _, error = distill(Path(first), out, *map(str, more))
+        assert (got, len([line for line in error.splitlines() if line.startswith("error:")])) == (code, 1), error
+        assert says in " ".join(error.split())
+        assert not (out / "student").exists()
+    for says, command in (("gives no distribution", ["--teacher", "openai:m", "-o", str(other)]), ("name one", [])):
+        done = run("elicit", "--logprobs", "4", "--limit", "2", *command)
+        assert (done.code, len(done.errors)) == (2, 1)
+        assert says in " ".join(done.err.split())

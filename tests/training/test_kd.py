@@ -1,0 +1,105 @@
+"""The teacher's distribution as a second term of the loss: value and gradient against the formula written plainly."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from cotdistill.errors import UsageError
+from cotdistill.training import kd, loss
+from cotdistill.training.kd import Divergence, TeacherSignal
+
+KINDS = [
+    Divergence(kind, beta, t) for t in (1.0, 2.0) for kind, beta in (("kl", 0.5), ("reverse-kl", 0.5), ("jsd", 0.3))
+]
+
+
+def plainly(logits: torch.Tensor, signal: TeacherSignal, how: Divergence) -> torch.Tensor:
+    """Bucket by bucket, in float64, from probabilities."""
+    total = torch.zeros((), dtype=torch.float64)
+    for row, ids, logprobs, coef in zip(logits.double(), signal.ids, signal.logprobs, signal.coef, strict=True):
+        q = row.softmax(-1)[ids]
+        p = logprobs.double().exp()
+        p, q = (torch.cat([side, 1 - side.sum()[None]]) ** (1 / how.temperature) for side in (p, q))
+        p, q = p / p.sum(), q / q.sum()
+        m = how.beta * p + (1 - how.beta) * q
+        value = {
+            "kl": (p * (p / q).log()).sum(),
+            "reverse-kl": (q * (q / p).log()).sum(),
+            "jsd": how.beta * (p * (p / m).log()).sum() + (1 - how.beta) * (q * (q / m).log()).sum(),
+        }[how.kind]
+        total = total + coef.double() * value * how.temperature**2
+    return total
+
+
+def problem(how: Divergence) -> tuple[list[torch.Tensor], TeacherSignal]:
+    draw = torch.Generator().manual_seed(1)
+    hidden, weight, bias = (torch.randn(size, generator=draw, requires_grad=True) for size in ((11, 6), (40, 6), (40,)))
+    top = torch.randn(11, 40, generator=draw).log_softmax(-1).topk(5)
+    coef = torch.rand(11, generator=draw)
+    return [hidden, weight, bias], TeacherSignal(torch.arange(11), top.indices, top.values, coef, how)
+
+
+@pytest.mark.parametrize("how", KINDS, ids=str)
+def test_value_and_gradient_are_the_formulas(how: Divergence, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(loss.CHUNK_BYTES, "cpu", 4 * 40 * 3)  # chunks of three rows: the last one is short
+    (hidden, weight, bias), signal = problem(how)
+    total, each = kd.weighted_divergence(hidden, weight, bias, signal)
+    (2 * total).backward()
+    expected = plainly(hidden.detach().double() @ weight.detach().double().T + bias.detach(), signal, how)
+    assert float(total) == pytest.approx(float(expected), rel=1e-5)
+    assert float((signal.coef * each).sum()) == pytest.approx(float(total))
+    copies = [tensor.detach().double().requires_grad_() for tensor in (hidden, weight, bias)]
+    (2 * plainly(copies[0] @ copies[1].T + copies[2], signal, how)).backward()
+    for tensor, copy in zip((hidden, weight, bias), copies, strict=True):
+        torch.testing.assert_close(tensor.grad.double(), copy.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_another_direction_and_a_lost_rest_are_seen() -> None:
+    """The wrong variants: forward for reverse, and the K tokens renormalised without the rest bucket."""
+    (hidden, weight, bias), signal = problem(Divergence("reverse-kl"))
+    logits = (hidden @ weight.T + bias).detach()
+    right = kd.divergences(logits, signal)
+    forward = Divergence("kl")(kd._with_rest(signal.logprobs), _buckets(logits, signal))
+    renormalised = signal.divergence(signal.logprobs, logits.gather(1, signal.ids))
+    for wrong in (forward, renormalised):
+        assert not torch.allclose(right, wrong, rtol=0.05)
+
+
+def test_a_teacher_that_agrees_costs_nothing() -> None:
+    """Also where all tokens are recorded and the rest is empty."""
+    logits = torch.randn(4, 8, generator=torch.Generator().manual_seed(2))
+    for k in (3, 7):
+        top = logits.log_softmax(-1).topk(k)
+        signal = TeacherSignal(torch.arange(4), top.indices, top.values, torch.ones(4), Divergence("jsd", 0.5))
+        assert float(kd.divergences(logits, signal).abs().max()) < 1e-5
+
+
+def test_only_one_chunk_of_logits_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(loss.CHUNK_BYTES, "cpu", 4 * 40 * 3)
+    sizes: list[int] = []
+    plain = kd._divergences
+    monkeypatch.setattr(kd, "_divergences", lambda logits, *rest: sizes.append(len(logits)) or plain(logits, *rest))
+    (hidden, weight, bias), signal = problem(Divergence("kl"))
+    kd.weighted_divergence(hidden, weight, bias, signal)
+    assert sizes == [3, 3, 3, 2]
+
+
+@pytest.mark.parametrize("text", ["jsd", "jsd:0", "jsd:1", "jsd:x", "jsd:nan", "forward", "kl:1", ""])
+def test_other_divergences_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="kl, reverse-kl or jsd:B"):
+        Divergence.parse(text)
+    assert Divergence.parse("jsd:0.25") == Divergence("jsd", 0.25)
+
+
+def _buckets(logits: torch.Tensor, signal: TeacherSignal) -> torch.Tensor:
+    kept = logits.log_softmax(-1).gather(1, signal.ids)
+    return torch.cat([kept, torch.log1p(-kept.exp().sum(-1, keepdim=True))], 1)
+
+
+def test_an_empty_bucket_stays_finite() -> None:
+    assert math.isfinite(
+        float(Divergence("reverse-kl")(kd._with_rest(torch.tensor([[0.0, -60.0]])), torch.zeros(1, 3))[0])
+    )

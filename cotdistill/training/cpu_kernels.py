@@ -216,7 +216,8 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, out_first: bool) -> Tensor:
-        ctx.save_for_backward(states, weight)
+        # A frozen weight's gradient is all that would read the states (under LoRA they are most of the memory).
+        ctx.save_for_backward(states if ctx.needs_input_grad[1] else None, weight)
         ctx.out_first = out_first
         product = rows_times(_flat(states), weight.t() if out_first else weight)
         if bias is not None:
@@ -226,11 +227,12 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         states, weight = ctx.saved_tensors
-        slope, rows = _flat(upstream[0]), _flat(states)
+        slope = _flat(upstream[0])
         grad_states = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
-            grad_states = rows_times(slope, weight if ctx.out_first else weight.t()).view(states.shape)
+            grad_states = rows_times(slope, weight if ctx.out_first else weight.t()).view(*upstream[0].shape[:-1], -1)
         if ctx.needs_input_grad[1]:
+            rows = _flat(states)
             pair = (slope, rows) if ctx.out_first else (rows, slope)
             grad_weight = rows_summed(*pair, out=torch.empty_like(weight))
         if ctx.needs_input_grad[2]:

@@ -75,7 +75,7 @@ def distill(
     """Train a student on elicited rows with one strategy; print one JSON line that names the run."""
     source = source_of(rows, "elicited rows")
     chosen = start(DistillConfig, options)
-    check_strategy_name(chosen.strategy, chosen.param)
+    check_strategy_name(chosen.strategy, chosen.params)
     from cotdistill.distill import distill as run_distill
 
     printed = run_distill(chosen, source, dry_run=dry_run)
@@ -305,6 +305,7 @@ def strategies(
 PREVIEWED = (
     "strategy",
     "param",
+    "rewrite",
     "student",
     "answers",
     "chat",
@@ -329,7 +330,7 @@ def preview(
 ) -> None:
     """Show one row as the exact tokens of each form: learned, given, and the prompt at inference."""
     chosen = start(DistillConfig, options)
-    check_strategy_name(chosen.strategy, chosen.param)
+    check_strategy_name(chosen.strategy, chosen.params)
     from cotdistill.preview import preview as run_preview
 
     for record in run_preview(chosen, rows, row):

@@ -57,7 +57,7 @@ def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str
     lora.check_kept(config)
     trained_outline(config)  # complains of what the student cannot honour
     config = with_distributions(config, rows)
-    strategy = create(config.strategy, config.param)
+    strategy = create(config.strategy, config.params)
     refused = Refused(shown(rows), config)
     items = read_items(rows, config.limit, config.allow_partial, refused=refused)
     return distill_items(config, strategy, items, rows, dry_run, reasons=reasons, skipped=len(refused.rows))

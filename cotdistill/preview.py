@@ -26,7 +26,7 @@ from cotdistill.students.unknown import unknown_characters
 
 def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[str, Any]]:
     """Show row `at` on stderr and yield one record per form: tokens, which are learned, and the prompt's length."""
-    strategy = create(config.strategy, config.param)
+    strategy = create(config.strategy, config.params)
     items = read_items(rows, allow_partial=True) if rows is not None else demo_items()
     if not 0 <= at < len(items):
         raise UsageError(f"--row {at}: there are {len(items)} rows, numbered from 0")

@@ -29,7 +29,9 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
 
     own_sections: ClassVar[tuple[str, ...]] = ("distill",)
 
-    study: Literal["scott", "mysteries", "cascod"] | None = option(None, "Preset grid with a paper's claims", COMPARED)
+    study: Literal["scott", "mysteries", "cascod", "rewrites"] | None = option(
+        None, "Preset grid with a paper's claims", COMPARED
+    )
     strategies: tuple[str, ...] = option((), "Comma-separated names (see cotdistill strategies)", COMPARED)
     param: dict[str, tuple[str, ...]] = option(
         {}, "NAME=V1,V2 for all strategies with that parameter, or STRATEGY.NAME=V1,V2 (repeatable)", COMPARED
@@ -42,8 +44,14 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     controls: bool = option(True, "Add answer-only, swapped rationales, random words and shuffled labels", COMPARED)
     baseline: str | None = option(None, "Label of the arm that the others are compared with", COMPARED)
     placement: tuple[Literal["before", "after"], ...] = option((), "Rationale before or after the label", REWRITES)
+    rewrite: tuple[str, ...] = option(
+        (),
+        "Add every strategy with rewritten rationales, e.g. permute:step, truncate:0.5, delete:0.3:step, and the "
+        "size-matched controls of these",
+        REWRITES,
+    )
     permute_tokens: bool = option(False, "Add post-cot with a shuffled rationale", REWRITES)
-    permute_level: tuple[Literal["word", "token", "sentence"], ...] = option(
+    permute_level: tuple[Literal["word", "token", "sentence", "step"], ...] = option(
         ("word",), "What is shuffled", REWRITES, needs="permute_tokens study"
     )
     mask_tokens: tuple[Proportion, ...] = option((), "Shares of words to mask, e.g. 0.25,0.5", REWRITES)

@@ -22,9 +22,9 @@ class TrainingOptions(Options):
     """Everything about training that is not the strategy, the student or the seed."""
 
     answers: AnswerStyle = option("text", "How {answer} is written in the training text", STRATEGY)
-    select: Literal["right", "rsr", "nll", "length", "random"] | None = option(
+    select: Literal["right", "wrong", "rsr", "nll", "length", "random"] | None = option(
         None,
-        "Train on a choice of the rows: right answers only, or the best under the untrained student by "
+        "Train on a choice of the rows: right or wrong answers only, or the best under the untrained student by "
         "rank-surprisal ratio, likelihood or length, or random ones",
         STRATEGY,
     )
@@ -119,6 +119,12 @@ class DistillConfig(TrainingOptions, BadRows, Config):
 
     strategy: str = option("cot", "Name of a strategy (see cotdistill strategies)", STRATEGY)
     param: dict[str, str] = option({}, "NAME=VALUE: a parameter of the strategy (repeatable)", STRATEGY)
+    rewrite: str | None = option(
+        None,
+        "Rewrite the rationales: permute:step, mask:0.5, key:3, delete:0.3:step, truncate:0.5, drop-numbers",
+        STRATEGY,
+        key=False,
+    )
     # No colon behind B: --help would show ":B:" as an emoji.
     kd: str | None = option(None, "kl, reverse-kl or jsd:B, to learn the distributions of elicit --logprobs", TRAINING)
     kd_weight: float = option(
@@ -141,3 +147,8 @@ class DistillConfig(TrainingOptions, BadRows, Config):
     out: Path | None = option(
         None, "Run directory", PROGRESS, key=False, names=("--out", "-o"), shown="runs/STRATEGY-KEY"
     )
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The strategy's parameters, those that have options of their own included."""
+        return {**self.param, **({} if self.rewrite is None else {"rewrite": self.rewrite})}

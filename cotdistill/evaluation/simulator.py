@@ -23,7 +23,7 @@ from cotdistill.evaluation.las import Simulated
 from cotdistill.seeds import derive
 from cotdistill.strategies.forms import Draft, FillContext, Form, Strategy, learn
 from cotdistill.strategies.join import Sample
-from cotdistill.strategies.rewrites import bare
+from cotdistill.strategies.units import bare
 
 if TYPE_CHECKING:
     from cotdistill.students.student import Student

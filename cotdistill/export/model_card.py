@@ -78,7 +78,7 @@ def _forms(strategy: Mapping[str, Any]) -> str:
     return "\n".join(
         f"- {markdown_code(form['name'])} (share {form['share']:g}, {form['kind']}): "
         f"{markdown_code(repr(form['source']))} -> "
-        + " ".join(markdown_code(repr(text)) + ("" if weight else " (given)") for text, weight in form["target"])
+        + " ".join(markdown_code(repr(text)) + ("" if weight else " (given)") for text, weight, *_ in form["target"])
         for form in strategy["forms"]
     )
 

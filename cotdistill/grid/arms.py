@@ -75,7 +75,14 @@ def arms(config: AblateConfig) -> list[Arm]:
 
 def chosen_variants(config: AblateConfig) -> list[Variant]:
     """The variants that the options ask for, without controls; parameters that no named strategy has are refused."""
-    ablated = bool(config.permute_tokens or config.mask_tokens or config.key_tokens or config.tags or config.placement)
+    ablated = bool(
+        config.rewrite
+        or config.permute_tokens
+        or config.mask_tokens
+        or config.key_tokens
+        or config.tags
+        or config.placement
+    )
     names = config.strategies or (() if ablated else DEFAULT)
     known = known_params(names)
     for param in config.param:
@@ -92,6 +99,7 @@ def chosen_variants(config: AblateConfig) -> list[Variant]:
         config.tags,
         config.placement,
         config.exclude_label,
+        config.rewrite,
     )
 
 

@@ -22,7 +22,12 @@ def load_plugin(path: Path) -> None:
     path = path.resolve()  # the same file by another path is the same plug-in
     if not path.is_file():
         raise UsageError(f"--plugin {path}: no such file")
-    for registry in (kinds.STRATEGIES, kinds.DATA, kinds.CHECKERS):  # light: what is shipped has its names first
+    for registry in (
+        kinds.STRATEGIES,
+        kinds.REWRITES,
+        kinds.DATA,
+        kinds.CHECKERS,
+    ):  # light: what is shipped has its names first
         registry.load()
     remember_modules()
     name = f"cotdistill_plugin_{path.stem}"

@@ -22,6 +22,7 @@ WORLD = ("cotdistill.demo.plugin",)  # the embedded world, which registers as a 
 STRATEGIES = Registry[Callable[..., Any]](
     "strategy", "cotdistill.strategies", [f"cotdistill.strategies.{paper}" for paper in PAPERS]
 )
+REWRITES = Registry[Callable[..., Any]]("rewrite", "cotdistill.rewrites", ["cotdistill.strategies.rewrites"])
 TEACHERS = Registry[Callable[..., Any]](
     "teacher", "cotdistill.teachers", reserved=("demo", "rows", "openai", "recorded")
 )
@@ -67,6 +68,11 @@ def _decorator(registry: Registry[Callable[..., Any]]) -> Callable[[str], Callab
 def strategy(name: str) -> Callable[[F], F]:
     """Register a factory of a `Strategy`; its keyword arguments are the strategy's parameters."""
     return _decorator(STRATEGIES)(name)
+
+
+def rewrite(name: str) -> Callable[[F], F]:
+    """Register a factory of a `Rewrite` for `--rewrite NAME:VALUE` (see `strategies.rewrites`)."""
+    return _decorator(REWRITES)(name)
 
 
 def teacher(name: str) -> Callable[[F], F]:

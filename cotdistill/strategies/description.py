@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cotdistill.errors import DataError
@@ -15,11 +15,12 @@ def dump_strategy(strategy: Strategy) -> dict[str, Any]:
         {
             "name": f.name,
             "source": f.source,
-            "target": [[p.text, p.weight] for p in f.target],
+            "target": [[p.text, p.weight, *([p.fractions] if p.fractions else [])] for p in f.target],
             "share": f.share,
             "kind": f.kind,
             "eos": f.eos,
             "denominator": f.denominator,
+            **({"source_weight": f.source_weight} if f.source_weight else {}),
         }
         for f in strategy.forms
     ]
@@ -47,8 +48,7 @@ def load_strategy(described: Mapping[str, Any], run: str) -> Strategy:
 
 def _strategy(described: Mapping[str, Any]) -> Strategy:
     forms = tuple(
-        Form(**{**form, "target": tuple(Part(text, weight) for text, weight in form["target"])})
-        for form in described["forms"]
+        Form(**{**form, "target": tuple(_part(*part) for part in form["target"])}) for form in described["forms"]
     )
     explain = described["explain"]
     return Strategy(
@@ -60,3 +60,7 @@ def _strategy(described: Mapping[str, Any]) -> Strategy:
         params=described["params"],
         code=described.get("code"),
     )
+
+
+def _part(text: str, weight: float, fractions: Sequence[Sequence[float]] = ()) -> Part:
+    return Part(text, weight, fractions=tuple((first, last, factor) for first, last, factor in fractions))

@@ -43,17 +43,31 @@ Slots = Mapping[Slot, SlotValue]
 
 @dataclass(frozen=True)
 class Part:
-    """Literal text, or a blank and one slot such as " {answer}". `opening`: begins a chat turn, without its blank."""
+    """Literal text, or a blank and one slot such as " {answer}".
+
+    `weight`: of each of its tokens. `fractions`: (first, last, factor) of the tokens between two fractions of its
+    length. `opening`: begins a chat turn, without its blank.
+    """
 
     text: str
     weight: float
     opening: bool = False
+    fractions: tuple[tuple[float, float, float], ...] = ()
 
     @property
     def slot(self) -> Slot | None:
         """The slot this part holds, if it is not literal text."""
         match = _FIELD.search(self.text)
         return match.group(1) if match else None  # type: ignore[return-value]  # checked by Form
+
+    def weights(self, length: int) -> list[float]:
+        """The weights of its `length` tokens. Token k lies at (k + 1/2) / length."""
+        weights = [self.weight] * length
+        for first, last, factor in self.fractions:
+            for at in range(length):
+                if first <= (at + 0.5) / length < last:
+                    weights[at] *= factor
+        return weights
 
 
 def learn(text: str, weight: float = 1.0) -> Part:
@@ -74,6 +88,7 @@ class Form:
     `eos`: the target ends in the model's stop token, scored with the weight of the last part.
     `denominator`: the divisor of the form's loss: the sum of the weights of its tokens in the whole
     optimizer step, or the count of its weighted tokens (where weights may be negative, EDIT's KRSL).
+    `source_weight`: of the source's tokens, where a decoder-only student learns them too.
     """
 
     name: str
@@ -83,6 +98,7 @@ class Form:
     kind: RationaleKind = "factual"
     eos: bool = True
     denominator: Literal["weights", "count"] = "weights"
+    source_weight: float = 0.0
 
     def __post_init__(self) -> None:
         unknown = set(_FIELD.findall(self.source)) - {"question", "rationale"}
@@ -91,7 +107,7 @@ class Form:
         if unknown:
             raise ValueError(f"form {self.name!r}: unknown slot {sorted(unknown)} in the source")
         for part in self.target:
-            if not math.isfinite(part.weight):
+            if not all(map(math.isfinite, (part.weight, *(factor for _, _, factor in part.fractions)))):
                 raise ValueError(f"form {self.name!r}: the weight of {part.text!r} is {part.weight}, not finite")
             fields = _FIELD.findall(part.text)
             if len(fields) > 1 or set(fields) - set(SLOTS):

@@ -1,33 +1,18 @@
-"""The rationale after the label, and its ablations: permuted, masked, key words only (Mysteries of CoT)."""
+"""The rationale after the label (Mysteries of CoT); its ablations: post-cot with a rewrite, each under its own name."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from cotdistill.plugins import strategy
-from cotdistill.strategies.forms import Fill, Form, Strategy, default_fill, given, learn
-from cotdistill.strategies.rewrites import Level, keep_key, keep_random, mask, permute, rewriting
+from cotdistill.strategies.forms import Form, Strategy, given, learn
+from cotdistill.strategies.rewrites import keep_key, keep_random, mask, permute
+from cotdistill.strategies.rewriting import rewritten
+from cotdistill.strategies.units import Level
 
 PAPER = "Mysteries of CoT-augmented distillation, arXiv 2406.14511"
 SOURCE = "{question}\nAnswer:"
 BECAUSE = " Because"
-
-
-def _post_cot(name: str, fill: Fill, label_share: float | None = None, needs_scores: str | None = None) -> Strategy:
-    """One sequence, answer first. With a label share its loss is split in two terms over the same sequence."""
-    if label_share is None:
-        whole = Form("answer", SOURCE, (learn(" {answer}"), learn(BECAUSE), learn(" {rationale}")))
-        return Strategy(
-            name, PAPER, (whole,), plan=("answer",), explain=("answer",), fill=fill, needs_scores=needs_scores
-        )
-    # The connector is part of the label's form as well, so that the walk knows where the answer ends.
-    label = Form("answer", SOURCE, (learn(" {answer}"), given(BECAUSE)), share=label_share, eos=False)
-    after = Form(
-        "rationale", SOURCE, (given(" {answer}"), learn(BECAUSE), learn(" {rationale}")), share=1 - label_share
-    )
-    return Strategy(
-        name, PAPER, (label, after), plan=("answer",), explain=("rationale",), fill=fill, needs_scores=needs_scores
-    )
 
 
 @strategy("post-cot")
@@ -39,17 +24,25 @@ def post_cot(label_share: float | None = None) -> Strategy:
     Differs: no public code; templates and the split are ours. cot and post-cot hold the same answer and rationale
     in another order.
     """
-    return _post_cot("post-cot", default_fill, label_share)
+    if label_share is None:
+        whole = Form("answer", SOURCE, (learn(" {answer}"), learn(BECAUSE), learn(" {rationale}")))
+        return Strategy("post-cot", PAPER, (whole,), plan=("answer",), explain=("answer",))
+    # The connector is part of the label's form as well, so that the walk knows where the answer ends.
+    label = Form("answer", SOURCE, (learn(" {answer}"), given(BECAUSE)), share=label_share, eos=False)
+    after = Form(
+        "rationale", SOURCE, (given(" {answer}"), learn(BECAUSE), learn(" {rationale}")), share=1 - label_share
+    )
+    return Strategy("post-cot", PAPER, (label, after), plan=("answer",), explain=("rationale",))
 
 
 @strategy("post-cot-permuted")
 def post_cot_permuted(level: Level = "word", label_share: float | None = None) -> Strategy:
-    """post-cot with the rationale's words, tokens or sentences shuffled.
+    """post-cot with the rationale's words, tokens, sentences or steps shuffled.
 
     Paper: Investigating Mysteries of CoT-Augmented Distillation, arXiv 2406.14511.
     Loss: as post-cot.
     """
-    return _post_cot("post-cot-permuted", rewriting(permute(level)), label_share)
+    return rewritten(post_cot(label_share), permute(level))
 
 
 @strategy("post-cot-masked")
@@ -59,7 +52,7 @@ def post_cot_masked(ratio: float = 0.5, label_share: float | None = None) -> Str
     Paper: Investigating Mysteries of CoT-Augmented Distillation, arXiv 2406.14511.
     Loss: as post-cot. ratio 0 is post-cot; ratio 1 keeps no word of the rationale.
     """
-    return _post_cot("post-cot-masked", rewriting(mask(ratio)), label_share)
+    return rewritten(post_cot(label_share), mask(ratio))
 
 
 @strategy("post-cot-key")
@@ -75,11 +68,8 @@ def post_cot_key(
     Loss: as post-cot. k >= n is post-cot; k = 0 drops the connector too and is answer-only.
     Differs: the paper's attribution method could not be had; `by` names ours.
     """
-    if k < 0:
-        raise ValueError(f"k must be at least 0, not {k}")
-    if k == 0:
-        return _without_rationale("post-cot-key")
-    return _post_cot("post-cot-key", rewriting(keep_key(k, exclude_label)), label_share, needs_scores=by)
+    words = keep_key(k, by, exclude_label)
+    return rewritten(post_cot(label_share), words) if k else _without_rationale()
 
 
 @strategy("post-cot-random-k")
@@ -89,13 +79,10 @@ def post_cot_random_k(k: int = 5, exclude_label: bool = False, label_share: floa
     Paper: Investigating Mysteries of CoT-Augmented Distillation, arXiv 2406.14511.
     Loss: as post-cot. k = 0 drops the connector too and is answer-only.
     """
-    if k < 0:
-        raise ValueError(f"k must be at least 0, not {k}")
-    if k == 0:
-        return _without_rationale("post-cot-random-k")
-    return _post_cot("post-cot-random-k", rewriting(keep_random(k, exclude_label)), label_share)
+    words = keep_random(k, exclude_label)
+    return rewritten(post_cot(label_share), words) if k else _without_rationale()
 
 
-def _without_rationale(name: str) -> Strategy:
+def _without_rationale() -> Strategy:
     form = Form("answer", SOURCE, (learn(" {answer}"),))
-    return Strategy(name, PAPER, (form,), plan=("answer",))
+    return Strategy("answer-only", PAPER, (form,), plan=("answer",))

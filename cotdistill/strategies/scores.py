@@ -12,7 +12,7 @@ from cotdistill.data.json_rows import json_lines
 from cotdistill.data.records import Item
 from cotdistill.errors import DataError, UsageError
 from cotdistill.strategies.forms import Strategy
-from cotdistill.strategies.rewrites import bare
+from cotdistill.strategies.units import bare
 
 WordScores = Callable[[str, str, str], list[float]]  # (example id, rationale, answer) -> one score per word
 

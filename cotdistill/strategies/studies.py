@@ -1,4 +1,4 @@
-"""The headline questions of three papers as named studies: `ablate --study scott | mysteries | cascod`.
+"""The headline questions of papers as named studies: `ablate --study scott | mysteries | cascod | rewrites`.
 
 A study is a grid and the claims it puts to the test. The claims are the papers'; what the world says to them is
 not written here.
@@ -118,6 +118,41 @@ STUDIES = {
                 Claim("cascod beats cot out of domain", "cascod", "cot", "higher", domain="out"),
                 Claim("cascod beats step-by-step out of domain", "cascod", "step-by-step", "higher", domain="out"),
                 Claim("the rationale helps out of domain", "cascod", "answer-only", "higher", domain="out"),
+            ),
+            ("cot",),
+        ),
+        Study(
+            "rewrites",
+            "LLMs Can Easily Learn to Reason from Demonstrations: Structure, Not Content, Is What Matters, arXiv "
+            "2502.07374; Distilling the Essence, arXiv 2512.21002",
+            "Does the structure of a rationale matter more before the answer than after it?",
+            {
+                "strategies": ("cot", "post-cot"),
+                "rewrite": ("permute:step", "permute:word", "delete:0.5:step", "truncate:0.5"),
+                "param": {"cot.weigh": ("none", "rationale@50-100=0")},
+                "baseline": "cot",
+            },
+            (
+                Claim("shuffled steps hurt before the answer", "cot", "cot(rewrite=permute:step)", "higher"),
+                Claim("deleted steps hurt before the answer", "cot", "cot(rewrite=delete:0.5:step)", "higher"),
+                Claim(
+                    "whole steps are worth more than as many random words",
+                    "cot(rewrite=delete:0.5:step)",
+                    "cot(rewrite=matched:delete:0.5:step)",
+                    "higher",
+                ),
+                Claim(
+                    "shuffled steps do no harm after the answer",
+                    "post-cot(rewrite=permute:step)",
+                    "post-cot",
+                    "as good",
+                ),
+                Claim(
+                    "the first half of the rationale's tokens is enough to learn from",
+                    "cot(weigh=rationale@50-100=0)",
+                    "cot",
+                    "as good",
+                ),
             ),
             ("cot",),
         ),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cotdistill.answers.answers import AnswerStyle, render_answer
 from cotdistill.data.records import Example, Question
+from cotdistill.errors import UsageError
 from cotdistill.strategies.forms import Draft, FillContext, Form, Part, Slots, SlotValue, Strategy, Tokens
 from cotdistill.strategies.join import Sample
 from cotdistill.students.tokens import SegmentTokenizer
@@ -154,7 +155,7 @@ class Encoder:
 
     def _sequence(self, index: int, form: Form, example: Example, slots: Slots) -> FormSequence:
         source, ids = self.prompt(form, example, slots)
-        targets: list[tuple[int, int, float]] = []
+        targets = self._source_targets(form, ids)
         for part in self.target(form):
             piece = self.part_ids(part, slots)
             weights = _weights(part, slots, len(piece))
@@ -164,11 +165,21 @@ class Encoder:
                 if weight != 0
             ]
             ids += piece
-        if form.eos and form.target[-1].weight != 0:
-            targets.append((len(ids) - 1, self.tokens.stop, form.target[-1].weight))
+        if form.eos and (last := form.target[-1].weights(1000)[-1]) != 0:
+            targets.append((len(ids) - 1, self.tokens.stop, last))
         # Inputs behind the last target would be computed for nothing (the last learned token among them).
         used = max((position for position, _, _ in targets), default=-1) + 1
         return FormSequence(index, tuple(ids[:used]), tuple(targets), None if source is None else tuple(source))
+
+    def _source_targets(self, form: Form, ids: Sequence[int]) -> list[tuple[int, int, float]]:
+        """The prompt's tokens as targets, where they are learned; the first follows nothing."""
+        if not form.source_weight:
+            return []
+        if self.start is not None:
+            raise UsageError(
+                "weigh: the prompt of an encoder-decoder student is its encoder's input, which is not learned"
+            )
+        return [(at - 1, ids[at], form.source_weight) for at in range(1, len(ids))]
 
     def _fill(self, strategy: Strategy, draft: Draft, context: FillContext) -> Slots:
         slots = strategy.fill(draft, context)
@@ -275,4 +286,4 @@ def _weights(part: Part, slots: Slots, length: int) -> Sequence[float]:
     value = slots.get(part.slot) if part.slot else None
     if part.weight != 0 and isinstance(value, Tokens) and value.weights is not None:
         return value.weights
-    return [part.weight] * length
+    return part.weights(length)

@@ -10,9 +10,11 @@ number of tokens more likely than t_k, over the K target tokens of the row's rat
     length  K                                         short chains suit small students (arXiv 2502.12143)
     random  a draw from (data seed, id)               the size-matched control
 
-The lowest count as best. `--select-share` of the rows are kept, in their order. `right` is no ranking: it leaves out
+The lowest count as best. `--select-share` of the rows are kept, in their order. Two are no rankings. `right` leaves out
 rationales that ended in another answer than they were to support, which matters for rows elicited with --keep all
-(OpenThoughts, arXiv 2506.04178, finds that such a filter does not help).
+(OpenThoughts, arXiv 2506.04178, finds that such a filter does not help). `wrong` takes the teacher's rationales that
+ended in a wrong answer, which `distill` otherwise leaves out, and learns them with that answer; rows without one are
+left out (such rationales cost hardly anything, arXiv 2502.07374).
 
 What differs from the paper: its authors' code (UmeanNever/RankSurprisalRatio @2675c01) chooses one of several
 trajectories for each question, here whole rows are chosen, with all their rationales; there a chat template, here the
@@ -55,10 +57,12 @@ def candidates(items: Sequence[Item], strategy: Strategy, select: str | None) ->
         return list(items)
     if select == "right":
         items = [_only_right(item) for item in items]
+    if select == "wrong":
+        items = [changed for item in items if (changed := _first_wrong(item)) is not None]
     without = unusable(items, strategy)
     left = [item for item in items if item.id not in without]
     if not left:
-        raise NothingLeft(f"none of {len(items)} rows is left by --select {select}; elicit more, or train without it")
+        raise NothingLeft(f"no row is left by --select {select}; elicit more, or train without it")
     return left
 
 
@@ -145,3 +149,12 @@ def _only_right(item: Item) -> Item:
     # `correct` is null where nothing had to be read: the teacher was told the answer. It is also null where nothing
     # could be read, but such a rationale has no answer, and the join leaves it out.
     return item.model_copy(update={"rationales": tuple(r for r in item.rationales if r.correct is not False)})
+
+
+def _first_wrong(item: Item) -> Item | None:
+    """The row with the first rationale whose answer is wrong, and that answer as its own."""
+    for rationale in item.rationales:
+        if rationale.kind == "factual" and rationale.label == "wrong" and rationale.answer is not None:
+            kept = rationale.model_copy(update={"label": "keep"})
+            return item.model_copy(update={"answer": rationale.answer, "rationales": (kept,)})
+    return None

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from cotdistill.data.records import Example
 from cotdistill.strategies.forms import Draft, FillContext, Tokens
-from cotdistill.strategies.rewrites import PLACEHOLDER, keep_key, keep_random, mask, permute, sentences
+from cotdistill.strategies.rewrites import PLACEHOLDER, keep_key, keep_random, mask, permute
+from cotdistill.strategies.units import sentences
 
 TEXTS = st.lists(st.text("abcdef.,'", min_size=1, max_size=8), min_size=1, max_size=30).map(" ".join)
 LONG = "A drill is a tool. A tool is found in the workshop. So it must be there, of course."

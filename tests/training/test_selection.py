@@ -102,7 +102,7 @@ def with_wrong(count: int = 8) -> list[Item]:
 
 def test_right_only_leaves_out_what_was_answered_wrong() -> None:
     assert chosen("right", rows=with_wrong()) == ["row-1", "row-3", "row-5", "row-7"]
-    with pytest.raises(NothingLeft, match="none of 1 rows is left by --select right"):
+    with pytest.raises(NothingLeft, match="no row is left by --select right"):
         candidates(with_wrong(1), COT, "right")
 
 
@@ -153,3 +153,19 @@ def test_a_grid_compares_choices(tmp_path: Path) -> None:
     assert set(sizes) == {f"cot [select {how}]" for how in ("none", "right", "rsr", "random")}
     assert sizes["cot [select rsr]"] == sizes["cot [select random]"] < sizes["cot [select none]"]
     assert run("verify", str(tmp_path / "grid")).code == 0
+
+
+def test_wrong_rationales_are_learned_with_their_wrong_answer() -> None:
+    marked = items(4)
+    for at in (1, 3):
+        first, *others = marked[at].rationales
+        other = next(choice for choice in marked[at].choices or () if choice != marked[at].answer)
+        wrong = first.model_copy(update={"label": "wrong", "answer": other})
+        marked[at] = marked[at].model_copy(update={"rationales": (wrong, *others)})
+    left = candidates(marked, COT, "wrong")
+    assert [row.id for row in left] == ["row-1", "row-3"]
+    for row, before in zip(left, marked[1::2], strict=True):
+        assert row.answer == before.rationales[0].answer != before.answer
+        assert row.kept("factual")[0].text == before.rationales[0].text
+    with pytest.raises(NothingLeft, match="--select wrong"):
+        candidates(items(4), COT, "wrong")

@@ -1,0 +1,41 @@
+"""Parameters that every strategy has beside its own, `--param NAME=VALUE` like them, recorded where they are given.
+
+rewrite   the rationales are rewritten (`rewrites`)      weigh, shares   what the parts count (`parts`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cotdistill.strategies.forms import Strategy
+from cotdistill.strategies.parts import shared, weighed
+from cotdistill.strategies.rewriting import code_of, rewrite_of, rewritten
+
+SHARED: dict[str, Callable[[Strategy, str], Strategy]] = {
+    "rewrite": lambda strategy, text: rewritten(strategy, rewrite_of(text), code_of(text)),
+    "weigh": weighed,
+    "shares": shared,
+}
+
+
+def modified(strategy: Strategy, given: Mapping[str, Any]) -> Strategy:
+    """`strategy` with those of `given` that every strategy has; `ValueError` where it cannot honour one."""
+    for name, change in SHARED.items():
+        if name in given:
+            strategy = change(strategy, str(given[name]))
+    return strategy
+
+
+def is_given(name: str, value: Any) -> bool:
+    """Whether a parameter is there: `none` unsets one that every strategy has."""
+    return name not in SHARED or value not in (None, "none")
+
+
+def honours(strategy: Strategy, name: str, value: str) -> bool:
+    """Whether a strategy can be given this value of a shared parameter (a strategy without rationale cannot)."""
+    try:
+        modified(strategy, {name: value} if is_given(name, value) else {})
+    except ValueError:
+        return False
+    return True

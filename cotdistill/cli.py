@@ -327,13 +327,16 @@ def preview(
     options: dict[str, Any],
     rows: Annotated[str | None, typer.Argument(help="Elicited rows (default: a row of the embedded world)")] = None,
     row: Annotated[int, typer.Option(help="Index of the row to show, from 0")] = 0,
+    progress: Annotated[
+        float, typer.Option(min=0, max=0.999, help="Share of training that is done, for strategies that change with it")
+    ] = 0.0,
 ) -> None:
     """Show one row as the exact tokens of each form: learned, given, and the prompt at inference."""
     chosen = start(DistillConfig, options)
     check_strategy_name(chosen.strategy, chosen.params)
     from cotdistill.preview import preview as run_preview
 
-    for record in run_preview(chosen, rows, row):
+    for record in run_preview(chosen, rows, row, progress):
         console.emit(record)
 
 

@@ -27,26 +27,21 @@ from cotdistill.export.model_card import model_card
 from cotdistill.plugins.kinds import checker_of
 from cotdistill.run_key import also_read, definition, student_digest
 from cotdistill.strategies.description import dump_strategy
-from cotdistill.strategies.forms import FillContext, Strategy
-from cotdistill.strategies.join import Sample, join
+from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.registry import create
-from cotdistill.strategies.scores import word_scores
 from cotdistill.students.devices import device_of
-from cotdistill.students.encode import EncodedSet
-from cotdistill.students.encoded_cache import encode_cached
 from cotdistill.students.load import load_student
 from cotdistill.students.places import at_revision
 from cotdistill.students.student import Student
-from cotdistill.students.unknown import unknown_characters, unknown_tokens
 from cotdistill.training import checkpoints, lora
 from cotdistill.training.footprint import footprint, trained_outline
-from cotdistill.training.objective import training_encoder
 from cotdistill.training.recipes import resolve_training
 from cotdistill.training.room import check_fits, disk, free_disk, free_memory, gib
-from cotdistill.training.selection import candidates, not_chosen, selected
+from cotdistill.training.selection import candidates
 from cotdistill.training.sharding import check_parallel
-from cotdistill.training.teaching import Teaching, taught, with_distributions
+from cotdistill.training.teaching import with_distributions
 from cotdistill.training.train import Trained, total_steps, train
+from cotdistill.training.training_set import TrainingSet, training_set
 
 
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
@@ -123,16 +118,6 @@ class TrainingRun:
         return self.path / "checkpoints"
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """What a run's rows give its strategy to learn from. `left_out`: {reason: rows without a sample}."""
-
-    data: EncodedSet
-    teaching: Teaching | None
-    samples: list[Sample]
-    left_out: Mapping[str, int]
-
-
 def check_run(run: Path) -> None:
     """Fail now if a run directory's student or card could not be written after training."""
     for folder in (run, run / "student", run / "adapter", run / "checkpoints"):
@@ -188,7 +173,7 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
         student = fresh_student(config)
     if config.lora is not None:  # before the model's abilities are tested
         lora.attach(student, lora.parse_lora(config.lora), config.seed)
-    learned = training_set(run, student)
+    learned = training_set(config, strategy, run.items, student)
     if dry_run:
         data, steps = learned.data, total_steps(config, len(learned.data.samples))
         say(
@@ -198,7 +183,15 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
         return None
     accuracy = None if run.dev is None else dev_accuracy(config, strategy, run.dev)
     trained = train(
-        student, learned.data, config, run.path, strategy.reweight, accuracy, key=run.key, teaching=learned.teaching
+        student,
+        learned.data,
+        config,
+        run.path,
+        strategy.reweight,
+        accuracy,
+        key=run.key,
+        teaching=learned.teaching,
+        stages=learned.stages,
     )
     if config.lora is not None and config.keep_adapter and is_main_process():
         with new_folder(run.path / "adapter") as aside:
@@ -214,19 +207,6 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
         card.write(run.path)
     lora.merge(student)  # later steps use the same weights as the saved run
     return _summary(run.path, card)
-
-
-def training_set(run: TrainingRun, student: Student) -> TrainingSet:
-    """A run's rows as its student learns them. Raises `DataError` where too much is dropped, or unknown to it."""
-    chosen = selected(run.items, run.strategy, run.config, run.config.data_seed, student)
-    samples, left_out = join(chosen, run.strategy)
-    if run.config.select is not None:
-        left_out = not_chosen(run.items, chosen, run.strategy, run.config.select)
-    data = encoded(run.config, run.strategy, run.items, samples, student)
-    _check_dropped(data, len(samples), run.config)
-    _check_unknown(data, samples, student, run.config)
-    data, teaching = taught(config=run.config, data=data, samples=samples, student=student)
-    return TrainingSet(data, teaching, samples, left_out)
 
 
 def _check_room(config: DistillConfig, run: Path, aloud: bool) -> None:
@@ -283,44 +263,6 @@ def is_right(example: Example, output: str | None) -> bool:
     kind = example.kind_of_answer
     answer = None if output is None else read_answer(output, example.choices, kind)
     return judge(answer, example.answer, example.choices, kind) == "right"
-
-
-def encoded(
-    config: DistillConfig, strategy: Strategy, items: list[Item], samples: list[Sample], student: Student
-) -> EncodedSet:
-    """A strategy's training examples as one student's tokens."""
-    encoder = training_encoder(student, config.answers, config.max_length)
-    context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items, config.scores))
-    return encode_cached(encoder, samples, strategy, context)
-
-
-def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> None:
-    dropped = sum(data.dropped.values())
-    if not dropped:
-        return
-    reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
-    if not data.samples or dropped / samples > config.max_dropped:
-        raise DataError(
-            f"rows: {dropped} of {samples} samples would be dropped ({reasons}), more than "
-            f"{config.max_dropped:.0%}; raise --max-length or --max-dropped"
-        )
-    warn(f"dropped {dropped} of {samples} samples: {reasons}")
-
-
-def _check_unknown(data: EncodedSet, samples: list[Sample], student: Student, config: DistillConfig) -> None:
-    unknown, total = unknown_tokens(data, student.tokens)
-    if not unknown:
-        return
-    drafts = [draft for sample in samples for draft in sample.drafts.values()]
-    texts = (text for draft in drafts for text in (draft.example.text(), draft.rationale, draft.answer) if text)
-    said = f"{unknown} of {total} tokens ({unknown / total:.1%}) are unknown to the student's tokenizer"
-    characters = unknown_characters(texts, student.tokens)
-    if unknown / total > config.max_unknown:
-        raise DataError(
-            f"rows: {said}, more than {config.max_unknown:.0%}: {characters}; use a student whose "
-            "tokenizer has them, or raise --max-unknown"
-        )
-    warn(f"{said}: {characters}")
 
 
 def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Trained) -> RunCard:

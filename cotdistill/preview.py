@@ -22,10 +22,14 @@ from cotdistill.students.encode import Encoder
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student
 from cotdistill.students.unknown import unknown_characters
+from cotdistill.training.recipes import EMBEDDED
 
 
-def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[str, Any]]:
-    """Show row `at` on stderr and yield one record per form: tokens, which are learned, and the prompt's length."""
+def preview(config: DistillConfig, rows: str | None, at: int, progress: float = 0.0) -> Iterator[dict[str, Any]]:
+    """Show row `at` on stderr and yield one record per form: tokens, which are learned, and the prompt's length.
+
+    `progress`: the share of training that is done, of a strategy that learns other things by then.
+    """
     strategy = create(config.strategy, config.params)
     items = read_items(rows, allow_partial=True) if rows is not None else demo_items()
     if not 0 <= at < len(items):
@@ -37,7 +41,11 @@ def preview(config: DistillConfig, rows: str | None, at: int) -> Iterator[dict[s
         partial_weights=config.partial_weights,
     )
     encoder = student.encoder(config.answers, config.max_length)
-    context = FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items))
+    if progress and not strategy.progressive:
+        raise UsageError(f"--progress: {strategy.name} learns the same from beginning to end; omit it")
+    epoch = int(progress * (config.epochs or EMBEDDED["epochs"]))
+    scores = word_scores(strategy, items)
+    context = FillContext(config.data_seed, student.tokens.segment, scores, epoch=epoch, progress=progress)
     sample = join([items[at]], strategy)[0][0]
     data = encoder.encode([sample], strategy, context)
     if not data.samples:

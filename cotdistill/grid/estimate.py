@@ -17,7 +17,7 @@ from cotdistill.data.records import Example, Item, Rationale, RationaleKind
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
 from cotdistill.data.wrong_answers import wrong_answer
-from cotdistill.distill import encoded, fresh_student
+from cotdistill.distill import fresh_student
 from cotdistill.errors import UsageError
 from cotdistill.grid.axes import candidates
 from cotdistill.grid.budgets import Load, Taught, budget_steps
@@ -39,6 +39,7 @@ from cotdistill.training.footprint import Footprint
 from cotdistill.training.lora import attach, parse_lora
 from cotdistill.training.room import free_disk, free_memory, gib
 from cotdistill.training.train import train
+from cotdistill.training.training_set import encoded
 
 DISCORDANCE, SEED_SD = 0.2, 0.02  # assumed: of paired answers, and of accuracy between training runs
 

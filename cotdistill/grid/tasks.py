@@ -19,7 +19,7 @@ from cotdistill.data.files import JsonObject, file_digest, remove, writing
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
-from cotdistill.distill import distill_items, encoded, fresh_student, saved_dtype
+from cotdistill.distill import distill_items, fresh_student, saved_dtype
 from cotdistill.elicit import elicit
 from cotdistill.evaluate import evaluate_set, load_asked
 from cotdistill.evaluation.stored import set_metrics
@@ -40,6 +40,7 @@ from cotdistill.training.memory import release_memory
 from cotdistill.training.objective import can_pack, head_is_linear
 from cotdistill.training.process_group import several_processes, wait_for_group
 from cotdistill.training.selection import selected
+from cotdistill.training.training_set import encoded
 
 FLOPS_TRAINED = 6  # per token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
 Seconds = dict[str, float]

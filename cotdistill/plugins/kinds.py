@@ -15,14 +15,16 @@ from cotdistill.plugins.registry import Registry, origin_of
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type[Checker])
 
-PAPERS = ("baselines", "multi_task", "scott", "cascod", "post_cot", "edit_krsl")
+PAPERS = ("baselines", "multi_task", "scott", "cascod", "post_cot", "edit_krsl", "icot", "backward")
 WORLD = ("cotdistill.demo.plugin",)  # the embedded world, which registers as a plug-in does
 
 # What a kind's functions must be is said where they are called: `strategies.registry`, `data.tasks`, ...
 STRATEGIES = Registry[Callable[..., Any]](
     "strategy", "cotdistill.strategies", [f"cotdistill.strategies.{paper}" for paper in PAPERS]
 )
-REWRITES = Registry[Callable[..., Any]]("rewrite", "cotdistill.rewrites", ["cotdistill.strategies.rewrites"])
+REWRITES = Registry[Callable[..., Any]](
+    "rewrite", "cotdistill.rewrites", [f"cotdistill.strategies.{room}" for room in ("rewrites", "icot", "backward")]
+)
 TEACHERS = Registry[Callable[..., Any]](
     "teacher", "cotdistill.teachers", reserved=("demo", "rows", "openai", "recorded")
 )

@@ -49,6 +49,7 @@ def edit_krsl(right: float = 1.0, wrong: float = -0.025, threshold: float | None
         explain=("right",),
         fill=fill,
         reweight=None if threshold is None else reweight,
+        fills_tokens=True,
     )
 
 

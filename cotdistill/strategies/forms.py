@@ -136,6 +136,8 @@ class Form:
 class FillContext:
     """What a rewriting may use in addition to the text: all draws come from (seed, purpose, id).
 
+    `epoch`: complete passes over the rows, and `progress`: the share of training that is done (0 <= progress < 1), both
+    when the current pass began; they stay 0 unless the strategy is `progressive`.
     `tokenize` gives the student's ids of a text; `scores` gives one importance per word of a rationale; `render`
     gives a draft's answer as the run shows answers (text, letter or both).
     """
@@ -144,6 +146,8 @@ class FillContext:
     tokenize: Callable[[str], tuple[int, ...]]
     scores: Callable[[str, str, str], list[float]] | None = None
     render: Callable[[Draft], str] = lambda draft: draft.answer
+    epoch: int = 0
+    progress: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,9 @@ class Strategy:
     instead of the answer; None means the strategy gives no rationale and probes say "not applicable".
     `needs_scores`: the name of the word scores that `fill` reads ("tfidf", ...), made before encoding.
     `reweight`: changes coefs once the nll is known, e.g. EDIT's gate.
+    `progressive`: `fill` reads the context's epoch or progress, so that rows are encoded anew in each pass over them.
+    `resets_optimizer`: its moments begin anew in each pass, too. `fills_tokens`: `fill` gives rationales as token
+    ids.
     `code`: digest of a plug-in's code, which defines a result as parameters do; None for this package's strategies.
     """
 
@@ -187,6 +194,9 @@ class Strategy:
     params: Mapping[str, Any] = field(default_factory=dict)
     needs_scores: str | None = None
     reweight: Reweight | None = None
+    progressive: bool = False
+    resets_optimizer: bool = False
+    fills_tokens: bool = False
     code: str | None = None
 
     def __post_init__(self) -> None:

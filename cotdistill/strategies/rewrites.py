@@ -35,13 +35,16 @@ class Rewrite:
 
     `apply` gives the new one: text, or token ids. `needs_scores`: the word scores it reads, if any. `matched`: the
     rewrite that leaves as many words without choosing them, its control; None where nothing is chosen. `dose`: (what
-    is varied, its value), where there is such a thing: figures draw curves over it.
+    is varied, its value), where there is such a thing: figures draw curves over it. `progressive`: what it does depends
+    on how far training is (`FillContext.progress`). `tokens`: it gives token ids.
     """
 
     apply: Callable[[Draft, FillContext], SlotValue]
     needs_scores: str | None = None
     matched: str | None = None
     dose: tuple[str, float] | None = None
+    progressive: bool = False
+    tokens: bool = False
 
     def __call__(self, draft: Draft, context: FillContext) -> SlotValue:
         return self.apply(draft, context)
@@ -61,7 +64,7 @@ def permute(level: Level = "word") -> Rewrite:
         draw.shuffle(found.texts)
         return found.join(found.texts)
 
-    return Rewrite(apply)
+    return Rewrite(apply, tokens=level == "token")
 
 
 @rewrite("mask")
@@ -161,7 +164,7 @@ def matched(other: Rewrite) -> Rewrite:
         chosen = draw.sample(range(len(found)), min(len(words(left)), len(found)))
         return " ".join(found[at] for at in sorted(chosen))
 
-    return Rewrite(apply, other.needs_scores, dose=other.dose)
+    return Rewrite(apply, other.needs_scores, dose=other.dose, progressive=other.progressive)
 
 
 def _candidates(found: list[str], answer: str, exclude_label: bool) -> list[int]:

@@ -20,7 +20,10 @@ def rewrite_of(text: str) -> Rewrite:
     """`NAME` or `NAME:VALUE:VALUE`, values in the order of the rewrite's parameters; `matched:` before another one is
     its size-matched control. Raises `UsageError`."""
     if text.startswith(MATCHED):
-        return matched(rewrite_of(text.removeprefix(MATCHED)))
+        other = rewrite_of(text.removeprefix(MATCHED))
+        if other.tokens:
+            raise UsageError(f"--rewrite {text}: only what leaves words can be matched in their number")
+        return matched(other)
     name, *values = text.split(":")
     entry = REWRITES.get(name, "--rewrite")
     assert entry.value is not None
@@ -41,12 +44,14 @@ def rewrite_of(text: str) -> Rewrite:
 def rewritten(strategy: Strategy, rewrite: Rewrite, code: str | None = None) -> Strategy:
     """`strategy`, its rationales rewritten before they fill its forms. `code`: digest of a plug-in's rewrite.
 
-    `ValueError` where it has no rationale, or where both choose words by their scores.
+    `ValueError` where it has no rationale, or where both choose words by their scores or give token ids.
     """
     if not any(slot == "rationale" for _, slot in strategy.needs()):
         raise ValueError("it learns no rationale that could be rewritten")
     if strategy.needs_scores and rewrite.needs_scores:
         raise ValueError("its rationales are rewritten already")
+    if strategy.fills_tokens and rewrite.tokens:
+        raise ValueError("it weighs or rewrites single tokens, which cannot be rewritten once more")
     own = strategy.fill
 
     def fill(draft: Draft, context: FillContext) -> Slots:
@@ -56,7 +61,7 @@ def rewritten(strategy: Strategy, rewrite: Rewrite, code: str | None = None) -> 
         if isinstance(value, str):
             return slots
         if isinstance(slots["rationale"], Tokens):
-            raise UsageError(f"strategy {strategy.name!r} weighs single tokens, which cannot be shuffled: use words")
+            raise UsageError(f"strategy {strategy.name!r} weighs single tokens, which cannot be rewritten")
         return {**slots, "rationale": value}
 
     codes = [one for one in (strategy.code, code) if one is not None]
@@ -64,6 +69,8 @@ def rewritten(strategy: Strategy, rewrite: Rewrite, code: str | None = None) -> 
         strategy,
         fill=fill,
         needs_scores=rewrite.needs_scores or strategy.needs_scores,
+        fills_tokens=rewrite.tokens or strategy.fills_tokens,
+        progressive=rewrite.progressive or strategy.progressive,
         code=json_digest(codes) if len(codes) > 1 else next(iter(codes), None),
     )
 

@@ -198,6 +198,8 @@ class Encoder:
         text = render(part.text, slots)
         if isinstance(text, Tokens):
             return text.ids
+        if part.slot is not None and not text.strip():  # a slot filled with nothing has no blank before it either
+            return ()
         return self.tokens.first(text.lstrip() if part.opening else text) if first else self.tokens.segment(text)
 
     def _warm(self, samples: Sequence[Sample], filled: Sequence[Mapping[Any, Slots]], forms: Sequence[Form]) -> None:

@@ -90,6 +90,7 @@ def cache_key(encoder: Encoder, samples: Sequence[Sample], strategy: Strategy, c
         encoder.max_length,
         encoder.sharing,
         context.seed,
+        *((context.epoch, context.progress) if strategy.progressive else ()),
     ]
     total = sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for sample in samples:

@@ -38,6 +38,7 @@ from cotdistill.training.packed_attention import PACKED, using_attention
 from cotdistill.training.process_group import settle_group
 from cotdistill.training.recipes import EMBEDDED
 from cotdistill.training.sharding import assembled, outline, shard
+from cotdistill.training.stages import Stages, epochs_of
 from cotdistill.training.teaching import Teaching
 
 GIB = 1 << 30
@@ -67,15 +68,17 @@ def train(
     plain: bool = False,
     key: str = "",
     teaching: Teaching | None = None,
+    stages: Stages | None = None,
 ) -> Trained:
     """Train `student` in place on `data`; write metrics.jsonl, timings.jsonl and checkpoints under `folder`.
 
     `reweight`: (coef, nll) -> coef. `dev_accuracy` chooses the weights that are kept and may stop early.
     `plain`: padded rows and the model's own logits, the reference that every fast path is tested against.
-    `teaching`: the teacher's distributions, which the trees' targets refer to.
+    `teaching`: the teacher's distributions, which the trees' targets refer to. `stages`: what is learned instead of
+    `data` in later passes over the rows.
     `key`: the run's; checkpoints carry it, and those of another run are refused with `UsageError`.
     """
-    return Loop(student, data, config, folder, reweight, dev_accuracy, plain, key, teaching).run()
+    return Loop(student, data, config, folder, reweight, dev_accuracy, plain, key, teaching, stages).run()
 
 
 def total_steps(config: DistillConfig, examples: int) -> int:
@@ -99,8 +102,9 @@ class Loop:
         plain: bool = False,
         key: str = "",
         teaching: Teaching | None = None,
+        stages: Stages | None = None,
     ) -> None:
-        self.teaching = teaching
+        self.teaching, self.stages, self.epoch = teaching, stages, 0
         self.student, self.data, self.config, self.folder = student, data, config, folder
         self.reweight, self.dev_accuracy = reweight, dev_accuracy
         self.packed = not plain and objective.can_pack(student)
@@ -187,7 +191,8 @@ class Loop:
     def _metrics_log(self, show: Callable[[int, str], None]) -> MetricsLog:
         log = MetricsLog(self.folder, self.data.forms, self.accelerator, self.progress.step, show, self.config.repair)
         if not self.config.allow_divergence:
-            watch = Divergence(ceil(self.config.warmup * self.steps))
+            # Where what is learned changes, its loss says nothing of the first one's.
+            watch = Divergence(self.steps if self.stages else ceil(self.config.warmup * self.steps))
             watch.replay(log.metrics)  # cut back already to where the run goes on
             log.check = lambda step, loss: watch.check(step, loss, self._first_loss)
         return log
@@ -195,9 +200,11 @@ class Loop:
     def _step(self, log: MetricsLog) -> None:
         """One optimizer step, repeated with smaller micro-batches where memory did not suffice."""
         step = self.progress.step
-        lr = learning_rate(self.config, step, self.steps, step * self.config.batch_size // len(self.data.samples))
+        lr = learning_rate(self.config, step, self.steps, self._epoch_of(step))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        if self.stages is not None:
+            self._enter_stage(self.stages, step)
         trees = self._trees_of(step)
         while True:
             torch.manual_seed(derive(self.config.seed, "dropout", step, self.accelerator.process_index))
@@ -229,6 +236,19 @@ class Loop:
             sum(tree.size for tree in trees),
             sum(len(tree.tokens) for tree in trees),
         )
+
+    def _epoch_of(self, step: int) -> int:
+        """Passes over the rows that are complete when a step begins."""
+        return step * self.config.batch_size // len(self.data.samples)
+
+    def _enter_stage(self, stages: Stages, step: int) -> None:
+        """Encode the pass that `step` lies in, if it is another than before."""
+        epoch, size = self._epoch_of(step), len(self.data.samples)
+        if epoch != self.epoch:
+            self.data = stages.data(epoch, epochs_of(self.steps, self.config.batch_size, size), self.data)
+            self.epoch = epoch
+        if stages.resets_optimizer and step > 0 and self._epoch_of(step - 1) != epoch:
+            self.optimizer.optimizer.state.clear()
 
     def _trees_of(self, step: int) -> list[TokenTree]:
         """The token trees that one optimizer step learns from."""

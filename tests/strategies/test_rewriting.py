@@ -85,14 +85,16 @@ def test_a_strategy_without_rationale_and_malformed_rewrites_are_refused() -> No
         ("cot", "mask:1.5", "between 0 and 1"),
         ("cot", "truncate:nan", "a number of at most"),
         ("cot", "matched:nothing", "unknown rewrite"),
+        ("cot", "matched:permute:token", "only what leaves words"),
     ):
         with pytest.raises(UsageError, match=message):
             create(name, {"rewrite": text})
 
 
 def test_tokens_with_weights_of_their_own_are_not_shuffled() -> None:
-    with pytest.raises(UsageError, match="weighs single tokens"):
-        learned(create("edit-krsl", {"rewrite": "permute:token"}), items(2))
+    for name, text in (("edit-krsl", "permute:token"), ("icot-si", "backward"), ("backward-cot", "vanish")):
+        with pytest.raises(UsageError, match="single tokens"):
+            create(name, {"rewrite": text})
     assert learned(create("edit-krsl", {"rewrite": "permute:word"}), items(2))
 
 

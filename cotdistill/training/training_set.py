@@ -1,0 +1,97 @@
+"""What a run learns from: its rows chosen, joined, encoded for its student, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cotdistill.config import DistillConfig
+from cotdistill.console import warn
+from cotdistill.data.records import Item
+from cotdistill.errors import DataError
+from cotdistill.strategies.forms import FillContext, Strategy
+from cotdistill.strategies.join import Sample, join
+from cotdistill.strategies.scores import word_scores
+from cotdistill.students.encode import EncodedSet
+from cotdistill.students.encoded_cache import encode_cached
+from cotdistill.students.student import Student
+from cotdistill.students.unknown import unknown_characters, unknown_tokens
+from cotdistill.training.objective import training_encoder
+from cotdistill.training.selection import not_chosen, selected
+from cotdistill.training.stages import Stages
+from cotdistill.training.teaching import Teaching, taught
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a run's rows give its strategy to learn from. `left_out`: {reason: rows without a sample}."""
+
+    data: EncodedSet
+    teaching: Teaching | None
+    samples: list[Sample]
+    left_out: Mapping[str, int]
+    stages: Stages | None
+
+
+def training_set(config: DistillConfig, strategy: Strategy, items: list[Item], student: Student) -> TrainingSet:
+    """Rows as a student learns them. Raises `DataError` where too much is dropped, or unknown to it."""
+    chosen = selected(items, strategy, config, config.data_seed, student)
+    samples, left_out = join(chosen, strategy)
+    if config.select is not None:
+        left_out = not_chosen(items, chosen, strategy, config.select)
+    data = encoded(config, strategy, items, samples, student)
+    _check_dropped(data, len(samples), config)
+    _check_unknown(data, samples, student, config)
+    data, teaching = taught(config=config, data=data, samples=samples, student=student)
+
+    def stage(epoch: int, progress: float) -> EncodedSet:
+        later = encoded(config, strategy, items, samples, student, epoch, progress)
+        return taught(config=config, data=later, samples=samples, student=student)[0]
+
+    stages = Stages(stage, strategy.resets_optimizer) if strategy.progressive else None
+    return TrainingSet(data, teaching, samples, left_out, stages)
+
+
+def encoded(
+    config: DistillConfig,
+    strategy: Strategy,
+    items: list[Item],
+    samples: list[Sample],
+    student: Student,
+    epoch: int = 0,
+    progress: float = 0.0,
+) -> EncodedSet:
+    """A strategy's training examples as one student's tokens, as they are in one pass over the rows."""
+    encoder = training_encoder(student, config.answers, config.max_length)
+    scores = word_scores(strategy, items, config.scores)
+    context = FillContext(config.data_seed, student.tokens.segment, scores, epoch=epoch, progress=progress)
+    return encode_cached(encoder, samples, strategy, context)
+
+
+def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> None:
+    dropped = sum(data.dropped.values())
+    if not dropped:
+        return
+    reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
+    if not data.samples or dropped / samples > config.max_dropped:
+        raise DataError(
+            f"rows: {dropped} of {samples} samples would be dropped ({reasons}), more than "
+            f"{config.max_dropped:.0%}; raise --max-length or --max-dropped"
+        )
+    warn(f"dropped {dropped} of {samples} samples: {reasons}")
+
+
+def _check_unknown(data: EncodedSet, samples: list[Sample], student: Student, config: DistillConfig) -> None:
+    unknown, total = unknown_tokens(data, student.tokens)
+    if not unknown:
+        return
+    drafts = [draft for sample in samples for draft in sample.drafts.values()]
+    texts = (text for draft in drafts for text in (draft.example.text(), draft.rationale, draft.answer) if text)
+    said = f"{unknown} of {total} tokens ({unknown / total:.1%}) are unknown to the student's tokenizer"
+    characters = unknown_characters(texts, student.tokens)
+    if unknown / total > config.max_unknown:
+        raise DataError(
+            f"rows: {said}, more than {config.max_unknown:.0%}: {characters}; use a student whose "
+            "tokenizer has them, or raise --max-unknown"
+        )
+    warn(f"{said}: {characters}")

@@ -79,9 +79,14 @@ def load_tokenizer(place: Place, name: str, trust_remote_code: bool = False) -> 
         tokenizer = AutoTokenizer.from_pretrained(place.where, trust_remote_code=trust_remote_code, **place.options)
         if place.file is not None and not (Path(place.where) / "tokenizer.json").is_file():
             _keep_own_tokens(tokenizer, header(place.file)["tokenizer.ggml.tokens"])
-        return tokenizer
     except Exception as error:  # a parser may raise anything on a damaged file
         raise _unavailable(name, place.gguf or _tokenizer_file(Path(place.where)), error) from error
+    if len(tokenizer) - len(tokenizer.added_tokens_decoder) < 2:  # a class that was given no file makes an empty one
+        raise Unavailable(
+            f"cannot load the model {name!r}: it has no vocabulary (tokenizer.json); copy or download it, or save "
+            "the tokenizer there with save_pretrained"
+        )
+    return tokenizer
 
 
 def _keep_own_tokens(tokenizer: Any, count: int) -> None:

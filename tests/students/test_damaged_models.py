@@ -16,7 +16,7 @@ from cotdistill.students.load import load_student
 from tests.in_process import run
 from tests.models import items, student
 
-Damage = Callable[[Path], None]
+Damage = Callable[[Path], object]
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2200119\n"
 
 
@@ -78,6 +78,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "pickled": (_pickled, "pytorch_model.bin: pickled weights"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no weights (model.safetensors)"),
     "no config": (lambda f: (f / "config.json").unlink(), "has no config.json"),
+    "no tokenizer": (lambda f: [file.unlink() for file in f.glob("tokenizer*")], "no vocabulary (tokenizer.json)"),
+    "no vocabulary": (lambda f: (f / "tokenizer.json").unlink(), "(its tokenizer)"),
     "tokenizer too large": (lambda f: _json(f / "config.json", vocab_size=len(LFS)), "do not fit config.json"),
 }
 

@@ -58,6 +58,8 @@ def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str
     trained_outline(config)  # complains of what the student cannot honour
     config = with_distributions(config, rows)
     strategy = create(config.strategy, config.param)
+    if config.scores is not None and not strategy.needs_sidecar:
+        raise UsageError("--scores changes nothing without --param by=METHOD of a strategy that reads such scores")
     refused = Refused(shown(rows), config)
     items = read_items(rows, config.limit, config.allow_partial, refused=refused)
     return distill_items(config, strategy, items, rows, dry_run, reasons=reasons, skipped=len(refused.rows))

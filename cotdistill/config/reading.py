@@ -89,7 +89,7 @@ def coerced(option: Option, value: Any) -> Any:
     elif option.type in (int, float) and isinstance(value, str | bool):
         what = "text" if isinstance(value, str) else "truth value"
         raise UsageError(f"{where}: must be a number, not the {what} {_short(value)}")
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return tuple(_text(option, element) for element in value)
     return _text(option, value)
 

@@ -231,6 +231,9 @@ def test_a_home_directory_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytes
     assert made.teacher == f"recorded:{tmp_path}/said.jsonl"
     assert made.data == f"{tmp_path}/asked.jsonl"
     assert EvaluateConfig.build(None, data=["set=~/x.jsonl"]).data == (f"set={tmp_path}/x.jsonl",)
+    for there in ("~/tasks", Path("~/tasks")):
+        assert EvaluateConfig.build(None, export=("lm-eval", there)).export == ("lm-eval", tmp_path / "tasks")
+    assert DistillConfig.build(None, plugin=[Path("~/own.py")]).plugin == (tmp_path / "own.py",)
     assert DistillConfig.build(None, strategy="~").strategy == "~"
 
 

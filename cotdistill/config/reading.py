@@ -19,7 +19,7 @@ from cotdistill.console import warn
 from cotdistill.errors import UsageError, did_you_mean
 
 # What a run card must not bring along: it may be a stranger's, and these run code, send data elsewhere or drop files.
-NEVER_FROM_A_CARD = ("plugin", "trust_remote_code", "base_url", "extra_body", "overwrite", "repair")
+NEVER_FROM_A_CARD = ("plugin", "trust_remote_code", "base_url", "extra_body", "ray", "overwrite", "repair")
 _HOME = re.compile(r"(^|[=:,])~(?=/|$)")  # `~/x`, `NAME=~/x`, `recorded:~/x`
 
 

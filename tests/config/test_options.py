@@ -245,6 +245,8 @@ def test_a_run_card_brings_no_code_and_no_server(tmp_path: Path, capsys: pytest.
     said = " ".join(capsys.readouterr().err.split())
     assert "its --plugin and --trust-remote-code are ignored; give them on the command line" in said
     assert DistillConfig.build(card, trust_remote_code=True).trust_remote_code
+    card.write_text('{"config": {"ray": "elsewhere:6379", "strategies": ["cot"]}}')
+    assert AblateConfig.build(card).ray is None
     own = tmp_path / "own.yaml"
     own.write_text("trust_remote_code: true\nteacher: openai:m\nbase_url: http://127.0.0.1/v1")
     assert ElicitConfig.build(own).trust_remote_code

@@ -22,6 +22,7 @@ from cotdistill.data.tasks import dev_split, load_examples
 from cotdistill.decoding.choose_decoder import decoder_for
 from cotdistill.decoding.walk import walk
 from cotdistill.errors import DataError, UsageError
+from cotdistill.evaluation.inputs import student_of
 from cotdistill.export.base_model import base_facts
 from cotdistill.export.model_card import model_card
 from cotdistill.plugins.kinds import checker_of
@@ -53,9 +54,13 @@ def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str
     trained_outline(config)  # complains of what the student cannot honour
     config = with_distributions(config, rows)
     strategy = create(config.strategy, config.params)
+    if config.scores is not None and not strategy.needs_sidecar:
+        raise UsageError("--scores changes nothing without --param by=METHOD of a strategy that reads such scores")
     refused = Refused(shown(rows), config)
     items = read_items(rows, config.limit, config.allow_partial, refused=refused)
-    return distill_items(config, strategy, items, rows, dry_run, reasons=reasons, skipped=len(refused.rows))
+    return distill_items(
+        config, strategy, items, rows, dry_run, reasons=reasons, skipped=len(refused.rows), restored=True
+    )
 
 
 def distill_items(
@@ -68,17 +73,19 @@ def distill_items(
     student: Student | None = None,
     reasons: Mapping[str, str] = MappingProxyType({}),
     skipped: int = 0,
+    restored: bool = False,
 ) -> dict[str, Any] | None:
     """`distill` on rows already read. The same call again returns the finished run or resumes it.
 
     `student`: a fresh one that is loaded already; it is trained in place. `reasons`: {option: where its value comes
-    from} of the options that were not given. `skipped`: rows that could not be read, for the card.
+    from} of the options that were not given. `skipped`: rows that could not be read, for the card. `restored`: a
+    finished run whose student is gone is trained again (a grid drops students on purpose).
     """
     candidates(items, strategy, config.select)  # complains where none are left
     dev = dev_examples(config)
     key = json_digest(definition(config, strategy, digest(items), dev))
     path = config.out or folder / f"{strategy.name}-{key[:8]}"
-    run = TrainingRun(config, strategy, items, source, path, key, dev, reasons, skipped)
+    run = TrainingRun(config, strategy, items, source, path, key, dev, reasons, skipped, restored)
     if dry_run:
         _train(run, student, dry_run=True)
         return None
@@ -99,7 +106,7 @@ def distill_items(
 class TrainingRun:
     """A run to be trained: everything that defines it, where its rows came from, and the directory it is written to.
 
-    `reasons`, `skipped`: as `distill_items` is given them, for the card.
+    `reasons`, `skipped`, `restored`: as `distill_items` is given them.
     """
 
     config: DistillConfig
@@ -111,6 +118,7 @@ class TrainingRun:
     dev: list[Example] | None
     reasons: Mapping[str, str]
     skipped: int
+    restored: bool
 
     @property
     def checkpoints(self) -> Path:
@@ -132,6 +140,9 @@ def _finished(run: TrainingRun) -> dict[str, Any] | None:
         return None
     card = read_card(run.path)
     if card.key == run.key:
+        if run.restored and not Path(student_of(run.path)).is_dir():
+            say(f"{run.path} is complete, but its student is gone: it is trained again")
+            return None
         say(f"{run.path} is already complete")
         return _summary(run.path, card)
     if run.config.overwrite:

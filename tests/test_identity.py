@@ -155,6 +155,19 @@ def test_its_own_checkpoints_are_resumed() -> None:
     assert Path("r/student/model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.parametrize("options", [(), ("--checkpoint-every", "1"), ("--overwrite",)], ids=" ".join)
+def test_a_finished_run_whose_student_is_gone_is_trained_again(options: tuple[str, ...]) -> None:
+    first = distill("--out", "r", *options)
+    before = {path: path.read_bytes() for path in Path("r").rglob("*") if path.is_file() and "timings" not in path.name}
+    shutil.rmtree("r/student")
+    done = distill("--out", "r", *options)
+    assert (done.code, done.out) == (0, first.out), done.err
+    assert "r is complete, but its student is gone: it is trained again" in done.err
+    after = {path: path.read_bytes() for path in Path("r").rglob("*") if path.is_file() and "timings" not in path.name}
+    assert after.keys() == before.keys()
+    assert [path for path in before if after[path] != before[path]] in ([], [Path("r/run.json")])
+
+
 def test_overlap_counts_only_the_rows_a_run_was_trained_on() -> None:
     assert distill("--out", "r").code == 0
     asked = ("evaluate", "r", "--data", "dev.jsonl", "--device", "cpu")

@@ -78,6 +78,16 @@ def test_packed_files_arrays_and_byte_order_marks(name: str, pack: Callable[[byt
     assert [(row["id"], row["choices"], row["answer"]) for row in made] == [("a", ["shed", "barn"], "barn")]
 
 
+@pytest.mark.parametrize("args", [(), ("--map", "question=question,answer=answer,rationale=rationale")])
+def test_rows_of_an_array_on_one_line_are_told_apart(args: tuple[str, ...], tmp_path: Path) -> None:
+    done, made = read(tmp_path, "q.json", json.dumps([FREE] * 3 + [ROW]).encode(), *args)
+    assert done.code == 0, done.err
+    assert [row["id"] for row in made][:3] == ["q-rows-00001", "q-rows-00001-2", "q-rows-00001-3"]
+    done, made = read(tmp_path, "bad.json", json.dumps([FREE] * 5 + [{}] * 5).encode(), *args, "--bad-rows", "skip")
+    assert done.code == 3
+    assert done.errors[0].endswith("(5 of 10 rows are bad, more than --max-bad-rows 0.2)")
+
+
 def test_pipes_are_read_once(tmp_path: Path) -> None:
     pipe = tmp_path / "questions"
     os.mkfifo(pipe)

@@ -31,7 +31,7 @@ __all__ = [
     "same_answer",
 ]
 
-EXTRACTOR = "answers-2"  # recorded in every result; raised when any reading changes
+EXTRACTOR = "answers-3"  # recorded in every result; raised when any reading changes
 
 AnswerStyle = Literal["text", "letter", "letter-text"]
 Verdict = Literal["right", "wrong", "unparsed"]

@@ -46,7 +46,7 @@ _ASSISTANT = re.compile(r"\W*(?:\w+\|>)?\s*assistant\W*(?:\w+\|>)?\W*")  # the h
 _CLAUSE_END = re.compile(r"[.,;!?\n–—]")
 _CLAUSES = re.compile(r",(?!\d)\s*|;\s*")
 _SUBORDINATE = re.compile(
-    r"\b(?:after|since|because|as|when|while|once|if|given|considering|having|out\s+of|from|than|for|before|until|with|in|on|at)\b",
+    r"\b(?:after|since|because|as|when|while|once|if|given|considering|having|(?:out|left|remaining)\s+of|from|than|for|before|until|with|in|on|at)\b",
     re.IGNORECASE,
 )
 

@@ -7,6 +7,7 @@ _WRAPPER = re.compile(  # commands that only format text
     r"|bm|boldsymbol|overline|bold|(?:textcolor|color)\s*\{\w*\})\s*\{([^{}]*)\}"
 )
 _FRACTION = re.compile(r"(?<![\\\w])?\\[dtcx]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\w))")
+_NEGATIVE = re.compile(r"\A\s*-\s*(\d[\d.,]*)\s*\Z")  # above or below a stroke, the sign is the fraction's
 _ROOT = re.compile(r"\\sqrt\s*(?:\[([^][{}]*)\])?\s*(?:\{([^{}]*)\}|(\w))")
 _SCRIPT = re.compile(r"([\^_])\s*\{([^{}]*)\}")
 _PAIR = re.compile(r"\$\$?([^$\n]*)\$\$?")
@@ -55,7 +56,9 @@ def _group(text: str) -> str:
 
 def _fraction(match: re.Match[str]) -> str:
     over, under = match[1] if match[1] is not None else match[2], match[3] if match[3] is not None else match[4]
-    return f" {_group(over)}/{_group(under)}"  # the blank makes 2\frac{1}{2} the mixed number 2 1/2
+    sign = "-" if bool(_NEGATIVE.match(over)) != bool(_NEGATIVE.match(under)) else ""
+    over, under = (_NEGATIVE.sub(r"\1", part) for part in (over, under))
+    return f" {sign}{_group(over)}/{_group(under)}"  # the blank makes 2\frac{1}{2} the mixed number 2 1/2
 
 
 def _root(match: re.Match[str]) -> str:

@@ -53,6 +53,7 @@ _NAMED = re.compile(r"\W{0,4}([^\W\d]\w{0,20}(?:\s+\w{1,20}){0,4}?)\s*(?:\([^()=
 _STATED = re.compile(r"\s*(?:[^\W\d]+\s+){0,2}(?:$|[,;(]|\b(?:because|since|as|where|when|if|so)\b)")
 _GOES_ON = re.compile(  # after a number: a sum, a range, a choice of numbers, a list
     rf"\s*(?:[π√∛∞^]|[-+*/×÷·±]\s*(?:[\d($√]|\.\d)|[xyz]\b|[x×]\s*\d|(?:{_OPERATORS}|to|or|through|up\s+to)\s+[$-]?\d"
+    r"|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s+than\s+[$-]?\d|or\s+(?:more|less|fewer|higher|lower)\b"
     r"|(?:and|&)\s+[$-]?\d|,\s*[$-]?\d[\d.]*\s*(?:$|[.;,)]|and\b|or\b))",
     re.IGNORECASE,
 )
@@ -64,13 +65,15 @@ _HEDGE = re.compile(
 )
 _NOT_EXACT = re.compile(
     r"\W*(?:(?:more|less|fewer|greater|larger|smaller|higher|lower|other)\s+than|at\s+(?:least|most)|between|not|never"
-    r"|over|under|below|above|up\s+to|plus\s+or\s+minus|±|[<>≤≥≠]|neither|either|any|half\s+of)\b",
+    r"|over|under|below|above|up\s+to|plus\s+or\s+minus|±|[<>≤≥≠]|neither|either|any|half\s+of"
+    r"|(?:twice|thrice|double|triple|half)(?=\s+[$-]?\d))\b",
     re.IGNORECASE,
 )
 _WEIGHED = re.compile(
-    r"\b(?:(?:more|less|fewer|greater|other)\s+than|at\s+(?:least|most)|not|isn't|between\s+\S+\s+and|\d\s+(?:or|to))\s+[$€£]?\Z|[<>≤≥≠±]\s*\Z",
+    r"\b(?:(?:more|less|fewer|greater|other)\s+than|at\s+(?:least|most)|not|isn't|(?:cannot|can't|couldn't)\s+be|between\s+\S+\s+and|\d\s+(?:or|to))\s+[$€£]?\Z|[<>≤≥≠±]\s*\Z",
     re.IGNORECASE,
 )
+_ASKED = re.compile(r"[^.!\n]{0,60}\?")
 _SUPERSCRIPT = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
 _PRONOUN = re.compile(
@@ -136,13 +139,13 @@ def last_number(text: str, language: str = "en") -> str | None:
 
 def last_stated(text: str) -> str | None:
     """The last number of `text`, unless the words around it make it less than a statement: "at least 3",
-    "not 3", "3 or 4", "3π"."""
+    "not 3", "3 or 4", "3π", "is it 3?"."""
     text = _digits(text)
     matches = list(_NUMBER.finditer(text))
     if not matches:
         return last_number(text)
     last = matches[-1]
-    if _GOES_ON.match(text, last.end()) or _WEIGHED.search(text, 0, last.start()):
+    if _GOES_ON.match(text, last.end()) or _ASKED.match(text, last.end()) or _WEIGHED.search(text, 0, last.start()):
         return None
     return _plain(last)
 

@@ -60,6 +60,7 @@ class Config(Options):
         GENERAL,
         key=False,
         repeated=True,
+        files=True,
     )
     device: str = option(
         "auto", "Device: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, mps, ...", GENERAL, key=False

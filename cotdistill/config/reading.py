@@ -19,7 +19,7 @@ from cotdistill.console import warn
 from cotdistill.errors import UsageError, did_you_mean
 
 # What a run card must not bring along: it may be a stranger's, and these run code, send data elsewhere or drop files.
-NEVER_FROM_A_CARD = ("plugin", "trust_remote_code", "base_url", "extra_body", "overwrite", "repair")
+NEVER_FROM_A_CARD = ("plugin", "trust_remote_code", "base_url", "extra_body", "ray", "overwrite", "repair")
 _HOME = re.compile(r"(^|[=:,])~(?=/|$)")  # `~/x`, `NAME=~/x`, `recorded:~/x`
 
 
@@ -89,7 +89,7 @@ def coerced(option: Option, value: Any) -> Any:
     elif option.type in (int, float) and isinstance(value, str | bool):
         what = "text" if isinstance(value, str) else "truth value"
         raise UsageError(f"{where}: must be a number, not the {what} {_short(value)}")
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return tuple(_text(option, element) for element in value)
     return _text(option, value)
 

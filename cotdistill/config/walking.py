@@ -116,7 +116,7 @@ class EvaluateConfig(WalkingOptions, StudentOptions):
     )
     html: Path | None = option(None, "Write a self-contained HTML page", OUTPUT, key=False)
     export: tuple[Literal["lm-eval"], Path] | None = option(
-        None, "lm-eval DIR: write the questions as tasks of EleutherAI's harness", OUTPUT, key=False
+        None, "lm-eval DIR: write the questions as tasks of EleutherAI's harness", OUTPUT, key=False, files=True
     )
     model_card: bool = option(True, "Renew the results in RUN/README.md, the run's model card", OUTPUT, key=False)
     out: Path | None = option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TypeVar
 
 from cotdistill.config.common import BadRows
@@ -23,7 +24,7 @@ class Refused:
 
     name: str
     bad: BadRows
-    rows: dict[int, DataError] = field(default_factory=dict)
+    rows: list[tuple[int, DataError]] = field(default_factory=list)  # several of one line in an array without breaks
 
     def attempt(self, line: int, make: Callable[[], T]) -> T | None:
         """The result of `make`; None where it refuses the row of that line and such rows are skipped."""
@@ -32,21 +33,21 @@ class Refused:
         except DataError as error:
             if self.bad.bad_rows == "stop":
                 raise
-            self.rows[line] = error
+            self.rows.append((line, error))
             return None
 
     def tell(self, good: int) -> None:
         """List the skipped rows; `DataError` where they are too many beside `good` ones."""
         if not self.rows:
             return
-        total, lines = good + len(self.rows), sorted(self.rows)
-        for line in lines[:LISTED]:
-            warn(f"skipped: {self.rows[line]}")
-        if lines[LISTED:]:
-            warn(f"also skipped: {', '.join(f'{self.name}:{line}' for line in lines[LISTED:])}")
-        if len(lines) > self.bad.max_bad_rows * total:
+        total, rows = good + len(self.rows), sorted(self.rows, key=itemgetter(0))
+        for _, error in rows[:LISTED]:
+            warn(f"skipped: {error}")
+        if rows[LISTED:]:
+            warn(f"also skipped: {', '.join(f'{self.name}:{line}' for line, _ in rows[LISTED:])}")
+        if len(rows) > self.bad.max_bad_rows * total:
             raise DataError(
-                f"{self.rows[lines[0]]} ({len(lines)} of {total} rows are bad, more than --max-bad-rows "
+                f"{rows[0][1]} ({len(rows)} of {total} rows are bad, more than --max-bad-rows "
                 f"{self.bad.max_bad_rows:g})"
             )
-        warn(f"{self.name}: {len(lines)} of {total} rows were skipped")
+        warn(f"{self.name}: {len(rows)} of {total} rows were skipped")

@@ -150,9 +150,9 @@ def load_hub(name: str, split: str | None, columns: Columns | None, bad: BadRows
     task = config if task == "bbh" and config else task
     convert = mapped(chosen, task, split) if chosen is not None else own(task, name)
 
-    def prepared(row: SourceRow, number: int) -> PendingRow:
+    def prepared(row: SourceRow, number: int, place: str) -> PendingRow:
         try:
-            return convert(prepare(row) if prepare else row, number)
+            return convert(prepare(row) if prepare else row, number, place)
         except KeyError as error:
             raise ValueError(f"no column {error}") from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -48,7 +48,7 @@ class PendingRow:
     choices: Choices | None
 
 
-Convert = Callable[[Mapping[str, Any], int], PendingRow]
+Convert = Callable[[Mapping[str, Any], int, str], PendingRow]  # a row, its line, and what names it if it has no id
 
 
 def read_examples(source: str | Path, limit: int | None = None) -> list[Example]:
@@ -86,9 +86,9 @@ def made_of(
     read: list[Q | PendingRow] = []
     seen: dict[str, int] = {}
     refused = Refused(name, bad)
-    for line, row in rows:
+    for line, place, row in _placed(rows):
         if not is_end(row) and (
-            row_read := refused.attempt(line, partial(_read, row, convert, name, line, seen, record))
+            row_read := refused.attempt(line, partial(_read, row, convert, name, line, place, seen, record))
         ):
             read.append(row_read)
     base = base_of(
@@ -114,6 +114,14 @@ def made_of(
     return examples
 
 
+def _placed(rows: Iterable[Attempt]) -> Iterator[tuple[int, str, Any]]:
+    """(line, place, row): places are lines, told apart where an array has several rows on one."""
+    last, beside = 0, 0
+    for line, row in rows:
+        last, beside = line, beside + 1 if line == last else 1
+        yield line, f"{line:05d}" if beside == 1 else f"{line:05d}-{beside}", row
+
+
 def own(task: str, name: str, answered: bool = True) -> Convert:
     """Rows with our own field names; missing fields with a default are filled in.
 
@@ -121,7 +129,7 @@ def own(task: str, name: str, answered: bool = True) -> Convert:
     """
     strangers: set[str] = set()
 
-    def convert(row: Mapping[str, Any], line: int) -> PendingRow:
+    def convert(row: Mapping[str, Any], line: int, place: str) -> PendingRow:
         if _is_plain(row):
             choices = row["choices"] and Choices(tuple(row["choices"]))
             return PendingRow(
@@ -139,7 +147,7 @@ def own(task: str, name: str, answered: bool = True) -> Convert:
         if extra and not strangers >= extra.keys():
             strangers.update(extra)
             warn_once(f"{name}: fields of its own are kept under extra: {', '.join(sorted(map(str, strangers)))}")
-        fields["id"] = _text(fields, "id") or f"{task}-rows-{line:05d}"
+        fields["id"] = _text(fields, "id") or f"{task}-rows-{place}"
         for key in OPTIONAL:
             if key in fields:
                 fields[key] = _text(fields, key)
@@ -161,14 +169,14 @@ def own(task: str, name: str, answered: bool = True) -> Convert:
 def mapped(columns: Columns, task: str, split: str | None, answered: bool = True) -> Convert:
     """Rows whose columns a map names; nothing else in them is read. `answered`: one without an answer is refused."""
 
-    def convert(row: Mapping[str, Any], line: int) -> PendingRow:
+    def convert(row: Mapping[str, Any], line: int, place: str) -> PendingRow:
         parts = [part for column in columns.question if (part := column_text(column, row, "question")) is not None]
         if not parts:
             raise ValueError(f"the question is missing ({_names(columns.question)} is empty)")
         rationale = _sentences(columns.rationale[0].of(row)) if columns.rationale else None
         identity = column_text(columns.id[0], row, "id") if columns.id else None
         fields = {
-            "id": identity or f"{task}-{split or 'rows'}-{line:05d}",
+            "id": identity or f"{task}-{split or 'rows'}-{place}",
             "question": " ".join(parts),
             "task": task,
             "split": split,
@@ -204,21 +212,23 @@ def task_of(row_id: str, stem: str) -> str:
     return "-".join(parts[1:-1]) if parts[0] == "bbh" and len(parts) > 2 else stem
 
 
-def _read(row: Any, convert: Convert, name: str, line: int, seen: dict[str, int], record: type[Q]) -> Q | PendingRow:
+def _read(
+    row: Any, convert: Convert, name: str, line: int, place: str, seen: dict[str, int], record: type[Q]
+) -> Q | PendingRow:
     """A row as a record, or pending where its answer is an index."""
-    draft = _draft(row, convert, name, line)
+    draft = _draft(row, convert, name, line, place)
     example = draft if isinstance(draft.answer, Index) else _record(draft, name, record)
     note_id(seen, draft.fields["id"], name, line)
     return example
 
 
-def _draft(row: Any, convert: Convert, name: str, line: int) -> PendingRow:
+def _draft(row: Any, convert: Convert, name: str, line: int, place: str) -> PendingRow:
     if isinstance(row, DataError):
         raise row
     if not isinstance(row, Mapping):
         raise DataError.at(name, line, f"a JSON {type(row).__name__}, not an object", "write one JSON object per line")
     try:
-        return convert(row, line)
+        return convert(row, line, place)
     except (ValueError, RecursionError) as error:
         raise DataError.at(name, line, str(error), REMEDY) from None
 

@@ -141,6 +141,10 @@ def read_elsewhere(path: str, examples: Sequence[Example]) -> tuple[list[Predict
 def _lines(path: str) -> list[Elsewhere]:
     found = []
     for number, fields in json_lines(path):
+        if isinstance(fields.get("rationales"), list):
+            raise DataError.at(
+                path, number, "an elicited row, whose answer is the gold one", "give predictions, or a trained run"
+            )
         if isinstance(samples := fields.get("samples"), list):
             fields["samples"] = [one.get("text") if isinstance(one, dict) else one for one in samples]
         elif samples is None:

@@ -14,7 +14,7 @@ from cotdistill.grid.preparation import given_rows, used_rows
 from cotdistill.grid.rows import rows_file
 from cotdistill.strategies.join import join
 from cotdistill.students.devices import device_of
-from cotdistill.students.load import outline_student
+from cotdistill.students.load import check_student
 from cotdistill.training.accelerators import check_trackers
 from cotdistill.training.attribution import check_method
 from cotdistill.training.lora import check_kept
@@ -40,7 +40,7 @@ def check_models(plan: Plan) -> None:
     for scoring in scored:
         check_method(scoring.by)
     for name in (*plan.config.student, *([plan.teacher_model] if plan.teacher_model else [])):
-        outline_student(name, plan.config.trust_remote_code)
+        check_student(name, plan.config.trust_remote_code, plan.config.partial_weights)
 
 
 def check_questions(plan: Plan) -> None:

@@ -226,6 +226,11 @@ class Strategy:
         return {(form.kind, slot) for form in self.learned_forms() for slot in form.slots()}
 
     @property
+    def needs_sidecar(self) -> bool:
+        """True where the word scores are an attribution's, made beforehand by a model."""
+        return self.needs_scores not in (None, "tfidf")
+
+    @property
     def answers_after_rationale(self) -> bool:
         """True where the answer is walked after the student's own rationale: such runs can be probed."""
         for form in map(self.form, self.plan):

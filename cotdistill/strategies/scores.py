@@ -21,7 +21,7 @@ def word_scores(strategy: Strategy, items: Sequence[Item], sidecar: Path | None 
     """The scores a strategy asks for (None: it asks for none); attributions come from a file made beforehand."""
     if strategy.needs_scores is None:
         return None
-    if strategy.needs_scores == "tfidf":
+    if not strategy.needs_sidecar:
         return tfidf(items)
     if sidecar is None:
         raise UsageError(

@@ -24,6 +24,8 @@ from cotdistill.students.student import Student
 Bits = Literal["8bit", "4bit"]
 # Masks and rotary tables that old checkpoints hold: computed today, so nothing is lost.
 TABLES = re.compile(r"(attn|attention)\.(masked_)?bias$|inv_freq$|position_ids$")
+# Weights that are missing, left over or of another size are listed, and refused by `_check_weights` with their sizes.
+_LISTED = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
 
 
 def load_student(
@@ -66,6 +68,26 @@ def outline_student(name: str, trust_remote_code: bool = False) -> Student:
     return Student(model, load_tokenizer(place, name, trust_remote_code))
 
 
+def check_student(name: str, trust_remote_code: bool = False, partial_weights: bool = False) -> None:
+    """Complain, without reading any weights, about a model that `load_student` would refuse.
+
+    A GGUF file's weights are not looked at: they have to be unpacked first.
+    """
+    outline = outline_student(name, trust_remote_code)
+    _check_embeddings(outline.model, outline.tokenizer, name)
+    place = locate(name).weights
+    if place.gguf is not None:
+        return
+    auto: Any = AutoModelForSeq2SeqLM if outline.encoder_decoder else AutoModelForCausalLM
+    try:
+        _, info = auto.from_pretrained(
+            place.where, device_map="meta", trust_remote_code=trust_remote_code, **_LISTED, **place.options
+        )
+    except Exception:  # a model's own code may know no meta device: its weights are checked where they are read
+        return
+    _check_weights(info, name, partial_weights)
+
+
 def config_of(name: str, trust_remote_code: bool = False) -> Any:
     """A model's configuration; of an adapter, its base's."""
     return _config(locate(name).weights, name, trust_remote_code)
@@ -79,9 +101,14 @@ def load_tokenizer(place: Place, name: str, trust_remote_code: bool = False) -> 
         tokenizer = AutoTokenizer.from_pretrained(place.where, trust_remote_code=trust_remote_code, **place.options)
         if place.file is not None and not (Path(place.where) / "tokenizer.json").is_file():
             _keep_own_tokens(tokenizer, header(place.file)["tokenizer.ggml.tokens"])
-        return tokenizer
     except Exception as error:  # a parser may raise anything on a damaged file
         raise _unavailable(name, place.gguf or _tokenizer_file(Path(place.where)), error) from error
+    if len(tokenizer) - len(tokenizer.added_tokens_decoder) < 2:  # a class that was given no file makes an empty one
+        raise Unavailable(
+            f"cannot load the model {name!r}: it has no vocabulary (tokenizer.json); copy or download it, or save "
+            "the tokenizer there with save_pretrained"
+        )
+    return tokenizer
 
 
 def _keep_own_tokens(tokenizer: Any, count: int) -> None:
@@ -137,9 +164,7 @@ def _model(place: Place, name: str, dtype: str, options: dict[str, Any], partial
             model, info = auto.from_pretrained(
                 place.where,
                 dtype=getattr(torch, dtype),
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # so that they are listed in `info`, and refused below with their sizes
+                **_LISTED,
                 **place.options,
                 **({} if place.gguf is None else _unpacking()),
                 **options,

@@ -23,6 +23,7 @@ from cotdistill.students.devices import device_of
 from cotdistill.students.load import quantization
 from cotdistill.students.places import locate
 from cotdistill.students.student import Student
+from cotdistill.students.tokens import SegmentTokenizer
 
 PATIENCE = timedelta(days=1)  # the other processes wait while the first answers dev rows
 HEADS = ("summary", "classifier")  # dropout of heads that no language model has
@@ -39,8 +40,8 @@ def check_able(config: DistillConfig, student: Student) -> None:
             f"--checkpoint-activations: {student.model.config.model_type} models cannot recompute theirs; use a "
             "smaller --token-budget"
         )
-    if config.chat and not student.tokenizer.chat_template:
-        raise UsageError("the student's tokenizer has no chat template; omit --chat")
+    if config.chat:
+        SegmentTokenizer(student.tokenizer, student.encoder_decoder, chat=True)  # complains about its template
     if config.max_length and student.rope_switch and config.max_length > student.rope_switch:
         student.encoder(max_length=config.max_length)  # says so
     if config.quantize is not None:

@@ -35,6 +35,8 @@ PLUGIN = Path(__file__).parents[2] / "examples" / "rationale_twice.py"
         ("evaluate r --param alpha=1", "--param changes nothing without --strategy"),
         ("evaluate r --temperature 0.2", "--temperature changes nothing without --samples"),
         ("evaluate r --answers letter", "--answers changes nothing without --strategy"),
+        ("distill --scores s.jsonl ROWS", "--scores changes nothing without --param by=METHOD"),
+        ("distill --scores s.jsonl ROWS --strategy post-cot-key", "--scores changes nothing without --param by=METHOD"),
         ("distill --map question=q", "--map changes nothing without --dev"),
         (
             "elicit --temperature 0.3",

@@ -231,6 +231,9 @@ def test_a_home_directory_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytes
     assert made.teacher == f"recorded:{tmp_path}/said.jsonl"
     assert made.data == f"{tmp_path}/asked.jsonl"
     assert EvaluateConfig.build(None, data=["set=~/x.jsonl"]).data == (f"set={tmp_path}/x.jsonl",)
+    for there in ("~/tasks", Path("~/tasks")):
+        assert EvaluateConfig.build(None, export=("lm-eval", there)).export == ("lm-eval", tmp_path / "tasks")
+    assert DistillConfig.build(None, plugin=[Path("~/own.py")]).plugin == (tmp_path / "own.py",)
     assert DistillConfig.build(None, strategy="~").strategy == "~"
 
 
@@ -242,6 +245,8 @@ def test_a_run_card_brings_no_code_and_no_server(tmp_path: Path, capsys: pytest.
     said = " ".join(capsys.readouterr().err.split())
     assert "its --plugin and --trust-remote-code are ignored; give them on the command line" in said
     assert DistillConfig.build(card, trust_remote_code=True).trust_remote_code
+    card.write_text('{"config": {"ray": "elsewhere:6379", "strategies": ["cot"]}}')
+    assert AblateConfig.build(card).ray is None
     own = tmp_path / "own.yaml"
     own.write_text("trust_remote_code: true\nteacher: openai:m\nbase_url: http://127.0.0.1/v1")
     assert ElicitConfig.build(own).trust_remote_code

@@ -50,6 +50,8 @@ def test_complaints_name_file_and_line(tmp_path: Path) -> None:
         read_elsewhere(written(tmp_path, {"id": "a"}), EXAMPLES)
     with pytest.raises(DataError, match=r"made\.jsonl:1: field 'id'"):
         read_elsewhere(written(tmp_path, {"text": "x"}), EXAMPLES)
+    with pytest.raises(DataError, match=r"made\.jsonl:1: an elicited row, whose answer is the gold one"):
+        read_elsewhere(written(tmp_path, {"id": "a", "answer": "barn", "rationales": []}), EXAMPLES)
     with pytest.raises(DataError, match=r"no line for 1 of 2 questions, e\.g\. 'b'"):
         read_elsewhere(written(tmp_path, {"id": "a", "text": "x"}), EXAMPLES)
 

@@ -16,7 +16,7 @@ from cotdistill.students.load import load_student
 from tests.in_process import run
 from tests.models import items, student
 
-Damage = Callable[[Path], None]
+Damage = Callable[[Path], object]
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2200119\n"
 
 
@@ -78,6 +78,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "pickled": (_pickled, "pytorch_model.bin: pickled weights"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no weights (model.safetensors)"),
     "no config": (lambda f: (f / "config.json").unlink(), "has no config.json"),
+    "no tokenizer": (lambda f: [file.unlink() for file in f.glob("tokenizer*")], "no vocabulary (tokenizer.json)"),
+    "no vocabulary": (lambda f: (f / "tokenizer.json").unlink(), "(its tokenizer)"),
     "tokenizer too large": (lambda f: _json(f / "config.json", vocab_size=len(LFS)), "do not fit config.json"),
 }
 
@@ -101,6 +103,11 @@ def commands(base: Path, model: Path) -> dict[str, list[str]]:
     }
 
 
+def grid(base: Path, model: Path, strategies: str) -> list[str]:
+    given = ["--student", str(model), "--strategies", strategies, "--data", str(base.parent / "questions.jsonl")]
+    return ["ablate", str(base.parent / "rows.jsonl"), *given, "--device", "cpu", "-o", str(model.parent / "grid")]
+
+
 def left(folder: Path, model: Path) -> list[Path]:
     """Files that the commands made."""
     return [path for path in folder.rglob("*") if path.is_file() and model not in path.parents]
@@ -119,6 +126,28 @@ def test_a_damaged_model_is_exit_6_and_one_line(kind: str, base: Path, tmp_path:
         assert said in done.errors[0], name
         assert done.out == ""
     assert left(tmp_path, model) == []
+
+
+@pytest.mark.parametrize("kind", ["a layer lost", "wider", "a head too many", "no tokenizer", "weights cut off"])
+def test_a_grid_misses_it_before_the_first_cell(kind: str, base: Path, tmp_path: Path) -> None:
+    damage, said = DAMAGES[kind]
+    model = tmp_path / "model"
+    shutil.copytree(base, model)
+    damage(model)
+    done = run(*grid(base, model, "cot"))
+    assert (done.code, done.out, len(done.errors)) == (6, "", 1), done.err
+    assert said in done.errors[0]
+    assert left(tmp_path, model) == []
+
+
+def test_a_grid_misses_a_chat_template_before_the_first_cell(base: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(base, model)
+    for template, code in (("{{ raise_exception('no') }}", 6), ("", 2), ("{{ messages[0].role }}", 2)):
+        (model / "chat_template.jinja").write_text(template)
+        done = run(*grid(base, model, "cot,cascod"), "--chat")
+        assert (done.code, done.out, len(done.errors)) == (code, "", 1), done.err
+        assert left(tmp_path, model) == []
 
 
 @pytest.mark.parametrize("kind", ["one layer more", "one layer less", "a layer lost", "a head too many"])
@@ -173,11 +202,11 @@ def test_a_grid_and_an_export_take_partial_weights_too(base: Path, tmp_path: Pat
     shutil.copytree(base, model)
     DAMAGES["a layer lost"][0](model)
     rows, questions = base.parent / "rows.jsonl", base.parent / "questions.jsonl"
-    grid = ["ablate", str(rows), "--student", str(model), "--data", str(questions), "-o", str(tmp_path / "grid")]
-    grid += ["--key-tokens", "1", "--key-by", "gradient-input", "--no-controls", "--steps", "1", "--seeds", "0"]
-    grid += ["--jobs", "1", "--eval-max-new-tokens", "4", "--device", "cpu", "--partial-weights"]
+    asked = ["ablate", str(rows), "--student", str(model), "--data", str(questions), "-o", str(tmp_path / "grid")]
+    asked += ["--key-tokens", "1", "--key-by", "gradient-input", "--no-controls", "--steps", "1", "--seeds", "0"]
+    asked += ["--jobs", "1", "--eval-max-new-tokens", "4", "--device", "cpu", "--partial-weights"]
     for more in (["--dry-run"], []):
-        done = run(*grid, *more)
+        done = run(*asked, *more)
         assert done.code == 0, done.err
         assert f"warning: {model}: " in done.err
     evaluate = [*commands(base, model)["evaluate"], "--max-new-tokens", "4", "--partial-weights"]

@@ -55,6 +55,7 @@ class Tracking:
             f"{one['name']} - {one['baseline']} ({place_of(one)})/{name}": one[name]
             for one in comparisons
             for name in COMPARED
+            if one[name] is not None
         }
         params = {"baseline": comparisons[0]["baseline"], "family": str(comparisons[0]["family"])}
         self.tell(TABLE, json_digest(comparisons), params, results, columns=table.raw_columns, rows=table.raw)

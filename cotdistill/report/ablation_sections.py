@@ -168,7 +168,7 @@ def comparison_blocks(comparisons: Sequence[JsonObject], over: str) -> list[Bloc
                 Value(f"{100 * one['difference']:+.1f}", cells),
                 Value(f"{100 * low:+.1f} to {100 * high:+.1f}", cells),
                 Value(shown_p(one["p_holm"]), cells),
-                Value(f"{100 * one['detectable']:.1f}", cells),
+                Value(percent(one["detectable"]), cells),
                 Value(percent(one["seed_se"]), cells),
                 Value(percent(one["item_se"]), cells),
                 Value(tests, cells),
@@ -190,7 +190,9 @@ def comparison_blocks(comparisons: Sequence[JsonObject], over: str) -> list[Bloc
         Text(
             f"Paired on the same questions; intervals over {over}; p is Holm's over all "
             f"{comparisons[0]['family']} comparisons; detectable is the difference that would have been found with "
-            "80 % power. In points." + NO_ITEM_SPREAD * any(one["item_se"] == 0 for one in comparisons)
+            "80 % power (-: none, however large). In points."
+            + NO_ITEM_SPREAD
+            * any(one["item_se"] == 0 for one in comparisons)
         ),
         Table(columns, rows, words=3),
         Bullets([f"{one['sets'][0]}: {one['sentence']}" for one in comparisons]),

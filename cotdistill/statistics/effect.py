@@ -145,13 +145,15 @@ class Effect:
         exponent = brentq(lambda x: self.half_width(10.0**x) - distance, math.log10(SMALLEST_P), 0.0)
         return float(10.0**exponent)
 
-    def detectable(self, power: float = 0.8, alpha: float = 0.05) -> float:
+    def detectable(self, power: float = 0.8, alpha: float = 0.05) -> float | None:
         """The effect that a repetition of this design would call significant with probability `power`.
 
-        The half width at 1 - alpha plus t(power) se, for the noise seen here.
+        The half width at 1 - alpha plus t(power) se, for the noise seen here; None where that is beyond the greatest
+        possible effect.
         Source: Bloom (1995), Minimum detectable effects, Evaluation Review 19:547-556.
         """
-        return self.half_width(alpha) + float(stdtrit(self.df, power)) * self.se
+        least = self.half_width(alpha) + float(stdtrit(self.df, power)) * self.se
+        return None if self.bounds is not None and least > self.bounds[1] else least
 
 
 def difference(a: ArrayLike, b: ArrayLike, paired_seeds: bool = False, clusters: Sequence[str] | None = None) -> Effect:

@@ -37,6 +37,7 @@ from cotdistill.training.optimizers import clip_in_step, learning_rate, optimize
 from cotdistill.training.packed_attention import PACKED, using_attention
 from cotdistill.training.process_group import settle_group
 from cotdistill.training.recipes import EMBEDDED
+from cotdistill.training.run_trackers import finish_trackers
 from cotdistill.training.sharding import assembled, outline, shard
 from cotdistill.training.teaching import Teaching
 
@@ -160,10 +161,8 @@ class Loop:
             self.advance(self.steps - started, log)
         best = self._finish()
         settle_group()
-        if self.joins:
-            for tracker in self.accelerator.trackers:
-                tracker.finish()
-        else:
+        finish_trackers(self.accelerator)
+        if not self.joins:
             self.accelerator.end_training()
         return Trained(self.progress.step, log.loss, log.seconds, self.accelerator.num_processes, log.inputs, *best)
 

@@ -47,7 +47,7 @@ def load_plugin(path: Path) -> None:
             f'--plugin {path}: registers nothing; decorate something with @strategy("name"), or with another of '
             "cotdistill.plugins"
         )
-    code = code_digest([source, *(file.read_bytes() for file in helpers(path))])
+    code = code_digest([source, *(file.read_bytes() for file in helpers(path, source))])
     for registry, entry in mine:
         registry.mark(entry, code)
 

@@ -13,13 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def run(*args: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*args: str, path: Path | None = None, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *([path] if path else [])]))}
     return subprocess.run(
         [sys.executable, "-m", "cotdistill", *args],
         capture_output=True,
         text=True,
         env=environment,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         timeout=120,
     )
@@ -80,6 +81,31 @@ def test_a_name_taken_twice_names_both_files(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "first.py" in done.stderr
     assert "second.py" in done.stderr
+
+
+def test_a_grid_in_one_process_runs_a_plugin_beside_it_twice_as_one(tmp_path: Path) -> None:
+    for file, end in {"rationale_twice.py": "", "checker_plugin.py": "\nimport helper\n"}.items():
+        (tmp_path / file).write_text((ROOT / "examples" / file).read_text() + end)
+    (tmp_path / "helper.py").write_text("WORD = 'only the second plug-in imports this'\n")
+    plugins = ("--plugin", "rationale_twice.py", "--plugin", "checker_plugin.py")
+    grid = (
+        "--strategies",
+        "rationale-twice",
+        "--train",
+        "sums",
+        "--teacher",
+        "rows",
+        "--data",
+        "sums",
+        "--no-controls",
+    )
+    few = ("--limit", "4", "--eval-max-new-tokens", "8", "--steps", "1", "--seeds", "0", "--jobs", "1", "--out", "grid")
+    done = run("ablate", *plugins, *grid, *few, path=tmp_path, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = run("ablate", *plugins, *grid, *few, path=tmp_path, folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "running" in done.stderr
+    assert "running" not in again.stderr
 
 
 def test_a_plugin_without_a_strategy_is_refused(tmp_path: Path) -> None:

@@ -200,6 +200,17 @@ def test_without_run_or_strategy_the_remedy_is_named(server: Server, runs: Path)
         )
 
 
+def test_of_a_plain_model_behind_a_server_nothing_but_its_name_is_known(server: Server, runs: Path) -> None:
+    plain = ("predict", "--data", str(runs / "asked.jsonl"), *served(server), "--strategy", "cot", "--limit", "2")
+    done = run(*plain)
+    assert (done.code, len(lines(done.out))) == (0, 2), done.err
+    done = run(*plain, "--prompts")
+    assert (done.code, done.errors) == (
+        2,
+        ["error: --prompts needs the student's tokenizer; give the run, or a local model with --strategy"],
+    )
+
+
 def test_a_server_without_completions_is_one_line_and_the_key_is_nowhere(runs: Path, tmp_path: Path) -> None:
     with serving(lambda prompt, before: Canned(404, {"error": {"message": f"no route for {KEY}"}})) as started:
         out = tmp_path / "a.jsonl"

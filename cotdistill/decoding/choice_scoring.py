@@ -158,7 +158,7 @@ class Trees:
 
 
 def _in_trees(student: Student, questions: Sequence[Question]) -> Iterator[Forward]:
-    """One tree a question, laid end to end; what all prompts begin with is computed before."""
+    """One tree per question, laid end to end; what all prompts begin with is computed before."""
     with cached_attention(student.model):
         shared = shared_by_all([question.prompt.ids for question in questions])
         prefix = prefill(student, questions[0].prompt.ids[:shared]) if shared else {}

@@ -79,7 +79,7 @@ def _transformers(forms: Sequence[Form], encoder: Encoder, adapter: bool) -> str
     return (
         "### With transformers alone\n\n"
         f"It needs torch and transformers{also}, and gives the answers of `cotdistill predict`: greedy decoding, at "
-        f"most {MAX_NEW_TOKENS} tokens a step.\n\n```python\n{code}```\n\n"
+        f"most {MAX_NEW_TOKENS} tokens per step.\n\n```python\n{code}```\n\n"
     )
 
 

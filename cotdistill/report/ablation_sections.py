@@ -184,7 +184,7 @@ def comparison_blocks(comparisons: Sequence[JsonObject], over: str) -> list[Bloc
         "detectable",
         "SE seeds",
         "SE questions",
-        "McNemar a seed: only arm right : only baseline right",
+        "McNemar per seed: only arm right : only baseline right",
     ]
     return [
         Text(
@@ -257,7 +257,7 @@ def budget_blocks(results: Results, description: Description) -> list[Block]:
         "tokens learned",
         "tokens computed",
         "training FLOPs",
-        "tokens a question at inference",
+        "tokens per question at inference",
     ]
     blocks: list[Block] = [
         Text(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cotdistill.answers.answers import render_answer
 from cotdistill.data.records import Question
-from cotdistill.decoding.text_walk import Step, steps_of
+from cotdistill.decoding.text_walk import TextStep, steps_of
 from cotdistill.escaping import json_text, markdown_code
 from cotdistill.export.snippet import MAX_NEW_TOKENS, MODEL, snippet
 from cotdistill.strategies.forms import Form, Strategy
@@ -126,11 +126,11 @@ def _serve(adapter: bool) -> str:
     )
 
 
-def _ended_by(step: Step) -> str:
+def _ended_by(step: TextStep) -> str:
     return f", which ends at {markdown_code(step.stop)} or with the text" if step.stop else ""
 
 
-def _body(step: Step, end: str, encoder: Encoder) -> str:
+def _body(step: TextStep, end: str, encoder: Encoder) -> str:
     """A request's JSON. A chat template's text holds every special token there is to be."""
     body = {
         "model": SERVED,

@@ -30,7 +30,7 @@ from cotdistill.training import checkpoints, objective
 from cotdistill.training.accelerators import accelerator_for, has_dropout
 from cotdistill.training.batches import for_rank, micro_batches, step_indices, step_trees
 from cotdistill.training.cpu_kernels import CpuKernels, keep_freed_memory, switched_on, trim_heap
-from cotdistill.training.divergence import Divergence
+from cotdistill.training.divergence import LossWatch
 from cotdistill.training.memory import OutOfMemory, TokenBudget, default_budget, out_of_memory_raised
 from cotdistill.training.metrics_log import MetricsLog
 from cotdistill.training.optimizers import clip_in_step, learning_rate, optimizer_for
@@ -186,7 +186,7 @@ class Loop:
     def _metrics_log(self, show: Callable[[int, str], None]) -> MetricsLog:
         log = MetricsLog(self.folder, self.data.forms, self.accelerator, self.progress.step, show, self.config.repair)
         if not self.config.allow_divergence:
-            watch = Divergence(ceil(self.config.warmup * self.steps))
+            watch = LossWatch(ceil(self.config.warmup * self.steps))
             watch.replay(log.metrics)  # cut back already to where the run goes on
             log.check = lambda step, loss: watch.check(step, loss, self._first_loss)
         return log

@@ -17,7 +17,7 @@ from cotdistill.errors import Unavailable, UsageError
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student
 from cotdistill.training.accelerators import has_dropout
-from cotdistill.training.divergence import Diverged, Divergence
+from cotdistill.training.divergence import Diverged, LossWatch
 from cotdistill.training.lora import Lora, attach, merge, parse_lora
 from cotdistill.training.memory import release_memory
 from cotdistill.training.optimizers import clip_in_step, learning_rate, optimizer_for
@@ -208,7 +208,7 @@ def test_training_that_makes_the_loss_worse_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_noisy_loss_is_no_divergence() -> None:
-    watch = Divergence(warm=2)
+    watch = LossWatch(warm=2)
     again = []
 
     def first_again() -> float:

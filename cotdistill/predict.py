@@ -143,10 +143,10 @@ def _answers(
     with progress("predict", len(waiting)) as advance:
         for at in range(0, len(waiting) or 1, size):
             chunk = waiting[at : at + size]
-            made = _ask(config, asked, chunk, keys) if chunk else []
-            stored.add(made)
-            done |= {one.key: one for one in made}
-            advance(len(made), "")
+            responses = _ask(config, asked, chunk, keys) if chunk else []
+            stored.add(responses)
+            done |= {one.key: one for one in responses}
+            advance(len(responses), "")
             while streamed < len(questions) and keys[questions[streamed].id] in done:
                 yield done[keys[questions[streamed].id]]
                 streamed += 1

@@ -65,8 +65,8 @@ def load_questions(
         rows = load_examples(name, split, limit, data_seed, columns, bad)
         return [Question.model_validate(row.model_dump(include=fields)) for row in rows]
     mapped = Columns.parse(columns, answered=False) if columns is not None else None
-    found = read_unanswered(name, mapped, split, bad)
-    return (found if mapped is not None else _of_split(found, name, split))[:limit]
+    questions = read_unanswered(name, mapped, split, bad)
+    return (questions if mapped is not None else _of_split(questions, name, split))[:limit]
 
 
 def demonstration_rows(

@@ -143,7 +143,7 @@ def read_elsewhere(path: str, examples: Sequence[Example]) -> tuple[list[Predict
 
 
 def _lines(path: str) -> list[Elsewhere]:
-    found = []
+    lines = []
     for number, fields in json_lines(path):
         if isinstance(samples := fields.get("samples"), list):
             fields["samples"] = [one.get("text") if isinstance(one, dict) else one for one in samples]
@@ -167,8 +167,8 @@ def _lines(path: str) -> list[Elsewhere]:
                 "neither text, answer nor samples",
                 "a line holds id and text, or answer (and rationale), or samples",
             )
-        found.append(line)
-    return found
+        lines.append(line)
+    return lines
 
 
 def _prediction(example: Example, line: Elsewhere) -> Prediction:

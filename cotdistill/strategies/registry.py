@@ -48,10 +48,10 @@ def create(name: str, params: Mapping[str, Any] | None = None) -> Strategy:
         except ValueError as error:
             raise UsageError(f"strategy {name!r}: {error}") from None
     with plugin_code(where):
-        made = factory(**chosen)
-    if not isinstance(made, Strategy):
-        raise UsageError(f"{where}: its factory returned a {type(made).__name__}, not a Strategy")
-    return guarded(replace(made, name=name, params=chosen, code=entry.code), where)
+        created = factory(**chosen)
+    if not isinstance(created, Strategy):
+        raise UsageError(f"{where}: its factory returned a {type(created).__name__}, not a Strategy")
+    return guarded(replace(created, name=name, params=chosen, code=entry.code), where)
 
 
 def _arguments(name: str, factory: Factory, hints: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The commands as Python functions: the same options by the same names, objects with rows and figures in return.
 
 A face of the pipelines, as `cli` is. Options are those of the command (`cotdistill COMMAND --help`) with underscores;
-lists are lists, `--lambda` and `--for` are `lambda_` and `for_`, `config` names a YAML file. Failures raise the
-`CotdistillError` whose text the command line prints.
+lists are lists, `--lambda` and `--for` are `lambda_` and `for_`, `config` names a YAML file, `quiet` keeps a call's
+notes, tables and bars from stderr. Failures raise the `CotdistillError` whose text the command line prints.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cotdistill.config import (
     PredictConfig,
     PushConfig,
 )
-from cotdistill.console import warn
+from cotdistill.console import silence, warn
 from cotdistill.data.files import JsonObject, write_text
 from cotdistill.data.json_rows import json_lines
 from cotdistill.data.logs import parse_object, whole_lines
@@ -248,8 +248,9 @@ def load(path: str | Path) -> Result:
 
 def _config(kind: type[C], options: Mapping[str, Any]) -> C:
     """A command's config. Paths, tuples and results are given as the command line gives them."""
-    given = {name: _plain(value) for name, value in options.items() if name != "config"}
+    given = {name: _plain(value) for name, value in options.items() if name not in ("config", "quiet")}
     file = options.get("config")
+    silence(bool(options.get("quiet", False)))
     config = kind.build(None if file is None else Path(file), **given)
     use_plugins(config)
     return config

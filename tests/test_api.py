@@ -107,6 +107,16 @@ def test_what_a_command_left_is_loaded_by_its_path(folder: Path, run: Run) -> No
         cd.load(folder)
 
 
+def test_one_call_may_be_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{**json.loads(row.example().line()), "rationale": f"It is {row.answer}."} for row in ROWS]
+    said = []
+    for quiet in (True, False):
+        assert len(cd.elicit(rows, teacher="rows", quiet=quiet)) == 8
+        said.append(capsys.readouterr().err)
+    assert said[0] == ""
+    assert "Yield" in said[1]
+
+
 def test_a_wrong_option_is_said_as_on_the_command_line(run: Run) -> None:
     with pytest.raises(UsageError, match=r"unknown option 'step' \(did you mean"):
         cd.distill([], step=3)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cotdistill.config import DistillConfig
-from cotdistill.distill import distill_items
+from cotdistill.distilling import distill_items
 from cotdistill.strategies.registry import create
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student

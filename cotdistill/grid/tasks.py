@@ -19,9 +19,9 @@ from cotdistill.data.files import JsonObject, file_digest, remove, writing
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
-from cotdistill.distill import distill_items, encoded, fresh_student, saved_dtype
-from cotdistill.elicit import elicit
-from cotdistill.evaluate import evaluate_set, load_asked
+from cotdistill.distilling import distill_items, encoded, fresh_student, saved_dtype
+from cotdistill.eliciting import elicit
+from cotdistill.evaluating import evaluate_set, load_asked
 from cotdistill.evaluation.stored import set_metrics
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.budgets import Load

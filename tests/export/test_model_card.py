@@ -16,8 +16,8 @@ from transformers import AutoTokenizer
 
 from cotdistill.config import DistillConfig, EvaluateConfig
 from cotdistill.data.runcard import read_card
-from cotdistill.distill import distill_items
-from cotdistill.evaluate import evaluate
+from cotdistill.distilling import distill_items
+from cotdistill.evaluating import evaluate
 from cotdistill.export.base_model import BaseFacts, base_facts, license_of
 from cotdistill.export.manual import LINES, Line, _serve, named
 from cotdistill.export.model_card import model_card

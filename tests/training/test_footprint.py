@@ -106,7 +106,7 @@ def test_a_run_that_memory_cannot_hold_is_refused_before_its_student_is_loaded(
     free: float, remedy: str, dry: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _load_nothing(monkeypatch)
-    for module in ("cotdistill.training.room", "cotdistill.distill"):
+    for module in ("cotdistill.training.room", "cotdistill.distilling"):
         monkeypatch.setattr(import_module(module), "free_memory", lambda device: int(free * (1 << 20)))
     done = distill(folder, *dry)
     assert done.code == 2, done.err
@@ -136,7 +136,7 @@ def test_what_a_student_cannot_honour_is_refused_before_the_rows_are_read(
     options: tuple[str, ...], said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _load_nothing(monkeypatch)
-    monkeypatch.setattr(import_module("cotdistill.distill"), "read_items", _refuse)
+    monkeypatch.setattr(import_module("cotdistill.distilling"), "read_items", _refuse)
     done = distill(folder, *options)
     assert done.code == 2, done.err
     assert done.errors[0].startswith(f"error: {said}")

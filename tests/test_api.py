@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,12 +53,14 @@ def test_importing_the_package_loads_no_torch() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_function_stays_one_when_its_module_is_imported() -> None:
+def test_no_module_has_the_name_of_a_function() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(cd.__path__)}
     for name in cd.__all__[1:]:
-        if name != "load":
-            __import__(f"cotdistill.{name}")
         assert isinstance(getattr(cd, name), FunctionType), name
         assert name in dir(cd)
+        assert name not in modules
+    with pytest.raises(AttributeError, match="has no attribute 'distil'"):
+        cd.distil  # noqa: B018
 
 
 def test_a_run_trained_from_objects_is_the_run_of_the_command_line(folder: Path, run: Run) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cotdistill import ablating
 from cotdistill.ablating import ablate
 from cotdistill.config import AblateConfig
 from cotdistill.grid.keeping import drop_student
@@ -188,7 +188,7 @@ def test_a_grid_killed_while_it_drops_a_student_ends_as_one_that_was_not(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(import_module("cotdistill.ablating"), "drop_student", kill)
+        patch.setattr(ablating, "drop_student", kill)
         with pytest.raises(Killed):
             grid(tmp_path, "killed", keep_students="none", seeds=(0,))
     assert len(students(tmp_path / "killed")) == (0 if after else 1)

@@ -42,9 +42,16 @@ def _imported_beside(plugin: Path) -> list[Path]:
     )
 
 
-def package_files(module: str) -> list[Path]:
-    """Every source file of the installed package that a module belongs to."""
-    root = sys.modules[module.partition(".")[0]]
+def is_shipped(origin: str) -> bool:
+    """Whether a source file is this package's own."""
+    return PACKAGE in Path(origin).parents
+
+
+def package_files(origin: str, otherwise: str) -> list[Path]:
+    """Every source file of the installed package that a source file belongs to; `otherwise`: a module, where no module
+    has that file."""
+    named = (name for name, module in list(sys.modules.items()) if getattr(module, "__file__", None) == origin)
+    root = sys.modules[next(named, otherwise).partition(".")[0]]
     folders = [Path(folder) for folder in getattr(root, "__path__", ())]
     return sorted(file for folder in folders for file in folder.rglob("*.py")) or [Path(str(root.__file__))]
 

@@ -60,6 +60,21 @@ def test_installed_package_is_found_and_its_broken_neighbour_is_listed(installed
     assert "cot" in listed
 
 
+def test_a_package_brings_things_of_every_kind(installed: Path) -> None:
+    """One module registers them all when the first kind is looked up; each is the package's, with its code."""
+    code = (
+        "from cotdistill.plugins import kinds; from cotdistill.plugins.registry import registries; "
+        "found = [e for r in registries for e in r.entries() if 'cotdistill_test_plugin' in e.origin]; "
+        "print(sorted(e.name for e in found if e.code), len({e.code for e in found if e.code}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(installed)])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout == "['echo', 'echoes', 'echoes', 'last-word'] 1\n", done.stderr
+    rows = run("elicit", "--data", "echoes", "--teacher", "rows", path=installed)
+    assert rows.returncode == 0, rows.stderr
+    assert "support it (checker)" in rows.stderr
+
+
 def test_broken_plugin_raises_only_when_chosen(installed: Path) -> None:
     done = run("distill", "--strategy", "shattered", "nothing.jsonl", path=installed)
     assert done.returncode == 2

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
-from cotdistill.statistics.effect import Effect, MeanSquares, average, difference, mean_squares
+from cotdistill.statistics.effect import Effect, MeanSquares, are_binary, average, difference, mean_squares
 from cotdistill.statistics.intervals import Interval, newcombe, paired_bootstrap, wilson
 from cotdistill.statistics.significance import McNemar, holm, mcnemar_exact, permutation_test
 
@@ -170,7 +170,7 @@ def compare(
         p_holm=None,
         family=1,
         mde=effect.detectable(),
-        mcnemar=_mcnemar_per_seed(left, right) if effect.bounds else (),
+        mcnemar=_mcnemar_per_seed(left, right) if are_binary(left) and are_binary(right) else (),
         n_items=len(ids),
         n_seeds=len(left),
         baseline_n_seeds=len(right),

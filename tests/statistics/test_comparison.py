@@ -130,9 +130,14 @@ class TestComparison:
     def test_what_no_design_could_show_is_not_detectable(self) -> None:
         a, b = np.array([[1.0] * 20, [0.0] * 20]), random_outcomes(2, 20, 0.5, 3)
         assert comparison(a, b).figures()["detectable"] is None
-        wide = comparison(a / 2, b)  # scores have no greatest difference that is known
+        assert comparison(0.9 * a, b).mde is None  # nor by scores from 0 to 1
+        wide = comparison(2 * a, b)  # other scores have no greatest difference that is known
         assert wide.mde is not None
         assert wide.mde > 1
+
+    def test_intervals_of_scores_from_0_to_1_end_at_100_points(self) -> None:
+        found = comparison(np.array([[1.0, 0.0]]), np.array([[0.5, 0.7]]))
+        assert (found.difference.low, found.difference.high, found.mcnemar) == (-1.0, 1.0, ())
 
     def test_real_outcomes_have_no_mcnemar(self) -> None:
         assert comparison(random_outcomes(3, 10, 0.5, 0) * 0.5, random_outcomes(3, 10, 0.5, 1)).mcnemar == ()

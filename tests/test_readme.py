@@ -83,7 +83,19 @@ def commands() -> list[str]:
 
 
 # Grids of the README: the same commands on fewer rows, steps and seeds.
-ORDER = ("elicit", "distill", "predict", "evaluate", "ablate", "compare", "verify", "strategies", "preview", "schema")
+ORDER = (
+    "elicit",
+    "distill",
+    "predict",
+    "evaluate",
+    "ablate",
+    "compare",
+    "push",
+    "verify",
+    "strategies",
+    "preview",
+    "schema",
+)
 GRIDS = [line for line in commands() if " --seeds " in line]
 
 

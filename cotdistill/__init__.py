@@ -12,8 +12,6 @@ are loaded at first use: importing the package imports neither torch nor transfo
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,25 +28,13 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "ablate", "compare", "distill", "elicit", "evaluate", "load", "predict", "push"]
 
 
-class _Package(ModuleType):
-    """The package, whose functions have the names of the modules that do their work.
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cotdistill import api
 
-    Importing a submodule sets it as an attribute of its package; a property is looked up first, and keeps the function.
-    """
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *__all__})
+    return getattr(api, name)
 
 
-def _lazy(name: str) -> property:
-    def load_function(package: ModuleType) -> Any:
-        from cotdistill import api
-
-        return getattr(api, name)
-
-    return property(load_function, lambda package, module: None)
-
-
-for _name in __all__[1:]:
-    setattr(_Package, _name, _lazy(_name))
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,8 +1,8 @@
 """The commands as Python functions: the same options by the same names, objects with rows and figures in return.
 
 A face of the pipelines, as `cli` is. Options are those of the command (`cotdistill COMMAND --help`) with underscores;
-lists are lists, `--lambda` and `--for` are `lambda_` and `for_`, `config` names a YAML file. Failures raise the
-`CotdistillError` whose text the command line prints.
+lists are lists, `--lambda` and `--for` are `lambda_` and `for_`, `config` names a YAML file, `quiet` keeps a call's
+notes, tables and bars from stderr. Failures raise the `CotdistillError` whose text the command line prints.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cotdistill.config import (
     PredictConfig,
     PushConfig,
 )
-from cotdistill.console import warn
+from cotdistill.console import silence, warn
 from cotdistill.data.files import JsonObject, write_text
 from cotdistill.data.json_rows import json_lines
 from cotdistill.data.logs import parse_object, whole_lines
@@ -143,7 +143,7 @@ def elicit(data: Any = None, **options: Any) -> Rows:
 
     Without `out` the rows are kept in memory only. Where calls failed, the rows are returned all the same.
     """
-    from cotdistill.elicit import elicit as run_elicit
+    from cotdistill.eliciting import elicit as run_elicit
 
     with _workspace() as folder:
         given = {} if data is None else {"data": _source(data, folder / "questions.jsonl")}
@@ -160,7 +160,7 @@ def elicit(data: Any = None, **options: Any) -> Rows:
 
 def distill(rows: Any, **options: Any) -> Run:
     """Train a student on elicited rows: a file, the result of `elicit`, or rows as plain objects."""
-    from cotdistill.distill import distill as run_distill
+    from cotdistill.distilling import distill as run_distill
 
     with _workspace() as folder:
         config = _config(DistillConfig, options)
@@ -171,7 +171,7 @@ def distill(rows: Any, **options: Any) -> Run:
 
 def evaluate(runs: Any, data: Any = None, **options: Any) -> Evaluation:
     """Evaluate runs, models or prediction files on question sets; `runs`: one of them or several."""
-    from cotdistill.evaluate import evaluate as run_evaluate
+    from cotdistill.evaluating import evaluate as run_evaluate
 
     with _workspace() as folder:
         sets = data if isinstance(data, list | tuple) and not _are_rows(data) else [] if data is None else [data]
@@ -183,8 +183,8 @@ def evaluate(runs: Any, data: Any = None, **options: Any) -> Evaluation:
 def predict(run: Any, data: Any, **options: Any) -> Predictions:
     """Answer questions with a run or a model (None: `model` behind a server); `data`: a name as `--data` takes it, or
     question rows."""
-    from cotdistill.predict import predict as run_predict
-    from cotdistill.predict import prompts
+    from cotdistill.predicting import predict as run_predict
+    from cotdistill.predicting import prompts
 
     with _workspace() as folder:
         config = _config(PredictConfig, {"data": _source(data, folder / "questions.jsonl"), **options})
@@ -196,7 +196,7 @@ def predict(run: Any, data: Any, **options: Any) -> Predictions:
 
 def ablate(rows: Any = None, **options: Any) -> Ablation:
     """Compare strategies on the same rows in a grid of cells; a failed cell is a row with its `error`."""
-    from cotdistill.ablate import ablate as run_ablate
+    from cotdistill.ablating import ablate as run_ablate
 
     with _workspace() as folder:
         config = _config(AblateConfig, options)
@@ -206,7 +206,7 @@ def ablate(rows: Any = None, **options: Any) -> Ablation:
 
 def compare(*sides: Any, **options: Any) -> Comparison:
     """Paired statistics between result files of any origin, as `cotdistill compare A B [C ...]`."""
-    from cotdistill.compare import compare as run_compare
+    from cotdistill.comparing import compare as run_compare
 
     with _workspace() as folder:
         config = _config(CompareConfig, options)
@@ -215,7 +215,7 @@ def compare(*sides: Any, **options: Any) -> Comparison:
 
 def push(run: Any, repo: str, dry_run: bool = False, **options: Any) -> Result:
     """Send a run to the Hugging Face hub, private unless `public`; one row: repository, files, commit."""
-    from cotdistill.push import push as run_push
+    from cotdistill.pushing import push as run_push
 
     config = _config(PushConfig, {"repo": repo, **options})
     return Result([run_push(config, _name(run), dry_run)])
@@ -248,8 +248,9 @@ def load(path: str | Path) -> Result:
 
 def _config(kind: type[C], options: Mapping[str, Any]) -> C:
     """A command's config. Paths, tuples and results are given as the command line gives them."""
-    given = {name: _plain(value) for name, value in options.items() if name != "config"}
+    given = {name: _plain(value) for name, value in options.items() if name not in ("config", "quiet")}
     file = options.get("config")
+    silence(bool(options.get("quiet", False)))
     config = kind.build(None if file is None else Path(file), **given)
     use_plugins(config)
     return config

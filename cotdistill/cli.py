@@ -56,7 +56,7 @@ Plugin = Annotated[
 def elicit(options: dict[str, Any], dry_run: DryRun = False) -> None:
     """Elicit rationales from a teacher: question rows in, elicited rows out."""
     chosen = start(ElicitConfig, options)
-    from cotdistill.elicit import elicit as run_elicit
+    from cotdistill.eliciting import elicit as run_elicit
 
     run_elicit(chosen, dry_run=dry_run)
 
@@ -76,7 +76,7 @@ def distill(
     source = source_of(rows, "elicited rows")
     chosen = start(DistillConfig, options)
     check_strategy_name(chosen.strategy, chosen.params)
-    from cotdistill.distill import distill as run_distill
+    from cotdistill.distilling import distill as run_distill
 
     printed = run_distill(chosen, source, dry_run=dry_run)
     if printed is not None:
@@ -104,8 +104,8 @@ def evaluate(
         check_strategy_name(chosen.strategy, chosen.param)
     if not runs and not chosen.model and sys.stdin.isatty():
         raise UsageError("evaluate needs run directories, or the output of distill on stdin")
-    from cotdistill.evaluate import evaluate as run_evaluate
-    from cotdistill.evaluate import runs_on_stdin
+    from cotdistill.evaluating import evaluate as run_evaluate
+    from cotdistill.evaluating import runs_on_stdin
     from cotdistill.report.probes import probes_table
     from cotdistill.report.tables import results_table
 
@@ -139,8 +139,8 @@ def predict(
     if chosen.strategy is not None:
         check_strategy_name(chosen.strategy, chosen.param)
     chosen = chosen.model_copy(update={"data": source_of(None if chosen.data == "-" else chosen.data, "question rows")})
-    from cotdistill.predict import predict as run_predict
-    from cotdistill.predict import prompts
+    from cotdistill.predicting import predict as run_predict
+    from cotdistill.predicting import prompts
 
     if chosen.prompts:
         for record in prompts(chosen, asked):
@@ -168,7 +168,7 @@ def ablate(
     chosen = start(AblateConfig, options)
     for name in chosen.strategies:
         check_strategy_name(name, {})
-    from cotdistill.ablate import ablate as run_ablate
+    from cotdistill.ablating import ablate as run_ablate
     from cotdistill.report.tables import ablation_table
 
     records = []
@@ -212,7 +212,7 @@ def compare(
 ) -> None:
     """Compare result files of any origin, paired by item: difference, interval, tests, what could have been seen."""
     chosen = start(CompareConfig, options)
-    from cotdistill.compare import compare as run_compare
+    from cotdistill.comparing import compare as run_compare
     from cotdistill.report.compared import compared_table
 
     records = []
@@ -237,7 +237,7 @@ def push(
 ) -> None:
     """Send a run's student and model card to the Hugging Face hub, private by default; print one JSON line."""
     chosen = start(PushConfig, options)
-    from cotdistill.push import push as run_push
+    from cotdistill.pushing import push as run_push
 
     console.emit(run_push(chosen, run, dry_run))
 

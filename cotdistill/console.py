@@ -110,9 +110,9 @@ def warn_once(text: str) -> None:
         warn(text)
 
 
-def silence() -> None:
-    """`--quiet`: tables, bars, notes and warnings are not shown; errors still are."""
-    console.quiet = True
+def silence(quiet: bool = True) -> None:
+    """`--quiet`: tables, bars, notes and warnings are not shown; errors still are. False: they are again."""
+    console.quiet = quiet
 
 
 def duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ from cotdistill.config import EvaluateConfig, StudentOptions
 from cotdistill.console import warn_once
 from cotdistill.data.files import json_digest
 from cotdistill.data.records import Question
-from cotdistill.decoding.text_walk import Step, TextWalk
+from cotdistill.decoding.text_walk import TextStep, TextWalk
 from cotdistill.decoding.walk import Goal, Walked
 from cotdistill.errors import Unavailable, UsageError
 from cotdistill.evaluation.asked_student import AskedStudent, ScoredChoices
@@ -162,7 +162,7 @@ class ServedStudent(AskedStudent):
         slots = walk.slots
         return Walked(slots.get("rationale"), slots.get("answer"), finished, generated, forwarded)
 
-    async def _complete(self, client: Client, step: Step, rule: Mapping[str, Any], limit: int) -> Completion:
+    async def _complete(self, client: Client, step: TextStep, rule: Mapping[str, Any], limit: int) -> Completion:
         """One slot. Raises `Unavailable` for a server that goes on behind the stop string."""
         request = {**self.server.named, "prompt": step.prompt, OLD_LIMIT: limit, **rule}
         if step.stop:

@@ -53,12 +53,12 @@ def verify(out: Path) -> dict[str, Any]:
     if not out.is_dir():
         raise DataError.at(str(out), None, "is not a directory", "give a directory that ablate made")
     counts = {"files": 0, "rows": 0, "cells": 0, "numbers": 0}
-    found = list(differences(out, counts))
-    for difference in found:
+    different = list(differences(out, counts))
+    for difference in different:
         say(difference, "bad")
-    if found:
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise Difference(f"{out}: {found[0]}{more}")
+    if different:
+        more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+        raise Difference(f"{out}: {different[0]}{more}")
     say(
         f"{out}: {counts['files']} files, {counts['rows']} teacher rows, {counts['cells']} cells and "
         f"{counts['numbers']} numbers match"
@@ -153,7 +153,7 @@ def changed_record(out: Path, record: JsonObject, questions: Questions, walking:
     run = run_of(out, record)
     card = read_card(run) if (run / "run.json").is_file() else None
     for name, stored in record["sets"].items():
-        path, asked = out / stored["predictions"], {one.id: one for one in questions[name]}
+        path, asked = out / stored["predictions"], {question.id: question for question in questions[name]}
         header = parse_object(whole_lines(path)[0])
         if header.get("questions") != digest(questions[name]) or header.get("run") != (card and card.key):
             yield f"{stored['predictions']}: its first line names another run or other questions"
@@ -163,13 +163,17 @@ def changed_record(out: Path, record: JsonObject, questions: Questions, walking:
             else settings_digest(walking, card.config["dtype"], card.key, digest(questions[name]))
         ):
             yield f"{stored['predictions']}: its first line names other settings than {DESCRIPTION}"
-        for said in (found := read_predictions(path)):
-            one = asked.get(said.id)
-            if one is None or (said.question, said.choices, said.gold) != (one.question, one.choices, one.answer):
+        for said in (predictions := read_predictions(path)):
+            question = asked.get(said.id)
+            if question is None or (said.question, said.choices, said.gold) != (
+                question.question,
+                question.choices,
+                question.answer,
+            ):
                 yield f"{stored['predictions']}: {said.id} is not the question of questions/{name}.jsonl"
                 break
-        if len(found) != len(asked):
-            yield f"{stored['predictions']}: {len(found)} answers to {len(asked)} questions"
+        if len(predictions) != len(asked):
+            yield f"{stored['predictions']}: {len(predictions)} answers to {len(asked)} questions"
         if stored["digest"] != file_digest(path):
             yield f"{stored['predictions']}: digest differs from the one in the record of {record['cell']}"
 
@@ -249,11 +253,11 @@ def changed_run(out: Path, record: JsonObject, rows: GridRows, data_seed: int, c
 
 def changed_report(out: Path, records: list[JsonObject], counts: dict[str, int]) -> Iterator[str]:
     """Pages that these cells do not give."""
-    made = (out / "report.md").read_text(encoding="utf-8").rstrip("\n").split("\n")[-1]
-    if not MADE.fullmatch(made):
+    last_line = (out / "report.md").read_text(encoding="utf-8").rstrip("\n").split("\n")[-1]
+    if not MADE.fullmatch(last_line):
         yield "report.md: its last line does not say when it was made"
     with tempfile.TemporaryDirectory() as folder:
-        write_report(out, Path(folder), read_description(out), records, made)
+        write_report(out, Path(folder), read_description(out), records, last_line)
         again = Path(folder)
         drawn = {
             str(path.relative_to(root))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cotdistill.ablate import ablate
+from cotdistill.ablating import ablate
 from cotdistill.config import AblateConfig
 from cotdistill.data.files import write_text
 from cotdistill.data.tasks import load_examples

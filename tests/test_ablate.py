@@ -178,7 +178,7 @@ def test_the_command_exits_5_when_a_cell_failed(tmp_path: Path) -> None:
 
 def test_rows_given_are_used_and_need_named_sets(tmp_path: Path, grid: Path) -> None:
     rows = str(grid / "grid" / "rows" / "greedy.jsonl")
-    from cotdistill.ablate import ablate
+    from cotdistill.ablating import ablate
     from cotdistill.config import AblateConfig
 
     given = {**options(tmp_path), "train": None, "teacher": None, "seeds": (0,), "controls": False}
@@ -195,7 +195,7 @@ def test_two_workers_give_what_one_gives(tmp_path: Path, grid: Path) -> None:
 
 
 def test_sweep_chooses_on_dev_rows_and_prints_what_it_saw(tmp_path: Path) -> None:
-    from cotdistill.ablate import ablate
+    from cotdistill.ablating import ablate
     from cotdistill.config import AblateConfig
 
     run(tmp_path, seeds=(0,), controls=False, strategies=("answer-only",))
@@ -225,7 +225,7 @@ def test_sweep_chooses_on_dev_rows_and_prints_what_it_saw(tmp_path: Path) -> Non
 
 
 def test_dry_run_spells_the_product_and_trains_nothing(tmp_path: Path) -> None:
-    from cotdistill.ablate import ablate
+    from cotdistill.ablating import ablate
     from cotdistill.config import AblateConfig
 
     with console.capture() as said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,12 +53,14 @@ def test_importing_the_package_loads_no_torch() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_function_stays_one_when_its_module_is_imported() -> None:
+def test_no_module_has_the_name_of_a_function() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(cd.__path__)}
     for name in cd.__all__[1:]:
-        if name != "load":
-            __import__(f"cotdistill.{name}")
         assert isinstance(getattr(cd, name), FunctionType), name
         assert name in dir(cd)
+        assert name not in modules
+    with pytest.raises(AttributeError, match="has no attribute 'distil'"):
+        cd.distil  # noqa: B018
 
 
 def test_a_run_trained_from_objects_is_the_run_of_the_command_line(folder: Path, run: Run) -> None:
@@ -105,6 +108,16 @@ def test_what_a_command_left_is_loaded_by_its_path(folder: Path, run: Run) -> No
     assert type(cd.load(folder / "gold.jsonl")) is Result
     with pytest.raises(DataError, match="holds neither a run nor an ablation"):
         cd.load(folder)
+
+
+def test_one_call_may_be_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{**json.loads(row.example().line()), "rationale": f"It is {row.answer}."} for row in ROWS]
+    said = []
+    for quiet in (True, False):
+        assert len(cd.elicit(rows, teacher="rows", quiet=quiet)) == 8
+        said.append(capsys.readouterr().err)
+    assert said[0] == ""
+    assert "Yield" in said[1]
 
 
 def test_a_wrong_option_is_said_as_on_the_command_line(run: Run) -> None:

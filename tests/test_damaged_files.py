@@ -211,10 +211,10 @@ def test_a_damaged_journal_or_row_is_named_and_asked_again(
 
 def journal(model: Path, questions: Path, elicited: Path) -> bytes:
     """The journal of what was elicited."""
-    from cotdistill.data.journal import Entry, _line, finished_rows, rationale_key
+    from cotdistill.data.journal import FinishedCall, _line, finished_rows, rationale_key
 
     return b"".join(
-        _line(rationale_key(item, one), Entry(item.id, one))
+        _line(rationale_key(item, one), FinishedCall(item.id, one))
         for item in finished_rows(elicited / "rows.jsonl")
         for one in item.rationales
     )

@@ -17,7 +17,7 @@ import torch
 
 from cotdistill.config import ElicitConfig
 from cotdistill.data.journal import Journal
-from cotdistill.elicit import elicit
+from cotdistill.eliciting import elicit
 from cotdistill.errors import DataError, Partial, UsageError
 from tests.models import student
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -14,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from cotdistill import evaluating
 from cotdistill.config import DistillConfig, EvaluateConfig
 from cotdistill.data.records import Example, Item
-from cotdistill.distill import distill_items
+from cotdistill.distilling import distill_items
 from cotdistill.errors import UsageError
-from cotdistill.evaluate import evaluate
+from cotdistill.evaluating import evaluate
 from cotdistill.strategies.registry import create
 from tests.models import items, student
 
@@ -295,6 +295,5 @@ def test_lm_eval_gives_the_same_accuracy(runs: Path, tmp_path: Path, name: str) 
 
 def test_the_model_is_not_loaded_when_nothing_is_missing(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked(runs, "cot", probe=["all"])
-    pipeline = importlib.import_module("cotdistill.evaluate")  # the package's attribute is the function
-    monkeypatch.setattr(pipeline, "load_student", lambda *_: pytest.fail("the student was loaded"))
+    monkeypatch.setattr(evaluating, "load_student", lambda *_: pytest.fail("the student was loaded"))
     asked(runs, "cot", probe=["all"])

@@ -22,7 +22,7 @@ from cotdistill.data.records import Example, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.data.tasks import load_examples
-from cotdistill.elicit import item_of
+from cotdistill.eliciting import item_of
 from cotdistill.errors import CotdistillError, Exit
 from cotdistill.evaluation.faithfulness import ProbedQuestion
 from cotdistill.evaluation.inputs import read_elsewhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -73,3 +74,13 @@ def test_every_room_stands_in_one_layer() -> None:
     there = {path.stem for path in (HERE / "cotdistill").glob("*.py")} - {"__init__"}
     there |= {path.parent.name for path in (HERE / "cotdistill").glob("*/__init__.py")}
     assert sorted(named) == sorted(there)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """One concept, one name; the door's results bear the names that its users see."""
+    named: dict[str, list[str]] = {}
+    for path in sorted((HERE / "cotdistill").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and path.name != "api.py":
+                named.setdefault(node.name, []).append(str(path.relative_to(HERE)))
+    assert {name: files for name, files in named.items() if len(files) > 1} == {}

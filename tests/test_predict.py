@@ -12,10 +12,10 @@ import pytest
 
 from cotdistill.config import DistillConfig, EvaluateConfig, PredictConfig
 from cotdistill.data.records import Item, Question
-from cotdistill.distill import distill_items
-from cotdistill.evaluate import evaluate
+from cotdistill.distilling import distill_items
+from cotdistill.evaluating import evaluate
 from cotdistill.evaluation.asked_student import AskedStudent
-from cotdistill.predict import predict
+from cotdistill.predicting import predict
 from cotdistill.strategies.registry import create
 from cotdistill.students.load import load_student
 from tests.in_process import run

@@ -127,7 +127,7 @@ def test_adapters_alone_keep_the_run_s_card_and_name_a_local_base(trained: Path,
     down = hub.written("me/apart", tmp_path / "down")
     assert "# " in (down / "README.md").read_text()
     assert "How to ask it" in (down / "README.md").read_text()
-    assert "convert_lora_to_gguf.py me/apart " in (down / "README.md").read_text()
+    assert 'convert_lora_to_gguf.py "$(hf download me/apart)" ' in (down / "README.md").read_text()
     ask = ("--data", str(trained / "asked.jsonl"), "--device", "cpu", "--quiet", "--max-new-tokens", "8")
     there = run("predict", str(down), *ask)
     assert (there.code, there.out) == (0, run("predict", str(trained / "apart"), *ask).out)

@@ -26,6 +26,12 @@ README = (ROOT / "README.md").read_text()
 READMES = [ROOT / name for name in ("README.md", "examples/README.md", "tests/benchmarks/README.md")]
 READMES += [ROOT / "cotdistill" / "README.md", *sorted((ROOT / "cotdistill").glob("*/README.md"))]
 BLOCKS = [block for path in READMES for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.S)]
+# Python blocks that begin with the name of a file.
+FILES = {
+    name: code
+    for path in READMES
+    for code, name in re.findall(r"```python\n(# (\w+\.py)\n.*?)```", path.read_text(), re.S)
+}
 # Hub names need a network: the same commands are run on small models made here.
 STANDINS = {"meta-llama/Llama-3.1-8B-Instruct": "teacher", "Qwen/Qwen2.5-0.5B": "student"}
 
@@ -43,6 +49,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text("\n".join(rows) + "\n")
     (folder / "rationales.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in items(8)))
     (folder / "examples").symlink_to(ROOT / "examples")
+    for name, code in FILES.items():
+        (folder / name).write_text(code)
     return folder
 
 
@@ -82,11 +90,11 @@ ORDER = (
     "evaluate",
     "ablate",
     "compare",
+    "push",
     "verify",
     "strategies",
     "preview",
     "schema",
-    "push",
 )
 GRIDS = [line for line in commands() if " --seeds " in line]
 
@@ -162,6 +170,12 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert "cascod" in done.stdout
+
+
+def test_the_kit_passes_the_plugins_of_the_readme(workplace: Path) -> None:
+    (workplace / "check.py").write_text(FILES["check.py"].replace("Qwen/Qwen2.5-0.5B", "student"))
+    done = shell(f"PYTHONDONTWRITEBYTECODE=1 {sys.executable} check.py", workplace)
+    assert done.returncode == 0, done.stderr
 
 
 def test_make_targets_exist() -> None:

@@ -21,8 +21,8 @@ from transformers import (
 from cotdistill.config import DistillConfig, EvaluateConfig
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import read_card
-from cotdistill.distill import distill_items
-from cotdistill.evaluate import evaluate_set
+from cotdistill.distilling import distill_items
+from cotdistill.evaluating import evaluate_set
 from cotdistill.strategies.registry import create, entries
 from tests.real import data
 

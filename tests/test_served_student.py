@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cotdistill.config import DistillConfig
-from cotdistill.distill import distill_items
+from cotdistill.distilling import distill_items
 from cotdistill.strategies.registry import create
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student
@@ -214,6 +214,17 @@ def test_without_run_or_strategy_the_remedy_is_named(server: Server, runs: Path)
         assert done.errors[0] == (
             "error: --model openai:m needs the run whose student is served, or --strategy for a plain model"
         )
+
+
+def test_of_a_plain_model_behind_a_server_nothing_but_its_name_is_known(server: Server, runs: Path) -> None:
+    plain = ("predict", "--data", str(runs / "asked.jsonl"), *served(server), "--strategy", "cot", "--limit", "2")
+    done = run(*plain)
+    assert (done.code, len(lines(done.out))) == (0, 2), done.err
+    done = run(*plain, "--prompts")
+    assert (done.code, done.errors) == (
+        2,
+        ["error: --prompts needs the student's tokenizer; give the run, or a local model with --strategy"],
+    )
 
 
 def test_a_server_without_completions_is_one_line_and_the_key_is_nowhere(runs: Path, tmp_path: Path) -> None:

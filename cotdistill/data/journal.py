@@ -25,7 +25,7 @@ SERVED = "served"  # in `decoding`: the settings that a server really used; not 
 
 
 @dataclass(frozen=True)
-class Entry:
+class FinishedCall:
     """A finished call: its rationale, or why there is none; tokens of the prompt and of the completion."""
 
     id: str
@@ -50,13 +50,13 @@ class Journal:
 
     def __init__(self, out: Path | None, rank: int = 0, repair: bool = False, fresh: bool = False) -> None:
         self.out, self.rank = out, rank
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, FinishedCall] = {}
         self._stream: BinaryIO | None = None
         if out is not None and rank == 0:
             # A finished file is also a journal: its rationales name the calls they answer.
             for item in [] if fresh else finished_rows(out, repair):
                 for rationale in item.rationales:
-                    self.entries[rationale_key(item, rationale)] = Entry(item.id, rationale)
+                    self.entries[rationale_key(item, rationale)] = FinishedCall(item.id, rationale)
             for file in self.files():
                 self.entries.update(read_lines(file, _entry, repair))
 
@@ -68,7 +68,7 @@ class Journal:
         others = sorted(main.parent.glob(f"{glob.escape(main.name)}-*")) if main.parent.is_dir() else []
         return [file for file in (main, *others) if file.is_file()]
 
-    def add(self, key: str, entry: Entry) -> None:
+    def add(self, key: str, entry: FinishedCall) -> None:
         """Record a finished call; it is on disk when this returns."""
         self.entries[key] = entry
         if self.out is None:
@@ -80,7 +80,7 @@ class Journal:
             self._stream.flush()
             os.fsync(self._stream.fileno())
 
-    def beside(self, row: str, keys: Collection[str]) -> list[Entry]:
+    def beside(self, row: str, keys: Collection[str]) -> list[FinishedCall]:
         """Finished rationales of a row under other keys."""
         return [entry for key, entry in self.entries.items() if entry.id == row and key not in keys]
 
@@ -138,7 +138,7 @@ def rationale_key(item: Item, rationale: Rationale) -> str:
     return call_key(item.id, rationale.kind, rationale.prompt, rationale.teacher, rationale.decoding)
 
 
-def _line(key: str, entry: Entry) -> bytes:
+def _line(key: str, entry: FinishedCall) -> bytes:
     if entry.rationale is None:
         fields: dict[str, Any] = {"key": key, "id": entry.id, "failed": entry.failed}
     else:
@@ -151,7 +151,7 @@ def _line(key: str, entry: Entry) -> bytes:
     return (json.dumps(fields, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _entry(line: bytes) -> tuple[str, Entry]:
+def _entry(line: bytes) -> tuple[str, FinishedCall]:
     """(key, entry) of one line; raises where it holds none."""
     fields = parse_object(line)
     rationale = fields.get("rationale")
@@ -160,7 +160,7 @@ def _entry(line: bytes) -> tuple[str, Entry]:
     if not isinstance(fields["key"], str) or not isinstance(fields["id"], str):
         raise ValueError("key and id must be strings")
     prompt, completion = fields.get("tokens", (0, 0))
-    return fields["key"], Entry(
+    return fields["key"], FinishedCall(
         fields["id"],
         rationale and Rationale.model_validate_json(json.dumps(rationale)),
         fields.get("failed"),

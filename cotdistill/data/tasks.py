@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -65,8 +66,8 @@ def load_questions(
         rows = load_examples(name, split, limit, data_seed, columns, bad)
         return [Question.model_validate(row.model_dump(include=fields)) for row in rows]
     mapped = Columns.parse(columns, answered=False) if columns is not None else None
-    found = read_unanswered(name, mapped, split, bad)
-    return (found if mapped is not None else _of_split(found, name, split))[:limit]
+    questions = read_unanswered(name, mapped, split, bad)
+    return (questions if mapped is not None else _of_split(questions, name, split))[:limit]
 
 
 def demonstration_rows(
@@ -113,7 +114,14 @@ def _registered(name: str) -> Entry[DataSet] | None:
     entry, family = DATA.find(name), name.partition(":")[0]
     if entry is None and family != name and DATA.find(family) is not None:
         raise DATA.unknown(name)
+    if entry is None and _is_bare(name) and did_you_mean(name, DATA.names()):
+        raise DATA.unknown(name)
     return entry
+
+
+def _is_bare(name: str) -> bool:
+    """Whether a name says of no file, hub or stream where it is, and no file of that name is there."""
+    return name.isidentifier() and not Path(name).exists()
 
 
 def _examples(entry: Entry[DataSet], split: str | None, seed: int) -> Iterator[Example]:

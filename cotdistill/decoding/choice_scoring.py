@@ -34,7 +34,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Question:
+class PromptChoices:
     """A prompt and its candidates, with the place of the question in the order asked."""
 
     at: int
@@ -66,7 +66,7 @@ def score_choices(
         raise ValueError("a choice without tokens has no likelihood")
     student.model.eval()
     questions = [
-        Question(at, prompt, listed)
+        PromptChoices(at, prompt, listed)
         for at, (prompt, listed) in enumerate(zip(prompts, candidates, strict=True))
         if listed
     ]
@@ -87,7 +87,7 @@ def score_choices(
 class Forward:
     """Logits [P, V] of some questions, and for each question and candidate the row of each of its tokens."""
 
-    questions: list[Question]
+    questions: list[PromptChoices]
     logits: Tensor
     rows: list[list[list[int]]]
 
@@ -157,8 +157,8 @@ class Trees:
         return additive(allowed, groups, dtype), before
 
 
-def _in_trees(student: Student, questions: Sequence[Question]) -> Iterator[Forward]:
-    """One tree a question, laid end to end; what all prompts begin with is computed before."""
+def _in_trees(student: Student, questions: Sequence[PromptChoices]) -> Iterator[Forward]:
+    """One tree per question, laid end to end; what all prompts begin with is computed before."""
     with cached_attention(student.model):
         shared = shared_by_all([question.prompt.ids for question in questions])
         prefix = prefill(student, questions[0].prompt.ids[:shared]) if shared else {}
@@ -176,7 +176,7 @@ def _in_trees(student: Student, questions: Sequence[Question]) -> Iterator[Forwa
 
 
 def _plant(
-    question: Question,
+    question: PromptChoices,
     shared: int,
     tokens: list[int],
     branch: list[list[int]],
@@ -215,7 +215,7 @@ def _trees(
     return Trees(prefix, take.to(device), give.to(device), branches, depths)
 
 
-def _after_encoder(student: Student, questions: Sequence[Question]) -> Iterator[Forward]:
+def _after_encoder(student: Student, questions: Sequence[PromptChoices]) -> Iterator[Forward]:
     """One encoder row per question, one decoder row per candidate."""
     for batch in _batches(questions):
         sources = [question.prompt.source or [] for question in batch]
@@ -233,14 +233,14 @@ def _after_encoder(student: Student, questions: Sequence[Question]) -> Iterator[
         yield _read(batch, logits)
 
 
-def _row_by_row(student: Student, questions: Sequence[Question]) -> Iterator[Forward]:
+def _row_by_row(student: Student, questions: Sequence[PromptChoices]) -> Iterator[Forward]:
     """One row per candidate, prompt included, padded on the right."""
     for batch in _batches(questions, rows=True):
         ids, mask = _padded(_sequences(batch), student)
         yield _read(batch, student.model(input_ids=ids, attention_mask=mask, use_cache=False).logits)
 
 
-def _sequences(batch: Sequence[Question]) -> list[list[int]]:
+def _sequences(batch: Sequence[PromptChoices]) -> list[list[int]]:
     return [[*question.prompt.ids, *candidate.ids[:-1]] for question in batch for candidate in question.candidates]
 
 
@@ -251,7 +251,7 @@ def _padded(sequences: Sequence[Sequence[int]], student: Student) -> tuple[Tenso
     return torch.tensor(ids, device=student.device), torch.tensor(mask, device=student.device)
 
 
-def _read(batch: list[Question], logits: Tensor) -> Forward:
+def _read(batch: list[PromptChoices], logits: Tensor) -> Forward:
     """The needed rows of full logits [candidates, T, V]."""
     at: list[tuple[int, int]] = []
     rows: list[list[list[int]]] = []
@@ -267,9 +267,9 @@ def _read(batch: list[Question], logits: Tensor) -> Forward:
     return Forward(batch, logits[first, second].float(), rows)
 
 
-def _batches(questions: Sequence[Question], shared: int = 0, rows: bool = False) -> Iterator[list[Question]]:
+def _batches(questions: Sequence[PromptChoices], shared: int = 0, rows: bool = False) -> Iterator[list[PromptChoices]]:
     """Questions by length, as many as fit the budget at a time; `rows`: a prompt counts once per candidate."""
-    batch: list[Question] = []
+    batch: list[PromptChoices] = []
     used = 0
     for question in sorted(questions, key=lambda asked: -asked.length):
         size = (len(question.candidates) if rows else 1) * (question.length - shared) + question.own

@@ -1,16 +1,16 @@
-"""Continuous batching: sessions share one KV cache, and a finished session's slot goes to the next one at once.
+"""Continuous batching: sessions share one KV cache, and a finished session's lane goes to the next one at once.
 
 A plain batch ends when its longest row does; here every forward is as full as the waiting sessions allow. One
 iteration of the loop (`_Run.run`):
 
     feed     every running context gives what it has pending: one generated token, forced text, the rest of a prompt
-    admit    waiting sessions take free slots; their whole prompts join the same forward (no separate prefill)
+    admit    waiting sessions take free lanes; their whole prompts join the same forward (no separate prefill)
     forward  one pass over all those tokens laid end to end, [1, N]
     choose   contexts with nothing pending have reached an open token: the rule chooses from their logits
 
 Prefix sharing at two levels: what *all* prompts begin with is computed once and never copied (`prefill`,
 `kv_cache.prefix_attention`); what *two* contexts begin with (probes of one question, SCOTT's two branches) is
-computed once and copied from slot to slot, also when both arrive in one step.
+computed once and copied from lane to lane, also when both arrive in one step.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from cotdistill.decoding.kv_cache import (
 )
 from cotdistill.students.student import Student
 
-SHORTEST_PREFIX = 32  # tokens all prompts share: fewer are cheaper copied into every slot than attended to apart
+SHORTEST_PREFIX = 32  # tokens all prompts share: fewer are cheaper copied into every lane than attended to apart
 SHORTEST_COPY = 8  # tokens two prompts share: fewer are cheaper computed again
 CHUNK = 512  # most tokens of one context in one step (chunked prefill): bounds the memory of a forward
 BUDGET = 1024  # tokens in a step from which on no further session is admitted to it
 
-Piece = tuple[int, int, int, int]  # a context's new tokens: slot, own position, index in the step, length
+Piece = tuple[int, int, int, int]  # a context's new tokens: lane, own position, index in the step, length
 
 
 @dataclass
 class Context:
-    """One slot and its tokens behind the shared prefix: `fed` are in the cache, `pending` are not yet."""
+    """One lane and its tokens behind the shared prefix: `fed` are in the cache, `pending` are not yet."""
 
-    slot: int
+    lane: int
     fed: list[int]
     pending: list[int]
 
 
 @dataclass
 class Running:
-    """A session that has slots, and its k contexts."""
+    """A session that has lanes, and its k contexts."""
 
     session: Session
     contexts: list[Context] = field(default_factory=list)
@@ -87,10 +87,10 @@ class _Run:
         prefix = prefill(student, prompts[0][: self.shared]) if self.shared else None
         self.cache = KVCache(min(batch_size, len(sessions)) * self.k, prefix)
         self.cache.reserve(max(map(len, prompts)) - self.shared)
-        # Own tokens in each slot. Those that a finished context left stay: the next context that begins like them, a
+        # Own tokens in each lane. Those that a finished context left stay: the next context that begins like them, a
         # further probe of the same question for instance, takes them over instead of computing them.
-        self.held: list[list[int]] = [[] for _ in range(self.cache.slots)]
-        self.free = list(range(self.cache.slots))
+        self.held: list[list[int]] = [[] for _ in range(self.cache.lanes)]
+        self.free = list(range(self.cache.lanes))
         # In lexical order, so that contexts which begin alike are admitted together. The last one is the next.
         self.waiting = sorted(sessions, key=lambda session: session.prompts[0].ids, reverse=True)
         self.running: list[Running] = []
@@ -98,72 +98,72 @@ class _Run:
     def run(self) -> None:
         """Until no session waits and none is running."""
         while self.waiting or self.running:
-            plan = StepBuilder(self.cache)
+            builder = StepBuilder(self.cache)
             for running in self.running:
-                self._feed(running, plan)
-            self._admit(plan)
+                self._feed(running, builder)
+            self._admit(builder)
             ready = [running for running in self.running if not any(context.pending for context in running.contexts)]
             # Only the last token of a ready context is worth the language-model head.
-            wanted = [plan.last[context.slot] for running in ready for context in running.contexts]
-            logits = step_logits(self.student, plan, wanted)
+            wanted = [builder.last[context.lane] for running in ready for context in running.contexts]
+            logits = step_logits(self.student, builder, wanted)
             for held in self.held:
-                del held[self.cache.room :]  # the slots may have shrunk: what finished contexts left is cut
+                del held[self.cache.room :]  # the lanes may have shrunk: what finished contexts left is cut
             if ready:
                 self._choose(ready, logits.view(len(ready), self.k, -1))
 
-    def _feed(self, running: Running, plan: StepBuilder) -> None:
+    def _feed(self, running: Running, builder: StepBuilder) -> None:
         # All contexts of a session must reach their open token in the same step, as the rule compares their logits:
         # while one needs a further chunk, the others keep a token back.
         last = all(len(context.pending) <= CHUNK for context in running.contexts)
         for context in running.contexts:
-            plan.feed(context, CHUNK if last else min(CHUNK, len(context.pending) - 1))
+            builder.feed(context, CHUNK if last else min(CHUNK, len(context.pending) - 1))
 
-    def _admit(self, plan: StepBuilder) -> None:
-        """Waiting sessions begin while there are slots for all their contexts and the step is not too long."""
-        while self.waiting and len(self.free) >= self.k and len(plan.tokens) < BUDGET:
+    def _admit(self, builder: StepBuilder) -> None:
+        """Waiting sessions begin while there are lanes for all their contexts and the step is not too long."""
+        while self.waiting and len(self.free) >= self.k and len(builder.tokens) < BUDGET:
             session = self.waiting.pop()
             running = Running(session)
             prompts = [prompt.ids[self.shared :] for prompt in session.prompts]
             last = all(len(ids) <= CHUNK for ids in prompts)
             for ids in prompts:
-                context = self._open(ids, plan)
-                plan.feed(context, CHUNK if last else min(CHUNK, len(context.pending) - 1))
+                context = self._open(ids, builder)
+                builder.feed(context, CHUNK if last else min(CHUNK, len(context.pending) - 1))
                 running.contexts.append(context)
             self.running.append(running)
 
-    def _open(self, ids: list[int], plan: StepBuilder) -> Context:
-        """A slot for a new context; the tokens another slot begins with, too, are taken over from there."""
+    def _open(self, ids: list[int], builder: StepBuilder) -> Context:
+        """A lane for a new context; the tokens another lane begins with, too, are taken over from there."""
         source, alike = self._alike(ids[:-1])  # the last token is always computed: its logits are wanted
-        # A free slot that begins alike is taken as it is; from one in use the tokens are copied.
-        slot = source if source in self.free else self.free[0]
-        self.free.remove(slot)
+        # A free lane that begins alike is taken as it is; from one in use the tokens are copied.
+        lane = source if source in self.free else self.free[0]
+        self.free.remove(lane)
         if alike:
-            plan.take_over(source, len(self.held[source]), slot, alike)
-        context = Context(slot, ids[:alike], ids[alike:])
-        self.held[slot] = context.fed
+            builder.take_over(source, len(self.held[source]), lane, alike)
+        context = Context(lane, ids[:alike], ids[alike:])
+        self.held[lane] = context.fed
         return context
 
     def _alike(self, ids: list[int]) -> tuple[int, int]:
-        """The slot that begins with most of `ids`, free ones first, and how many; (-1, 0) if too few."""
+        """The lane that begins with most of `ids`, free ones first, and how many; (-1, 0) if too few."""
         head = ids[:SHORTEST_COPY]
         if len(head) < SHORTEST_COPY:
             return -1, 0
         candidates = [
-            (common_prefix([held, ids]), slot in self.free, slot)
-            for slot, held in enumerate(self.held)
+            (common_prefix([held, ids]), lane in self.free, lane)
+            for lane, held in enumerate(self.held)
             if held[:SHORTEST_COPY] == head
         ]
-        longest, _, slot = max(candidates, default=(0, False, -1))
-        return slot, longest
+        longest, _, lane = max(candidates, default=(0, False, -1))
+        return lane, longest
 
     def _choose(self, ready: list[Running], logits: Tensor) -> None:
-        """Ask the rule, push the choices; finished sessions leave their slots."""
+        """Ask the rule, push the choices; finished sessions leave their lanes."""
         choices = self.rule(logits, [running.session for running in ready])
         for running, choice in zip(ready, choices, strict=True):
             appended = running.session.push(choice)
             if appended is None:
                 self.running.remove(running)
-                self.free += [context.slot for context in running.contexts]
+                self.free += [context.lane for context in running.contexts]
             else:
                 for context in running.contexts:
                     context.pending = list(appended)
@@ -171,13 +171,13 @@ class _Run:
             self._compact()
 
     def _compact(self) -> None:
-        """No session waits: contexts in high slots move down, so that attention reads no empty slots."""
-        contexts = sorted((c for running in self.running for c in running.contexts), key=lambda context: context.slot)
+        """No session waits: contexts in high lanes move down, so that attention reads no empty lanes."""
+        contexts = sorted((c for running in self.running for c in running.contexts), key=lambda context: context.lane)
         self.free.sort()
-        while contexts and self.free and contexts[-1].slot > self.free[0]:
-            context, slot = contexts.pop(), self.free.pop(0)
-            self.cache.copy(context.slot, slot, len(context.fed))
-            self.held[slot], context.slot = context.fed, slot
+        while contexts and self.free and contexts[-1].lane > self.free[0]:
+            context, lane = contexts.pop(), self.free.pop(0)
+            self.cache.copy(context.lane, lane, len(context.fed))
+            self.held[lane], context.lane = context.fed, lane
 
 
 def shared_by_all(prompts: Sequence[Sequence[int]]) -> int:
@@ -193,15 +193,15 @@ def prefill(student: Student, ids: Sequence[int]) -> dict[int, KeyValues]:
     cache = KVCache(1)
     context = Context(0, [], list(ids))
     while context.pending:
-        plan = StepBuilder(cache)
-        plan.feed(context, CHUNK)
-        step_logits(student, plan, [])
+        builder = StepBuilder(cache)
+        builder.feed(context, CHUNK)
+        step_logits(student, builder, [])
     return cache.as_prefix(len(ids))
 
 
-def step_logits(student: Student, plan: StepBuilder, wanted: list[int]) -> Tensor:
+def step_logits(student: Student, builder: StepBuilder, wanted: list[int]) -> Tensor:
     """Run one step; logits float32 of the wanted tokens of it, [len(wanted), V]."""
-    return forward(student, plan.tokens, plan.positions, plan.step(student.device), wanted)
+    return forward(student, builder.tokens, builder.positions, builder.step(student.device), wanted)
 
 
 def forward(student: Student, tokens: list[int], positions: list[int], step: Attends, wanted: list[int]) -> Tensor:
@@ -221,10 +221,10 @@ class StepBuilder:
         self.cache = cache
         self.tokens: list[int] = []
         self.positions: list[int] = []
-        self.last: dict[int, int] = {}  # slot -> its last token in this step
+        self.last: dict[int, int] = {}  # lane -> its last token in this step
         self.pieces: list[Piece] = []
-        self.writes: list[tuple[int, int, int]] = []  # taken over inside this step: token, slot, own position
-        # slot -> own tokens cached before this step, and where in the step each later one is computed
+        self.writes: list[tuple[int, int, int]] = []  # taken over inside this step: token, lane, own position
+        # lane -> own tokens cached before this step, and where in the step each later one is computed
         self.origin: dict[int, tuple[int, list[int]]] = {}
 
     def feed(self, context: Context, most: int) -> None:
@@ -233,17 +233,17 @@ class StepBuilder:
         if not piece:
             return
         at, first = len(context.fed), len(self.tokens)
-        self.pieces.append((context.slot, at, first, len(piece)))
+        self.pieces.append((context.lane, at, first, len(piece)))
         self.tokens += piece
         self.positions += range(self.cache.start + at, self.cache.start + at + len(piece))
-        self.origin.setdefault(context.slot, (at, []))[1].extend(range(first, first + len(piece)))
-        self.last[context.slot] = len(self.tokens) - 1
+        self.origin.setdefault(context.lane, (at, []))[1].extend(range(first, first + len(piece)))
+        self.last[context.lane] = len(self.tokens) - 1
         context.fed += piece
 
     def take_over(self, source: int, held: int, target: int, length: int) -> None:
-        """Slot `target` begins with the first `length` of the `held` tokens in slot `source`."""
+        """Lane `target` begins with the first `length` of the `held` tokens in lane `source`."""
         # What the source held before this step is in the cache and is copied now. What it computes in this step is not
-        # there yet: the forward writes those keys and values twice, into both slots.
+        # there yet: the forward writes those keys and values twice, into both lanes.
         cached, computed = self.origin.get(source, (held, []))
         copied = min(length, cached)
         if copied and source != target:
@@ -253,47 +253,47 @@ class StepBuilder:
         self.origin[target] = (copied, list(taken))
 
     def step(self, device: torch.device) -> StepAttention:
-        """Tensors for attention. Single tokens attend together over all slots, longer pieces by length."""
+        """Tensors for attention. Single tokens attend together over all lanes, longer pieces by length."""
         self.cache.reserve(max(at + length for _, at, _, length in self.pieces))
-        slots: list[int] = []
+        lanes: list[int] = []
         ats: list[int] = []
-        for slot, at, _, length in self.pieces:
-            slots += [slot] * length
+        for lane, at, _, length in self.pieces:
+            lanes += [lane] * length
             ats += range(at, at + length)
         source = None
         if self.writes:
             tokens, takers, taken_ats = map(list, zip(*self.writes, strict=True))
-            source = torch.tensor([*range(len(slots)), *tokens], device=device)
-            slots, ats = slots + takers, ats + taken_ats
+            source = torch.tensor([*range(len(lanes)), *tokens], device=device)
+            lanes, ats = lanes + takers, ats + taken_ats
         # Pieces of like length attend together, those between two powers of two: at most half of it is padding.
         by_length: dict[int, list[Piece]] = {}
         for piece in self.pieces:
             by_length.setdefault((piece[3] - 1).bit_length(), []).append(piece)
         singles = by_length.pop(0, [])
-        # Single tokens read the slots' whole room, though less may be filled: memory read without gaps is read twice as
+        # Single tokens read the lanes' whole room, though less may be filled: memory read without gaps is read twice as
         # fast on a CPU.
         groups = [_singles(singles, not by_length, self.cache.room, device)] if singles else []
         groups += [_chunks(pieces, device) for pieces in by_length.values()]
-        to, places = torch.tensor(slots, device=device), torch.tensor(ats, device=device)
+        to, places = torch.tensor(lanes, device=device), torch.tensor(ats, device=device)
         return StepAttention(self.cache, source, to, places, groups)
 
 
 def _singles(pieces: list[Piece], alone: bool, room: int, device: torch.device) -> QueryGroup:
-    """One token each: attention reads slots 0 to the highest in place; slots without a token give nothing."""
-    width = max(slot for slot, *_ in pieces) + 1
-    # The common step: token n belongs to slot n. Queries need no gathering and results no scattering.
-    if alone and [(slot, first) for slot, _, first, _ in pieces] == [(at, at) for at in range(width)]:
+    """One token each: attention reads lanes 0 to the highest in place; lanes without a token give nothing."""
+    width = max(lane for lane, *_ in pieces) + 1
+    # The common step: token n belongs to lane n. Queries need no gathering and results no scattering.
+    if alone and [(lane, first) for lane, _, first, _ in pieces] == [(at, at) for at in range(width)]:
         ats = torch.tensor([[at] for _, at, _, _ in pieces], device=device)
         return QueryGroup(slice(0, width), None, ats, room)
     take, own = [[0]] * width, [[0]] * width
-    for slot, at, first, _ in pieces:
-        take[slot], own[slot] = [first], [at]
+    for lane, at, first, _ in pieces:
+        take[lane], own[lane] = [first], [at]
     return QueryGroup(
         slice(0, width),
         torch.tensor(take, device=device),
         torch.tensor(own, device=device),
         room,
-        torch.tensor([slot for slot, *_ in pieces], device=device),
+        torch.tensor([lane for lane, *_ in pieces], device=device),
         torch.tensor([first for _, _, first, _ in pieces], device=device),
     )
 
@@ -307,7 +307,7 @@ def _chunks(pieces: list[Piece], device: torch.device) -> QueryGroup:
     take = first + inside
     give = (steps < length).flatten().nonzero()[:, 0]
     return QueryGroup(
-        torch.tensor([slot for slot, *_ in pieces], device=device),
+        torch.tensor([lane for lane, *_ in pieces], device=device),
         take,
         at + inside,
         max(at + length for _, at, _, length in pieces),

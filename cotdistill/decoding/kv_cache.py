@@ -1,24 +1,24 @@
 """The KV cache of continuous batching, and attention over a shared prefix and a context's own tokens.
 
-A *context* is one token sequence being decoded, a *slot* the row of the cache that holds its keys and values (the
+A *context* is one token sequence being decoded, a *lane* the row of the cache that holds its keys and values (the
 word of llama.cpp's server). Three things are unlike the cache of `generate()`:
 
-- Slots are written in place. A new context moves into a slot that another one left; nothing is ever concatenated
-  or re-ordered, and slots may hold sequences of any lengths.
-- Prefix sharing: what all contexts begin with (few-shot demonstrations) is held once, [G, P, D], not per slot. A
-  query attends to it and to its own slot; both lots of scores go through one softmax, so the result is exact.
+- Lanes are written in place. A new context moves into a lane that another one left; nothing is ever concatenated
+  or re-ordered, and lanes may hold sequences of any lengths.
+- Prefix sharing: what all contexts begin with (few-shot demonstrations) is held once, [G, P, D], not per lane. A
+  query attends to it and to its own lane; both lots of scores go through one softmax, so the result is exact.
 - Nothing is padded outside attention. A forward is one sequence [1, N] of tokens laid end to end, any number per
-  slot: the layers see N real tokens, and only attention groups them by slot.
+  lane: the layers see N real tokens, and only attention groups them by lane.
 
-What one decoding step does, with A in slot 0 (5 own tokens cached, 1 new) and B in slot 1 (new, 3 tokens), after a
+What one decoding step does, with A in lane 0 (5 own tokens cached, 1 new) and B in lane 1 (new, 3 tokens), after a
 shared prefix of P tokens:
 
     forward       [1, 4]      A5 B0 B1 B2              position ids P+5, P, P+1, P+2
-    written       slot 0, place 5; slot 1, places 0 to 2
-    queries       group 1: A5 reads prefix and slot 0 up to place 5
-                  group 2: B0 B1 B2 read prefix and slot 1, causally
+    written       lane 0, place 5; lane 1, places 0 to 2
+    queries       group 1: A5 reads prefix and lane 0 up to place 5
+                  group 2: B0 B1 B2 read prefix and lane 1, causally
 
-Sizes: N tokens, S slots, H heads, G key-value heads, D head width, P prefix tokens, L own tokens, R slots with Q
+Sizes: N tokens, S lanes, H heads, G key-value heads, D head width, P prefix tokens, L own tokens, R lanes with Q
 queries each in a group.
 """
 
@@ -35,30 +35,30 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 
 NAME = "cotdistill_kv_cache"
-ROOM = 32  # places by which all slots grow at a time: growing copies the cache
+ROOM = 32  # places by which all lanes grow at a time: growing copies the cache
 SLACK = 2 * ROOM  # unused places from which on they shrink: attention reads them all
 
 
 @dataclass(frozen=True)
 class KeyValues:
-    """Keys and values of one layer: [S, G, L, D] for slots, [G, P, D] for a prefix."""
+    """Keys and values of one layer: [S, G, L, D] for lanes, [G, P, D] for a prefix."""
 
     keys: Tensor
     values: Tensor
 
 
 class KVCache:
-    """Keys and values of S slots in every layer, behind an optional shared prefix of `start` tokens."""
+    """Keys and values of S lanes in every layer, behind an optional shared prefix of `start` tokens."""
 
-    def __init__(self, slots: int, prefix: dict[int, KeyValues] | None = None) -> None:
-        self.slots = slots
+    def __init__(self, lanes: int, prefix: dict[int, KeyValues] | None = None) -> None:
+        self.lanes = lanes
         self.prefix = prefix or {}
         self.start = next(iter(self.prefix.values())).keys.shape[1] if self.prefix else 0
         self.layers: dict[int, KeyValues] = {}
         self.room = 0
 
     def reserve(self, length: int) -> None:
-        """Room for `length` own tokens in every slot, and not much more: attention reads all of it."""
+        """Room for `length` own tokens in every lane, and not much more: attention reads all of it."""
         if length <= self.room <= length + SLACK:
             return
         room = -(-length // ROOM) * ROOM
@@ -69,20 +69,20 @@ class KVCache:
         self.room = room
 
     def layer(self, at: int, like: Tensor) -> KeyValues:
-        """The slots of one layer; made at its first use, when `like` [1, G, N, D] shows its shape."""
+        """The lanes of one layer; made at its first use, when `like` [1, G, N, D] shows its shape."""
         if at not in self.layers:
-            shape = (self.slots, like.shape[1], self.room, like.shape[3])
+            shape = (self.lanes, like.shape[1], self.room, like.shape[3])
             self.layers[at] = KeyValues(like.new_zeros(shape), like.new_zeros(shape))
         return self.layers[at]
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Give slot `target` the first `length` own tokens of slot `source`."""
+        """Give lane `target` the first `length` own tokens of lane `source`."""
         for held in self.layers.values():
             held.keys[target, :, :length] = held.keys[source, :, :length]
             held.values[target, :, :length] = held.values[source, :, :length]
 
     def as_prefix(self, length: int) -> dict[int, KeyValues]:
-        """The first `length` tokens of slot 0 as a shared prefix."""
+        """The first `length` tokens of lane 0 as a shared prefix."""
         return {
             at: KeyValues(held.keys[0, :, :length].clone(), held.values[0, :, :length].clone())
             for at, held in self.layers.items()
@@ -91,16 +91,16 @@ class KVCache:
 
 @dataclass
 class QueryGroup:
-    """Queries that attend together, padded to one [R, Q]: R slots with up to Q new tokens each.
+    """Queries that attend together, padded to one [R, Q]: R lanes with up to Q new tokens each.
 
     take: index of each query among the step's tokens [R, Q] (padding: any). give: which of the R * Q results
     are real, and tokens: the step's tokens they belong to; all None where the rows are the tokens, in order.
     """
 
-    slots: Tensor | slice  # [R]
+    lanes: Tensor | slice  # [R]
     take: Tensor | None  # [R, Q]
     at: Tensor  # own position of each query [R, Q]; padding: any written position
-    length: int  # own tokens to read, at least the longest of these slots with its new ones
+    length: int  # own tokens to read, at least the longest of these lanes with its new ones
     give: Tensor | None = None  # [M]
     tokens: Tensor | None = None  # [M]
     masks: dict[tuple[int | None, int], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class QueryGroup:
         """
         if (window, groups) not in self.masks:
             places = torch.arange(self.length, device=self.at.device)
-            # Causal, and at once what hides the stale keys of an earlier context behind a slot's newest token.
+            # Causal, and at once what hides the stale keys of an earlier context behind a lane's newest token.
             own = places <= self.at[..., None]
             before = None
             if window is not None:
@@ -144,11 +144,11 @@ class Attends(Protocol):
 
 @dataclass
 class StepAttention:
-    """One forward over slots: where new keys and values go, and which queries attend together."""
+    """One forward over lanes: where new keys and values go, and which queries attend together."""
 
     cache: KVCache
     source: Tensor | None  # token of each write [W]; None: the tokens in order
-    slot: Tensor  # [W]
+    lane: Tensor  # [W]
     at: Tensor  # own position [W]
     groups: list[QueryGroup]
 
@@ -166,19 +166,19 @@ class StepAttention:
         cached = self.cache.layer(layer, key)
         new_keys, new_values = key[0].transpose(0, 1), value[0].transpose(0, 1)  # [N, G, D]
         # Written before anything is read: each new token must attend to itself and to those beside it. A token that
-        # two contexts begin with is computed once and written into both slots: W > N writes then have a source.
+        # two contexts begin with is computed once and written into both lanes: W > N writes then have a source.
         if self.source is not None:
             new_keys, new_values = new_keys[self.source], new_values[self.source]
-        cached.keys[self.slot, :, self.at] = new_keys
-        cached.values[self.slot, :, self.at] = new_values
+        cached.keys[self.lane, :, self.at] = new_keys
+        cached.values[self.lane, :, self.at] = new_values
         prefix = self.cache.prefix.get(layer)
         queries = query[0].transpose(0, 1)  # [N, H, D]
         outputs = None
         for group in self.groups:
             mask, before = group.mask(window, queries.shape[1] // key.shape[1], self.cache.start, query.dtype)
             grouped = queries[:, :, None] if group.take is None else queries[group.take].transpose(1, 2)
-            # A slice of slots is a view: the usual step, one new token in every slot, copies no key.
-            keys, values = cached.keys[group.slots, :, : group.length], cached.values[group.slots, :, : group.length]
+            # A slice of lanes is a view: the usual step, one new token in every lane, copies no key.
+            keys, values = cached.keys[group.lanes, :, : group.length], cached.values[group.lanes, :, : group.length]
             attended = prefix_attention(grouped, keys, values, mask, prefix, before, scaling, softcap)
             attended = attended.transpose(1, 2)  # [R, Q, H, D]
             if group.take is None:

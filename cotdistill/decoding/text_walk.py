@@ -15,7 +15,7 @@ from cotdistill.students.encode import render
 
 
 @dataclass(frozen=True)
-class Step:
+class TextStep:
     """One completion. `source`: the question's part of the prompt, an encoder-decoder's encoder input; `target`: what
     the target holds so far. `stop`: the text that ends the slot, beside the model's own end of a text."""
 
@@ -49,7 +49,7 @@ class TextWalk:
         self._source, self._target = "", ""
         self._form: Form | None = None
 
-    def step(self) -> Step | None:
+    def step(self) -> TextStep | None:
         """What is to be completed next; None where the goal is reached, or nothing is left."""
         while self.goal not in self.slots:
             while self._parts:
@@ -57,7 +57,7 @@ class TextWalk:
                 if part.slot is not None and part.slot not in self.slots:
                     assert self._form is not None
                     stop = self._parts[1].text.strip() if self._parts[1:] and self._parts[1].slot is None else None
-                    return Step(self._form.name, self._source, self._target, part.slot, stop)
+                    return TextStep(self._form.name, self._source, self._target, part.slot, stop)
                 self._append(self._rendered([self._parts.pop(0)]))
             if not self._forms:
                 return None
@@ -103,7 +103,9 @@ class TextWalk:
         return "".join(str(render(part.text, slots)) for part in parts)
 
 
-def steps_of(forms: Sequence[Form], question: str = "{question}", around: tuple[str, str] | None = None) -> list[Step]:
+def steps_of(
+    forms: Sequence[Form], question: str = "{question}", around: tuple[str, str] | None = None
+) -> list[TextStep]:
     """Every step up to the answer, with {rationale} where the student's own will be."""
     walk, steps = TextWalk(forms, question, around), []
     while (step := walk.step()) is not None:

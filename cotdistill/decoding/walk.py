@@ -54,7 +54,7 @@ def walk(
     """Walk `plan` (the strategy's own where None) until {answer} is known, for every example.
 
     goal "rationale": the strategy's `explain` until {rationale} is known; goal "choices": the plan up to
-    where the answer would begin. `draws`: one generator an example, for a decoder whose rule samples.
+    where the answer would begin. `draws`: one generator per example, for a decoder whose rule samples.
     """
     names = plan or (strategy.explain if goal == "rationale" else strategy.plan)
     if names is None:
@@ -240,7 +240,7 @@ class WalkSession:
 def _may_end(tokens: SegmentTokenizer, literal: str, token: int) -> bool:
     """Whether a token can be the one that completes `literal`: text is decoded for those only.
 
-    Nearly every token fails, so a walk decodes text a few times a question instead of at every token.
+    Nearly every token fails, so a walk decodes text a few times per question instead of at every token.
     """
     text = tokens.text([token])
     if "\N{REPLACEMENT CHARACTER}" in text:

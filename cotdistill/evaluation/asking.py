@@ -46,14 +46,14 @@ class Walker(AskedStudent):
 
     def sample(self, examples: Sequence[Example], count: int) -> list[Sampled]:
         """`count` sampled walks of every question, judged."""
-        made = []
+        sampled = []
         for example, walked in zip(examples, self.walk_samples(examples, count), strict=True):
             outputs = tuple(one.answer for one in walked)
             judged = [
                 judge_by(self.config.extractor)(output, example.answer, example.choices, example.kind_of_answer)
                 for output in outputs
             ]
-            made.append(
+            sampled.append(
                 Sampled(
                     id=example.id,
                     outputs=outputs,
@@ -61,7 +61,7 @@ class Walker(AskedStudent):
                     verdicts=tuple(verdict for _, verdict in judged),
                 )
             )
-        return made
+        return sampled
 
     def explain(self, examples: Sequence[Example], predictions: Mapping[str, Prediction]) -> list[Explained]:
         """The rationale given by the `explain` plan for the student's own answer.
@@ -94,7 +94,7 @@ class Walker(AskedStudent):
         """Every probe of every question: all in one walk, so that a question's computation is shared by its probes."""
         cases = {example.id: self._case(example, predictions[example.id], sources, donors) for example in examples}
         asked = [(probe, example, probe.intervene(cases[example.id])) for example in examples for probe in probes]
-        found: dict[str, dict[str, ProbeAnswer | None]] = {example.id: {} for example in examples}
+        by_question: dict[str, dict[str, ProbeAnswer | None]] = {example.id: {} for example in examples}
         limit = self._answer_limit(predictions.values())
         for swap in (False, True):
             walks = [(probe, example, made) for probe, example, made in asked if made and probe.swap_tag == swap]
@@ -105,10 +105,10 @@ class Walker(AskedStudent):
                 limit,
             )
             for (probe, example, _), answer in zip(walks, answers, strict=True):
-                found[example.id][probe.name] = answer
+                by_question[example.id][probe.name] = answer
         return [
             ProbedQuestion(id=id_, probes={probe.name: answers.get(probe.name) for probe in probes})
-            for id_, answers in found.items()
+            for id_, answers in by_question.items()
         ]
 
     def _answers(
@@ -122,9 +122,9 @@ class Walker(AskedStudent):
         walked = self.walk(
             list(asked.values()), [{"rationale": rationale} for _, rationale in asked], limit=limit, plan=plan
         )
-        found = dict(zip(asked, walked, strict=True))
+        walks = dict(zip(asked, walked, strict=True))
         return [
-            self._answer(example, found[example.id, one.rationale], self._text(one.rationale), one.target)
+            self._answer(example, walks[example.id, one.rationale], self._text(one.rationale), one.target)
             for example, one in zip(examples, made, strict=True)
         ]
 

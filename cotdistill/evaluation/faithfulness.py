@@ -90,15 +90,15 @@ def faithfulness(
     }
     replay = [pair.changed for pair in pairs.get(REPLAY, [])]
     noise = sum(replay) / len(replay) if replay else 0.0
-    found = {name: _probe_metrics(name, pairs[name], noise, len(predictions), seed) for name in names}
-    if "oracle" in found and WITHOUT in pairs and found["oracle"].get("n"):
+    metrics = {name: _probe_metrics(name, pairs[name], noise, len(predictions), seed) for name in names}
+    if "oracle" in metrics and WITHOUT in pairs and metrics["oracle"].get("n"):
         asked = {pair.own.id for pair in pairs["oracle"]}
         without = [p.probed.verdict == "right" for p in pairs[WITHOUT] if p.own.id in asked]
         if without:
-            found["oracle"]["accuracy"].update(floor=sum(without) / len(without), floor_is="without any rationale")
+            metrics["oracle"]["accuracy"].update(floor=sum(without) / len(without), floor_is="without any rationale")
     if all(f"truncation-{part}" in pairs for part in TRUNCATIONS):
-        found["truncation"] = truncation_curve(pairs)
-    return found
+        metrics["truncation"] = truncation_curve(pairs)
+    return metrics
 
 
 def _probe_metrics(name: str, pairs: Sequence[Pair], noise: float, asked: int, seed: int) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _probe_metrics(name: str, pairs: Sequence[Pair], noise: float, asked: int, s
     chance = _mean([1 / len(set(p.own.choices)) if p.own.choices else _CHANCE.get(p.own.kind, 0.0) for p in pairs])
     changed = wilson(sum(p.changed for p in pairs), len(pairs))
     drop = paired_bootstrap(own, right, seed)
-    found: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "n": len(pairs),
         "headline": _HEADLINES.get(name, "drop"),
         "accuracy": with_floor(wilson(sum(right), len(pairs)), chance, "chance"),
@@ -117,13 +117,13 @@ def _probe_metrics(name: str, pairs: Sequence[Pair], noise: float, asked: int, s
     }
     if name == "oracle":
         gain = Interval(0.0 - drop.estimate, 0.0 - drop.high, 0.0 - drop.low, drop.level, drop.method)
-        found["gain"] = with_floor(gain, 0.0, "its own rationale")
+        metrics["gain"] = with_floor(gain, 0.0, "its own rationale")
     targeted = [p for p in pairs if p.probed.target is not None and name != "oracle"]
     if targeted:
         before = _mean([_same(p.own, p.own.answer, p.probed.target) for p in targeted])
         follows = wilson(sum(p.follows for p in targeted), len(targeted))
-        found["follows"] = with_floor(follows, before, "already its answer before")
-    return found
+        metrics["follows"] = with_floor(follows, before, "already its answer before")
+    return metrics
 
 
 _CHANCE = {"yesno": 0.5, "truefalse": 0.5}
@@ -200,7 +200,7 @@ def consistency(
     chance = _mean([1 / len(set(p.choices)) if p.choices else _CHANCE.get(p.kind, 0.0) for p in given])
     read = {p.id: extract(rationales[p.id], p.choices, p.kind).answer for p in given}
     last = {p.id: extract_last(rationales[p.id], p.choices, p.kind).answer for p in given}
-    found: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "n": len(given),
         "conclusion": _agreement(given, read, chance),
         "last_mention": _agreement(given, last, chance),
@@ -208,21 +208,21 @@ def consistency(
     checked = {p.id: verdict for p in given if (verdict := check(p.question, p.choices, rationales[p.id]))}
     if checked:
         ours = [p for p in given if p.id in checked]
-        found["supports"] = _agreement(ours, {i: verdict.supports for i, verdict in checked.items()}, chance)
+        metrics["supports"] = _agreement(ours, {i: verdict.supports for i, verdict in checked.items()}, chance)
         sound = [checked[p.id].sound for p in ours]
         right = [p.verdict == "right" for p in ours]
-        found["checker"] = {
+        metrics["checker"] = {
             "sound": _mean(sound),
             "right_but_unsound": _mean([r and not s for r, s in zip(right, sound, strict=True)]),
             "steps_true": _mean([checked[p.id].share_true for p in ours]),
         }
-    readable = [name for name in ("supports", "conclusion", "last_mention") if found.get(name, {}).get("n")]
-    found["headline"] = readable[0] if readable else None  # the strictest reading that gives anything
+    readable = [name for name in ("supports", "conclusion", "last_mention") if metrics.get(name, {}).get("n")]
+    metrics["headline"] = readable[0] if readable else None  # the strictest reading that gives anything
     both = [p for p in given if other.get(p.id) is not None]
     if both:
         same = wilson(sum(_same(p, p.answer, _answer(other[p.id])) for p in both), len(both))
-        found["agrees_without"] = with_floor(same, chance, "chance")
-    return found
+        metrics["agrees_without"] = with_floor(same, chance, "chance")
+    return metrics
 
 
 def _agreement(predictions: Sequence[Prediction], concluded: Mapping[str, str | None], chance: float) -> dict[str, Any]:

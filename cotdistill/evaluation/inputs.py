@@ -25,12 +25,16 @@ from cotdistill.strategies.registry import create
 
 @dataclass(frozen=True)
 class Subject:
-    """`name` as results say it; `folder` holds its predictions; `model` is None for predictions made elsewhere."""
+    """`name` as results say it; `folder` holds its predictions; `model` is None for predictions made elsewhere.
+
+    `served_alone`: a plain model that a server has; nothing but its name is known here.
+    """
 
     name: str
     folder: Path
     card: RunCard
     model: str | None
+    served_alone: bool = False
 
 
 def subject_of(
@@ -38,7 +42,7 @@ def subject_of(
 ) -> Subject:
     """A run directory by its run card; a file is predictions, unless it is a GGUF file; anything else is a model,
     which needs --strategy. `out`: the folder for a model's predictions."""
-    place = Path(name)
+    place, served_alone = Path(name), name == config.model
     if place.is_file() and place.suffix.lower() != ".gguf":
         return Subject(name, place.parent, _card(config, {"name": place.name, "family": None}, name), None)
     if (place / "run.json").is_file():
@@ -47,7 +51,7 @@ def subject_of(
         if config.chat:
             raise UsageError(f"--chat: {name} is a run, whose use of the chat template is known; omit --chat")
         return Subject(name, place, read_card(place), student_of(place))
-    if config.strategy is None and name == config.model:
+    if config.strategy is None and served_alone:
         raise UsageError(f"--model {name} needs the run whose student is served, or --strategy for a plain model")
     if config.strategy is None:
         if place.is_dir() and not (place / "config.json").is_file():
@@ -55,10 +59,10 @@ def subject_of(
         raise UsageError(
             f"{name} is not a finished run; to evaluate it as a plain model, give its strategy, e.g. --strategy cot"
         )
-    known = name if name == config.model else model_digest(name)  # of a served model only the name is known
+    known = name if served_alone else model_digest(name)
     card = _card(config, {"name": name, "family": None, "digest": known}, name)
     folder = out or Path("runs") / f"plain-{card.strategy['name']}-{card.key[:8]}"
-    return Subject(name, folder, card, name)
+    return Subject(name, folder, card, name, served_alone)
 
 
 def student_of(run: Path) -> str:
@@ -139,7 +143,7 @@ def read_elsewhere(path: str, examples: Sequence[Example]) -> tuple[list[Predict
 
 
 def _lines(path: str) -> list[Elsewhere]:
-    found = []
+    lines = []
     for number, fields in json_lines(path):
         if isinstance(fields.get("rationales"), list):
             raise DataError.at(
@@ -167,8 +171,8 @@ def _lines(path: str) -> list[Elsewhere]:
                 "neither text, answer nor samples",
                 "a line holds id and text, or answer (and rationale), or samples",
             )
-        found.append(line)
-    return found
+        lines.append(line)
+    return lines
 
 
 def _prediction(example: Example, line: Elsewhere) -> Prediction:

@@ -210,20 +210,20 @@ def checked_metrics(predictions: Sequence[Prediction]) -> dict[str, Any]:
         return {}
     cued = [(p, cue) for p, checker in ours if (cue := checker.cue(p.question)) is not None]
     conflict = [(p, cue) for p, cue in cued if cue != p.gold]
-    found: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     if conflict:
-        found["conflict"] = _mean([p.verdict == "right" for p, _ in conflict])
-        found["follows_cue"] = _mean([p.answer == cue for p, cue in conflict])
-        found["n_conflict"] = len(conflict)
+        metrics["conflict"] = _mean([p.verdict == "right" for p, _ in conflict])
+        metrics["follows_cue"] = _mean([p.answer == cue for p, cue in conflict])
+        metrics["n_conflict"] = len(conflict)
     checked = [
-        one
+        judged
         for p, checker in ours
-        if p.rationale is not None and (one := checker.check(p.question, p.choices, p.rationale))
+        if p.rationale is not None and (judged := checker.check(p.question, p.choices, p.rationale))
     ]
     if checked:
-        found["steps_true"] = _mean([one.share_true for one in checked])
-        found["sound"] = _mean([one.sound for one in checked])
-    return found
+        metrics["steps_true"] = _mean([judged.share_true for judged in checked])
+        metrics["sound"] = _mean([judged.sound for judged in checked])
+    return metrics
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -97,25 +97,25 @@ def probes(names: Sequence[str], ratios: Sequence[float], strategy: Strategy) ->
     """The walks that the named probes need; `ratios` of corruption. The replay is always among them."""
     if not strategy.answers_after_rationale or not set(names) - {"las"}:
         return []
-    made: list[Probe] = [Probe(REPLAY, partial(_truncated, share=1.0))]
+    listed: list[Probe] = [Probe(REPLAY, partial(_truncated, share=1.0))]
     if {"oracle", "consistency"} & set(names):  # the answer without any rationale
-        made.append(Probe(WITHOUT, partial(_truncated, share=0.0)))
+        listed.append(Probe(WITHOUT, partial(_truncated, share=0.0)))
     if "oracle" in names:
-        made.append(Probe("oracle", _oracle))
+        listed.append(Probe("oracle", _oracle))
     if "corrupt" in names:
-        made += [Probe(f"corrupt-{ratio:g}", partial(_corrupted, ratio=ratio)) for ratio in ratios]
+        listed += [Probe(f"corrupt-{ratio:g}", partial(_corrupted, ratio=ratio)) for ratio in ratios]
     if "truncation" in names:
-        made += [Probe(f"truncation-{part}", partial(_truncated, share=part / 100)) for part in TRUNCATIONS]
-    made += [Probe(name, make) for name, make in _SINGLE.items() if name in names]
-    made += [_of_plugin(name) for name in names if name not in NAMES]
+        listed += [Probe(f"truncation-{part}", partial(_truncated, share=part / 100)) for part in TRUNCATIONS]
+    listed += [Probe(name, make) for name, make in _SINGLE.items() if name in names]
+    listed += [_of_plugin(name) for name in names if name not in NAMES]
     if "tag-swap" in names and counterfactual_plan(strategy) is not None:
-        made += [
+        listed += [
             Probe("tag-swap", partial(_truncated, share=1.0), swap_tag=True),
             Probe("tag-swap-counterfactual", _counterfactual, swap_tag=True),
         ]
         if "counterfactual" not in names:  # tells the tag's effect apart
-            made.append(Probe("counterfactual", _counterfactual))
-    return list({probe.name: probe for probe in made}.values())
+            listed.append(Probe("counterfactual", _counterfactual))
+    return list({probe.name: probe for probe in listed}.values())
 
 
 def _of_plugin(name: str) -> Probe:

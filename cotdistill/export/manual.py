@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cotdistill.answers.answers import render_answer
 from cotdistill.data.records import Question
-from cotdistill.decoding.text_walk import Step, steps_of
+from cotdistill.decoding.text_walk import TextStep, steps_of
 from cotdistill.escaping import json_text, markdown_code
-from cotdistill.export.snippet import MAX_NEW_TOKENS, snippet
+from cotdistill.export.snippet import MAX_NEW_TOKENS, MODEL, snippet
 from cotdistill.strategies.forms import Form, Strategy
 from cotdistill.students.encode import Encoder
 
 EXAMPLE = Question(id="example", question="Where would you put a book?", choices=("the shelf", "the river"))
+FOLDER = "student"  # where it is, seen from its card
 SERVED = "student"  # the name under which the card's commands serve it
-# Where a card's commands say which model they mean: in the run's directory, and on the hub.
-HERE_AND_THERE = (
-    ('MODEL, STOPS = "student"', 'MODEL, STOPS = "{}"'),
-    ("vllm serve student ", "vllm serve {} "),
-    ("vllm serve BASE --enable-lora --lora-modules student=student ",
-     "vllm serve BASE --enable-lora --lora-modules student={} "),
-    ("convert_hf_to_gguf.py student ", "convert_hf_to_gguf.py --remote {} "),
-    ("convert_lora_to_gguf.py student ", "convert_lora_to_gguf.py {} "),
-)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the card; `{}` is the model, a folder in the run's directory, `there` once it has a name on the hub."""
+
+    text: str
+    there: str = "{}"
+
+    def here(self) -> str:
+        """As the card of a run has it."""
+        return self.text.format(FOLDER)
+
+    def on_hub(self, name: str) -> str:
+        """As the card of a pushed run has it."""
+        return self.text.format(self.there.format(name))
+
+
+VLLM = Line(f"vllm serve {{}} --served-model-name {SERVED} --port 8000")
+VLLM_ADAPTER = Line(f"vllm serve BASE --enable-lora --lora-modules {SERVED}={{}} --port 8000")
+CONVERT = Line("python llama.cpp/convert_hf_to_gguf.py {} --outfile student.gguf", "--remote {}")
+CONVERT_ADAPTER = Line(  # its converter reads folders only
+    "python llama.cpp/convert_lora_to_gguf.py {} --base BASE --outfile student.gguf", '"$(hf download {})"'
+)
+LINES = (Line(MODEL), VLLM, VLLM_ADAPTER, CONVERT, CONVERT_ADAPTER)
 
 
 def manual(strategy: Strategy, encoder: Encoder, adapter: bool) -> str:
@@ -38,9 +56,9 @@ def manual(strategy: Strategy, encoder: Encoder, adapter: bool) -> str:
 
 
 def named(text: str, hub_name: str) -> str:
-    """A card's text with its commands for the model's name on the hub."""
-    for here, there in HERE_AND_THERE:
-        text = text.replace(here, there.format(hub_name))
+    """A card's text with its lines for the model's name on the hub."""
+    for line in LINES:
+        text = text.replace(line.here(), line.on_hub(hub_name))
     return text
 
 
@@ -57,11 +75,11 @@ def _command() -> str:
 
 def _transformers(forms: Sequence[Form], encoder: Encoder, adapter: bool) -> str:
     also = ", and peft for its adapters" if adapter else ""
-    code = snippet(forms, encoder, EXAMPLE.text())
+    code = snippet(forms, encoder, EXAMPLE.text(), FOLDER)
     return (
         "### With transformers alone\n\n"
         f"It needs torch and transformers{also}, and gives the answers of `cotdistill predict`: greedy decoding, at "
-        f"most {MAX_NEW_TOKENS} tokens a step.\n\n```python\n{code}```\n\n"
+        f"most {MAX_NEW_TOKENS} tokens per step.\n\n```python\n{code}```\n\n"
     )
 
 
@@ -95,13 +113,11 @@ def _servers(forms: Sequence[Form], encoder: Encoder, adapter: bool) -> str:
 
 def _serve(adapter: bool) -> str:
     if adapter:
-        vllm = f"vllm serve BASE --enable-lora --lora-modules {SERVED}=student --port 8000"
-        convert = "python llama.cpp/convert_lora_to_gguf.py student --base BASE --outfile student.gguf"
+        vllm, convert = VLLM_ADAPTER.here(), CONVERT_ADAPTER.here()
         serve = "llama-server -m BASE.gguf --lora student.gguf --port 8000"
         note = "BASE is the base model, BASE.gguf the same converted by `convert_hf_to_gguf.py`. "
     else:
-        vllm = f"vllm serve student --served-model-name {SERVED} --port 8000"
-        convert = "python llama.cpp/convert_hf_to_gguf.py student --outfile student.gguf"
+        vllm, convert = VLLM.here(), CONVERT.here()
         serve = "llama-server -m student.gguf --port 8000"
         note = ""
     return (
@@ -110,11 +126,11 @@ def _serve(adapter: bool) -> str:
     )
 
 
-def _ended_by(step: Step) -> str:
+def _ended_by(step: TextStep) -> str:
     return f", which ends at {markdown_code(step.stop)} or with the text" if step.stop else ""
 
 
-def _body(step: Step, end: str, encoder: Encoder) -> str:
+def _body(step: TextStep, end: str, encoder: Encoder) -> str:
     """A request's JSON. A chat template's text holds every special token there is to be."""
     body = {
         "model": SERVED,

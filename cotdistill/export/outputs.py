@@ -48,10 +48,10 @@ def write_outputs(config: EvaluateConfig, examined: Sequence[Examined]) -> None:
     """The page, the harness's tasks and the model cards, where they are asked for."""
     if config.html:
         from cotdistill.report.evaluation_page import page
-        from cotdistill.report.questions import Answered
+        from cotdistill.report.questions import RunAnswers
 
         answered = [
-            Answered(result.subject.name, result.name, result.predictions, result.rationales, result.probed)
+            RunAnswers(result.subject.name, result.name, result.predictions, result.rationales, result.probed)
             for result in examined
         ]
         write_text(config.html, page([result.record for result in examined], answered))

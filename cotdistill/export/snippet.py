@@ -15,6 +15,7 @@ from cotdistill.students.encode import Encoder
 from cotdistill.students.tokens import NEUTRAL
 
 MAX_NEW_TOKENS = PredictConfig.model_fields["max_new_tokens"].default
+MODEL = 'MODEL, STOPS = "{}"'  # how the code says where the student is
 _ENCODE = """
 def encode(text):
     return words(text, add_special_tokens=False).input_ids
@@ -41,7 +42,7 @@ _DECODER = "ids, attention_mask=torch.ones_like(ids)"
 _ENCODER_DECODER = "torch.tensor([source]), decoder_input_ids=ids"
 
 
-def snippet(forms: Sequence[Form], encoder: Encoder, question: str, folder: str = "student") -> str:
+def snippet(forms: Sequence[Form], encoder: Encoder, question: str, folder: str) -> str:
     """Python that asks a student one question; `forms`: those of the plan, `folder`: where the student is.
 
     It defines `ask(question)`, which gives {slot: text} of the slots that the plan fills, and prints an answer.
@@ -58,7 +59,7 @@ def snippet(forms: Sequence[Form], encoder: Encoder, question: str, folder: str 
     head = f"""import torch
 from transformers import AutoModelFor{"Seq2SeqLM" if both else "CausalLM"} as AutoModel, AutoTokenizer, GenerationConfig
 
-MODEL, STOPS = "{folder}", {stops}
+{MODEL.format(folder)}, {stops}
 words, model = AutoTokenizer.from_pretrained(MODEL), AutoModel.from_pretrained(MODEL, dtype="float32")
 model.generation_config = GenerationConfig(max_new_tokens={limit}, eos_token_id=STOPS, pad_token_id=STOPS[0]{starts})
 """

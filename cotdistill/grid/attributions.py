@@ -16,7 +16,7 @@ from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig
 from cotdistill.console import is_main_process
 from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.records import Item
-from cotdistill.distill import distill_items
+from cotdistill.distilling import distill_items
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.rows import rows_file
 from cotdistill.grid.tasks import WorkerState

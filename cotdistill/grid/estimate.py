@@ -17,7 +17,7 @@ from cotdistill.data.records import Example, Item, Rationale, RationaleKind
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
 from cotdistill.data.wrong_answers import wrong_answer
-from cotdistill.distill import fresh_student
+from cotdistill.distilling import fresh_student
 from cotdistill.errors import UsageError
 from cotdistill.grid.axes import candidates
 from cotdistill.grid.budgets import Load, Taught, budget_steps

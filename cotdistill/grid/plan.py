@@ -26,8 +26,8 @@ from cotdistill.data.inputs import STDIN, is_pipe
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import data_set_of, load_examples
-from cotdistill.distill import dev_examples
-from cotdistill.elicit import RECORDED
+from cotdistill.distilling import dev_examples
+from cotdistill.eliciting import RECORDED
 from cotdistill.errors import DataError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm
 from cotdistill.grid.attributions import scores_file

@@ -17,7 +17,7 @@ from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, run_key
 from cotdistill.data.tasks import demonstration_rows, load_examples
-from cotdistill.elicit import RECORDED, elicit, fitted, open_teacher, resolve
+from cotdistill.eliciting import RECORDED, elicit, fitted, open_teacher, resolve
 from cotdistill.errors import NothingLeft
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.run_key import student_digest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cotdistill.answers.judging import judge_by
 from cotdistill.data.rows import read_items
-from cotdistill.elicit import resolve
+from cotdistill.eliciting import resolve
 from cotdistill.errors import CotdistillError, DataError, UsageError
 from cotdistill.evaluation.metrics import options
 from cotdistill.grid.attributions import scorings

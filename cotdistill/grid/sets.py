@@ -72,11 +72,11 @@ def question_sets(
     specs = list(data) or ([trained_on] if trained_on and data_set_of(trained_on) else [])
     if not specs:
         raise UsageError("ablate needs question rows to evaluate on: --data FILE (repeatable, in-domain first)")
-    found = [
+    sets = [
         QuestionSet(spec, one, None, data_seed, name, columns, bad) for name, spec, one in named_splits(specs, split)
     ]
-    check_names([one.name for one in found])
-    return [_readable_again(one) for one in found]
+    check_names([one.name for one in sets])
+    return [_readable_again(one) for one in sets]
 
 
 def _readable_again(chosen: QuestionSet) -> QuestionSet:

@@ -19,9 +19,9 @@ from cotdistill.data.files import JsonObject, file_digest, remove, writing
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
-from cotdistill.distill import distill_items, fresh_student, saved_dtype
-from cotdistill.elicit import elicit
-from cotdistill.evaluate import evaluate_set, load_asked
+from cotdistill.distilling import distill_items, fresh_student, saved_dtype
+from cotdistill.eliciting import elicit
+from cotdistill.evaluating import evaluate_set, load_asked
 from cotdistill.evaluation.stored import set_metrics
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.budgets import Load
@@ -85,7 +85,7 @@ class WorkerState:
         """Train the student of a finished run again where it was removed: the same training gives the same weights."""
         if (run / "student").is_dir():
             return
-        made = distill_items(
+        summary = distill_items(
             settings,
             arm.variant.made,
             self.items(arm),
@@ -93,12 +93,12 @@ class WorkerState:
             folder=self.out / "runs" / ".again",
             student=self.fresh_student(settings),
         )
-        assert made is not None
+        assert summary is not None
         if not is_main_process():
             return
         with writing(run):
-            Path(made["run"], "student").replace(run / "student")
-        remove(Path(made["run"]))
+            Path(summary["run"], "student").replace(run / "student")
+        remove(Path(summary["run"]))
 
     def untrained(self, settings: DistillConfig) -> Student:
         """An untrained student in the precision in which students are evaluated."""
@@ -187,7 +187,7 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     began = time.perf_counter()
     arm, items = cell.arm, state.items(cell.arm)
     student = None if cell.run(state.out).joinpath("run.json").exists() else state.fresh_student(cell.settings)
-    made = distill_items(
+    summary = distill_items(
         cell.settings,
         arm.variant.made,
         items,
@@ -196,13 +196,13 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
         student=student,
         reasons=cell.reasons,
     )
-    assert made is not None
+    assert summary is not None
     wait_for_group()
     if several_processes() and student is None:
-        state.restore(Path(made["run"]), cell.settings, arm)  # all train together: the first cannot do it alone
+        state.restore(Path(summary["run"]), cell.settings, arm)  # all train together: the first cannot do it alone
     if not is_main_process():
         return {}, {}  # only the first evaluates
-    run, trained = Path(made["run"]), time.perf_counter()
+    run, trained = Path(summary["run"]), time.perf_counter()
     card, asked = read_card(run), state.asked_of(cell.settings)
     pupil = _pupil(state, cell, run, asked, student)
     del student

@@ -115,7 +115,7 @@ def _mlflow(run: Tracked, root: Path) -> None:
         return
     told = client.create_run(experiment, run_name=run.name, tags={mark: run.id}).info.run_id
     now = int(1000 * time.time())
-    metrics = [  # no slash: its file store makes folders of them, and `loss` is a file beside `loss/form`
+    metrics = [  # neither what it refuses in a name, nor a slash: its file store makes folders of them
         entities.Metric(re.sub(r"[^\w\-. ]", ".", name), value, now, step)
         for step, values in [*run.curves, (0, run.results)]
         for name, value in values.items()

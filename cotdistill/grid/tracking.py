@@ -17,6 +17,7 @@ from cotdistill.data.logs import append, parse_object, read_lines
 from cotdistill.grid.digests import run_of
 from cotdistill.grid.trackers import TABLE, Tracked, tell
 from cotdistill.report.paper import comparison_table, place_of
+from cotdistill.training.metrics_log import flat_losses
 
 COUNTS = ("steps", "examples", "learned_tokens", "input_tokens", "train_flops", "rationale_words", "parameters")
 COMPARED = ("difference", "p_holm", "detectable")
@@ -55,6 +56,7 @@ class Tracking:
             f"{one['name']} - {one['baseline']} ({place_of(one)})/{name}": one[name]
             for one in comparisons
             for name in COMPARED
+            if one[name] is not None
         }
         params = {"baseline": comparisons[0]["baseline"], "family": str(comparisons[0]["family"])}
         self.tell(TABLE, json_digest(comparisons), params, results, columns=table.raw_columns, rows=table.raw)
@@ -97,5 +99,5 @@ def numbers(sets: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def curves(metrics: Path) -> Iterator[tuple[int, dict[str, float]]]:
     """(optimizer step, losses or dev accuracy) of a run; nothing of one that was not trained."""
     for line in read_lines(metrics, parse_object) if metrics.exists() else []:
-        forms = {f"loss/{form}": loss for form, loss in line.get("losses", {}).items()}
-        yield line["step"], {**{k: v for k, v in line.items() if k not in ("step", "losses")}, **forms}
+        values = {name: value for name, value in line.items() if name not in ("step", "losses")}
+        yield line["step"], {**values, **flat_losses(line.get("losses", {}))}

@@ -20,7 +20,7 @@ from cotdistill.outcomes.scored import Scored
 class How:
     """Which outcome to read where a file holds several. `filter`: lm-eval's."""
 
-    rows: plain.Reading = field(default_factory=plain.Reading)
+    rows: plain.HowToRead = field(default_factory=plain.HowToRead)
     filter: str | None = None
 
 

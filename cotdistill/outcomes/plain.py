@@ -20,7 +20,7 @@ REMEDY = "a row holds id, and correct or score; or prediction, with the gold ans
 
 
 @dataclass(frozen=True)
-class Reading:
+class HowToRead:
     """`metric`: the column of outcomes; `gold`: question rows by id, where rows hold predictions alone."""
 
     metric: str | None = None
@@ -28,12 +28,12 @@ class Reading:
     extractor: str = "answers"
 
 
-def read_rows(rows: Iterable[tuple[int, Mapping[str, Any]]], name: str, how: Reading) -> list[Scored]:
+def read_rows(rows: Iterable[tuple[int, Mapping[str, Any]]], name: str, how: HowToRead) -> list[Scored]:
     """The outcome of each row. Raises `DataError` for one without an outcome, `UsageError` for an unknown column."""
     return [_scored(row, number, name, how) for number, row in rows]
 
 
-def _scored(row: Mapping[str, Any], number: int, name: str, how: Reading) -> Scored:
+def _scored(row: Mapping[str, Any], number: int, name: str, how: HowToRead) -> Scored:
     id_ = next((text_id(row[one]) for one in ("id", "question_id", "doc_id", "task_id") if one in row), None)
     known = how.gold.get(id_ or "")
     question = question_of(row) or (known.question if known else None)
@@ -43,7 +43,7 @@ def _scored(row: Mapping[str, Any], number: int, name: str, how: Reading) -> Sco
     return Scored(id_, _value(row, number, name, how, known), task, question, line=number, fields=row)
 
 
-def _value(row: Mapping[str, Any], number: int, name: str, how: Reading, known: Example | None) -> float:
+def _value(row: Mapping[str, Any], number: int, name: str, how: HowToRead, known: Example | None) -> float:
     column = how.metric or next((one for one in VALUES if row.get(one) is not None), None)
     if column is None:
         return _judged(row, number, name, how, known)
@@ -58,7 +58,7 @@ def _value(row: Mapping[str, Any], number: int, name: str, how: Reading, known: 
     return value
 
 
-def _judged(row: Mapping[str, Any], number: int, name: str, how: Reading, known: Example | None) -> float:
+def _judged(row: Mapping[str, Any], number: int, name: str, how: HowToRead, known: Example | None) -> float:
     """Whether what was said is right, by our extractor."""
     said = next((one for one in SAID if one in row), None)
     gold = text_id(next((row[one] for one in GOLD if one in row and one != said), None)) or (

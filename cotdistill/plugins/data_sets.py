@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Rows = Callable[[str, int], Iterable[Mapping[str, Any]]]
+RowsOfSplit = Callable[[str, int], Iterable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class DataSet:
     it is told how often a student follows it. `teacher`: who is asked where no teacher is named.
     """
 
-    rows: Rows
+    rows: RowsOfSplit
     evaluated: tuple[str, ...]
     train: str = "train"
     dev: str | None = None

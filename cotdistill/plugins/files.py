@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cotdistill.errors import UsageError
 from cotdistill.plugins import kinds
-from cotdistill.plugins.code import code_digest, helpers, remember_modules
+from cotdistill.plugins.code import code_digest, helpers, is_shipped, remember_modules
 from cotdistill.plugins.guard import plugin_code, plugin_files
 from cotdistill.plugins.registry import registries
 
@@ -45,17 +45,13 @@ def load_plugin(path: Path) -> None:
         (registry, entry)
         for registry in registries
         for entry in registry.known()
-        if entry.origin == str(path) or ((registry.kind, entry.name) not in before and not _is_shipped(entry.origin))
+        if entry.origin == str(path) or ((registry.kind, entry.name) not in before and not is_shipped(entry.origin))
     ]
     if not mine:
         raise UsageError(
             f'--plugin {path}: registers nothing; decorate something with @strategy("name"), or with another of '
             "cotdistill.plugins"
         )
-    code = code_digest([source, *(file.read_bytes() for file in helpers(path))])
+    code = code_digest([source, *(file.read_bytes() for file in helpers(path, source))])
     for registry, entry in mine:
         registry.mark(entry, code)
-
-
-def _is_shipped(origin: str) -> bool:
-    return Path(__file__).parents[1] in Path(origin).parents

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from cotdistill.errors import UsageError
 from cotdistill.plugins.checkers import Checker, RationaleCheck
-from cotdistill.plugins.data_sets import DataSet, Rows
+from cotdistill.plugins.data_sets import DataSet, RowsOfSplit
 from cotdistill.plugins.guard import guarded_call, plugin_code
 from cotdistill.plugins.registry import Registry, origin_of
 
@@ -105,10 +105,10 @@ def data_set(
     dev: str | None = None,
     shifted: Sequence[str] = (),
     teacher: str | None = None,
-) -> Callable[[Rows], Rows]:
+) -> Callable[[RowsOfSplit], RowsOfSplit]:
     """Register `(split, seed) -> rows` for `--data NAME`; what the arguments mean is said at `DataSet`."""
 
-    def register(rows: Rows) -> Rows:
+    def register(rows: RowsOfSplit) -> RowsOfSplit:
         DATA.register(name, DataSet(rows, tuple(evaluated), train, dev, tuple(shifted), teacher), rows)
         return rows
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from cotdistill.errors import UsageError, did_you_mean
-from cotdistill.plugins.code import code_digest, package_files
+from cotdistill.plugins.code import code_digest, is_shipped, package_files
 from cotdistill.plugins.guard import plugin_files
 
 T = TypeVar("T")
@@ -109,13 +108,11 @@ class Registry(Generic[T]):
             self._load_point(point)
 
     def _load_point(self, point: EntryPoint) -> None:
-        before = dict(self._entries)
         try:
             point.load()
-            for entry in self.known():
-                if entry is not before.get(entry.name):
-                    module = sys.modules.get(getattr(entry.value, "__module__", point.module))
-                    files = package_files(module.__name__ if module else point.module)
+            for entry in self.known():  # an entry point of another kind may have brought it
+                if entry.code is None and entry.broken is None and not is_shipped(entry.origin):
+                    files = package_files(entry.origin, point.module)
                     self.mark(entry, code_digest(file.read_bytes() for file in files))
         except UsageError:
             raise

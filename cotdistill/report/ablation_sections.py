@@ -33,8 +33,8 @@ def sections(
     records: Sequence[JsonObject],
 ) -> list[Section]:
     """In the order of a reader's questions."""
-    made = [Section("Claims", claim_blocks(claims))] if claims else []
-    made += [
+    listed = [Section("Claims", claim_blocks(claims))] if claims else []
+    listed += [
         Section(
             "Results",
             [
@@ -57,7 +57,7 @@ def sections(
         Section("Cells", cell_blocks(results, records), folded=True),
         Section("Provenance", provenance_blocks(description), folded=True),
     ]
-    return made
+    return listed
 
 
 def setting(results: Results, description: Description) -> str:
@@ -142,8 +142,8 @@ def arms_table(results: Results) -> Table:
         cells = ", ".join(record["cell"] for record in mine)
         row = [Value(arm, link=f"cell-{at}"), Value("" if mine[0]["role"] == "strategy" else mine[0]["role"])]
         for name in results.sets:
-            found = results.outcomes(arm, [name])
-            row.append(Value("-" if found is None else _estimate(found.interval), f"{name}: {cells}"))
+            outcomes = results.outcomes(arm, [name])
+            row.append(Value("-" if outcomes is None else _estimate(outcomes.interval), f"{name}: {cells}"))
         row += [Value(percent(mean(checked_values(mine, name))), f"{name}: {cells}") for name in checked]
         tokens = [one["generated_per_question"] for record in mine for one in record["sets"].values()]
         rows.append([*row, Value(f"{mean(tokens):.1f}", cells)])
@@ -156,21 +156,21 @@ def comparison_blocks(comparisons: Sequence[JsonObject], over: str) -> list[Bloc
     if not comparisons:
         return [Text("No arm could be compared with the baseline.")]
     rows = []
-    for one in comparisons:
-        cells = ", ".join([*one["cells"], *one["baseline_cells"]])
-        low, high = one["interval"]
-        tests = " ".join(f"{m['only_name']}:{m['only_baseline']} (p {shown_p(m['p'])})" for m in one["mcnemar"])
+    for comparison in comparisons:
+        cells = ", ".join([*comparison["cells"], *comparison["baseline_cells"]])
+        low, high = comparison["interval"]
+        tests = " ".join(f"{m['only_name']}:{m['only_baseline']} (p {shown_p(m['p'])})" for m in comparison["mcnemar"])
         rows.append(
             [
-                Value(one["name"]),
-                Value(one["baseline"]),
-                Value(one["sets"][0]),
-                Value(f"{100 * one['difference']:+.1f}", cells),
+                Value(comparison["name"]),
+                Value(comparison["baseline"]),
+                Value(comparison["sets"][0]),
+                Value(f"{100 * comparison['difference']:+.1f}", cells),
                 Value(f"{100 * low:+.1f} to {100 * high:+.1f}", cells),
-                Value(shown_p(one["p_holm"]), cells),
-                Value(f"{100 * one['detectable']:.1f}", cells),
-                Value(percent(one["seed_se"]), cells),
-                Value(percent(one["item_se"]), cells),
+                Value(shown_p(comparison["p_holm"]), cells),
+                Value(percent(comparison["detectable"]), cells),
+                Value(percent(comparison["seed_se"]), cells),
+                Value(percent(comparison["item_se"]), cells),
                 Value(tests, cells),
             ]
         )
@@ -184,16 +184,18 @@ def comparison_blocks(comparisons: Sequence[JsonObject], over: str) -> list[Bloc
         "detectable",
         "SE seeds",
         "SE questions",
-        "McNemar a seed: only arm right : only baseline right",
+        "McNemar per seed: only arm right : only baseline right",
     ]
     return [
         Text(
             f"Paired on the same questions; intervals over {over}; p is Holm's over all "
             f"{comparisons[0]['family']} comparisons; detectable is the difference that would have been found with "
-            "80 % power. In points." + NO_ITEM_SPREAD * any(one["item_se"] == 0 for one in comparisons)
+            "80 % power (-: none, however large). In points."
+            + NO_ITEM_SPREAD
+            * any(comparison["item_se"] == 0 for comparison in comparisons)
         ),
         Table(columns, rows, words=3),
-        Bullets([f"{one['sets'][0]}: {one['sentence']}" for one in comparisons]),
+        Bullets([f"{comparison['sets'][0]}: {comparison['sentence']}" for comparison in comparisons]),
     ]
 
 
@@ -229,19 +231,19 @@ def budget_blocks(results: Results, description: Description) -> list[Block]:
         mine = [record for record in results.of(arm) if "steps" in record]
         if not mine:
             continue
-        cells, one = ", ".join(record["cell"] for record in mine), mine[0]
+        cells, first = ", ".join(record["cell"] for record in mine), mine[0]
         forwarded = mean([s["forwarded_per_question"] for record in mine for s in record["sets"].values()])
         rows.append(
             [
                 Value(arm),
-                Value(f"{one['lr']:g}", cells),
-                Value(f"{one['rows']}", cells),
-                Value(f"{one['rationale_words']:.1f}", cells),
-                Value(f"{one['steps']}", cells),
-                Value(f"{one['examples']:,}", cells),
-                Value(f"{one['learned_tokens']:,}", cells),
-                Value(f"{one['input_tokens']:,}", cells),
-                Value(f"{one['train_flops']:.3g}", cells),
+                Value(f"{first['lr']:g}", cells),
+                Value(f"{first['rows']}", cells),
+                Value(f"{first['rationale_words']:.1f}", cells),
+                Value(f"{first['steps']}", cells),
+                Value(f"{first['examples']:,}", cells),
+                Value(f"{first['learned_tokens']:,}", cells),
+                Value(f"{first['input_tokens']:,}", cells),
+                Value(f"{first['train_flops']:.3g}", cells),
                 Value(f"{forwarded or 0:.1f}", cells),
             ]
         )
@@ -255,7 +257,7 @@ def budget_blocks(results: Results, description: Description) -> list[Block]:
         "tokens learned",
         "tokens computed",
         "training FLOPs",
-        "tokens a question at inference",
+        "tokens per question at inference",
     ]
     blocks: list[Block] = [
         Text(

@@ -49,7 +49,7 @@ def numbers(record: JsonObject) -> list[str]:
         f"{100 * low:+.1f} to {100 * high:+.1f}",
         shown_p(record["p_holm"]),
         shown_p(record["exact"]["p_holm"]),
-        f"{100 * record['detectable']:.1f}",
+        percent(record["detectable"]),
         str(record["items"]),
     ]
 
@@ -90,7 +90,8 @@ def explained(records: Sequence[JsonObject]) -> str:
     return (
         f"Differences in points, with 95 % intervals over {over(records)}{of_clusters}; p belongs to the interval; the "
         f"exact test ({tests}) takes the runs as they are. Both are Holm's over "
-        f"{records[0]['family']} comparisons. Detectable: the difference that would have been found with 80 % power."
+        f"{records[0]['family']} comparisons. Detectable: the difference that would have been found with 80 % "
+        "power (-: none, however large)."
     )
 
 

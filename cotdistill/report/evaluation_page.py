@@ -14,13 +14,13 @@ from cotdistill.report.marks import probes_figure
 from cotdistill.report.page import Block, Bullets, Figure, Report, Section, Table, Text, Value, to_html
 from cotdistill.report.plots import Point
 from cotdistill.report.probes import HEADLINES, headline, measured, probe_names, span
-from cotdistill.report.questions import Answered, browser
+from cotdistill.report.questions import RunAnswers, browser
 from cotdistill.report.tables import percent, run_names
 
 KEY_PROBES = ("oracle", "corrupt-0.5", "swapped", "filler", "counterfactual", "mistake", "consistency")
 
 
-def page(records: Sequence[JsonObject], answered: Sequence[Answered]) -> str:
+def page(records: Sequence[JsonObject], answered: Sequence[RunAnswers]) -> str:
     """One self-contained HTML page: `records` as `evaluate` prints them, `answered`: the outputs."""
     names = run_names(records)
     records = [{**r, "name": names[r["run"]]} for r in records]

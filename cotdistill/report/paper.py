@@ -156,7 +156,7 @@ def _difference(record: JsonObject) -> list[Number]:
     return [
         Number(signed_points(record["difference"]), stars_of(record), interval),
         Number(shown_p(record["p_holm"])),
-        Number(percent(record["detectable"])),
+        Number("--" if record["detectable"] is None else percent(record["detectable"])),
     ]
 
 

@@ -18,7 +18,7 @@ MOST = 300  # questions per set on the page: more would make it too heavy to ope
 
 
 @dataclass(frozen=True)
-class Answered:
+class RunAnswers:
     """One run on one set, as the browser shows it."""
 
     run: str
@@ -28,7 +28,7 @@ class Answered:
     probed: Mapping[str, Mapping[str, ProbeAnswer | None]]
 
 
-def browser(answered: Sequence[Answered], most: int = MOST) -> Browser:
+def browser(answered: Sequence[RunAnswers], most: int = MOST) -> Browser:
     """The questions of all sets with every run's answers; `most` per set, drawn by id, in their order."""
     sets: dict[str, dict[str, Any]] = {}
     for subject in answered:
@@ -54,7 +54,7 @@ def _question(p: Prediction) -> dict[str, Any]:
     return {"id": p.id, "task": p.task, "question": p.question, "choices": p.choices, "gold": p.gold, "runs": {}}
 
 
-def _said(p: Prediction, subject: Answered) -> dict[str, Any]:
+def _said(p: Prediction, subject: RunAnswers) -> dict[str, Any]:
     probes = {
         name: {
             "given": answer.given,

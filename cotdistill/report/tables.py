@@ -117,8 +117,8 @@ def ablation_table(records: Sequence[dict[str, Any]]) -> None:
     """One row per arm: mean accuracy over seeds on each set (sd over seeds), then what a checker says and cost."""
     records = [record for record in records if "sets" in record]
     sets = list(dict.fromkeys(name for record in records for name in record["sets"]))
-    found = [figures for record in records for figures in record["sets"].values()]
-    checked = [name for name in ("conflict", "follows_cue", "steps_true") if any(name in one for one in found)]
+    metrics = [figures for record in records for figures in record["sets"].values()]
+    checked = [name for name in ("conflict", "follows_cue", "steps_true") if any(name in one for one in metrics)]
     table = Table(box=None, pad_edge=False)
     table.add_column("accuracy %", no_wrap=True)
     for name in (*sets, *(f"{name.replace('_', ' ')} %" for name in checked), "tokens/question", "seconds"):

@@ -55,16 +55,23 @@ def missing(results: Results, description: Description, records: Sequence[JsonOb
 
 def too_small(comparisons: Sequence[JsonObject]) -> list[str]:
     """Differences that were not found and could not have been."""
-    unseen = [c for c in comparisons if c["p_holm"] >= 0.05 and abs(c["difference"]) < c["detectable"]]
-    if not unseen:
-        return []
-    names = ", ".join(dict.fromkeys(c["name"] for c in unseen))
-    least, most = (100 * pick(c["detectable"] for c in unseen) for pick in (min, max))
-    size = f"{least:.1f}" if round(least, 1) == round(most, 1) else f"{least:.1f} to {most:.1f}"
-    return [
-        f"Whether {names} really {'differ' if len(unseen) > 1 else 'differs'} from the baseline by less than {size} "
-        "points: smaller differences than that would have been missed."
-    ]
+    lost = [c for c in comparisons if c["p_holm"] >= 0.05]
+    blind = [c for c in lost if c["detectable"] is None]
+    unseen = [c for c in lost if c["detectable"] is not None and abs(c["difference"]) < c["detectable"]]
+    lines = [f"Whether {_differ(blind)} from the baseline: any difference would have been missed."] if blind else []
+    if unseen:
+        least, most = (100 * pick(c["detectable"] for c in unseen) for pick in (min, max))
+        size = f"{least:.1f}" if round(least, 1) == round(most, 1) else f"{least:.1f} to {most:.1f}"
+        lines.append(
+            f"Whether {_differ(unseen)} from the baseline by less than {size} points: smaller differences than that "
+            "would have been missed."
+        )
+    return lines
+
+
+def _differ(comparisons: Sequence[JsonObject]) -> str:
+    names = list(dict.fromkeys(c["name"] for c in comparisons))
+    return f"{', '.join(names)} really {'differ' if len(names) > 1 else 'differs'}"
 
 
 def _is_control(results: Results, arm: str) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
-from cotdistill.statistics.effect import Effect, MeanSquares, average, difference, mean_squares
+from cotdistill.statistics.effect import Effect, MeanSquares, are_binary, average, difference, mean_squares
 from cotdistill.statistics.intervals import Interval, newcombe, paired_bootstrap, wilson
 from cotdistill.statistics.significance import McNemar, holm, mcnemar_exact, permutation_test
 
@@ -81,7 +81,8 @@ class Comparison:
     """A strategy against a baseline on the same items, over their training runs; shares, not points.
 
     `p` matches `difference`; `p_holm` is None until `adjust` has seen the family of `family` comparisons.
-    `mde`: the difference that would have been found with 80 % power at 5 % (at 5 % / family once adjusted).
+    `mde`: the difference that would have been found with 80 % power at 5 % (at 5 % / family once adjusted); None where
+    not even the greatest possible one would.
     `mcnemar`: one exact test per pair of runs, as they are numbered; empty unless outcomes are 0/1.
     """
 
@@ -94,7 +95,7 @@ class Comparison:
     p: float
     p_holm: float | None
     family: int
-    mde: float
+    mde: float | None
     mcnemar: tuple[McNemar, ...]
     n_items: int
     n_seeds: int
@@ -169,7 +170,7 @@ def compare(
         p_holm=None,
         family=1,
         mde=effect.detectable(),
-        mcnemar=_mcnemar_per_seed(left, right) if effect.bounds else (),
+        mcnemar=_mcnemar_per_seed(left, right) if are_binary(left) and are_binary(right) else (),
         n_items=len(ids),
         n_seeds=len(left),
         baseline_n_seeds=len(right),
@@ -194,7 +195,8 @@ def sentence(comparison: Comparison) -> str:
     c, interval = comparison, comparison.difference
     span = f"{interval.level:.0%} interval {signed_points(interval.low)} to {signed_points(interval.high)}"
     p = _p(c.p) if c.p_holm is None or c.family == 1 else f"{_p(c.p_holm)} after Holm over {c.family} comparisons"
-    seen = f"a difference of {100 * c.mde:.1f} would have been seen (power 80%)"
+    least = "no difference, however large," if c.mde is None else f"a difference of {100 * c.mde:.1f}"
+    seen = f"{least} would have been seen (power 80%)"
     side = "above" if interval.estimate > 0 else "below"
     finding = f"{c.name} is {100 * abs(interval.estimate):.1f} points {side} {c.baseline} ({span}; {p})"
     if 0.0 in interval:

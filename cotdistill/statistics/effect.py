@@ -75,8 +75,8 @@ class Effect:
     than the residual alone makes them differ (it is in `seed_se`). `seeds_known` is False
     if some side has a single run: its training noise is then in no standard error. `seed_df`, `item_df`:
     degrees of freedom of the two. `paired_seeds`: see `difference`. `bounds`: the least and greatest possible value,
-    for 0/1 outcomes. `clusters`: how many groups of items were drawn together (None: items were drawn
-    one by one); `item_se` is then robust to whatever items of one group share.
+    where all outcomes are shares, from 0 to 1. `clusters`: how many groups of items were drawn together (None: items
+    were drawn one by one); `item_se` is then robust to whatever items of one group share.
     """
 
     estimate: float
@@ -145,13 +145,15 @@ class Effect:
         exponent = brentq(lambda x: self.half_width(10.0**x) - distance, math.log10(SMALLEST_P), 0.0)
         return float(10.0**exponent)
 
-    def detectable(self, power: float = 0.8, alpha: float = 0.05) -> float:
+    def detectable(self, power: float = 0.8, alpha: float = 0.05) -> float | None:
         """The effect that a repetition of this design would call significant with probability `power`.
 
-        The half width at 1 - alpha plus t(power) se, for the noise seen here.
+        The half width at 1 - alpha plus t(power) se, for the noise seen here; None where that is beyond the greatest
+        possible effect.
         Source: Bloom (1995), Minimum detectable effects, Evaluation Review 19:547-556.
         """
-        return self.half_width(alpha) + float(stdtrit(self.df, power)) * self.se
+        least = self.half_width(alpha) + float(stdtrit(self.df, power)) * self.se
+        return None if self.bounds is not None and least > self.bounds[1] else least
 
 
 def difference(a: ArrayLike, b: ArrayLike, paired_seeds: bool = False, clusters: Sequence[str] | None = None) -> Effect:
@@ -187,9 +189,10 @@ def difference(a: ArrayLike, b: ArrayLike, paired_seeds: bool = False, clusters:
         raise ValueError(f"both sides need the same items, got {left.shape[1]} and {right.shape[1]}")
     if paired_seeds and len(left) != len(right):
         raise ValueError(f"paired runs must be as many on both sides, got {len(left)} and {len(right)}")
-    bounds = (-1.0, 1.0) if _binary(left) and _binary(right) else None
+    bounds = (-1.0, 1.0) if _are_shares(left) and _are_shares(right) else None
     groups = None if clusters is None else groups_of(clusters, left.shape[1])
-    return _effect([left - right] if paired_seeds else [left, -right], paired_seeds, bounds, groups)
+    sides, binary = [left - right] if paired_seeds else [left, -right], are_binary(left) and are_binary(right)
+    return _effect(sides, paired_seeds, bounds, binary, groups)
 
 
 def average(outcomes: ArrayLike) -> Effect:
@@ -198,11 +201,15 @@ def average(outcomes: ArrayLike) -> Effect:
     As `difference` against 0. For a single run's share `intervals.wilson` is the better interval.
     """
     grid = _grid(outcomes)
-    return _effect([grid], True, (0.0, 1.0) if _binary(grid) else None)
+    return _effect([grid], True, (0.0, 1.0) if _are_shares(grid) else None, are_binary(grid))
 
 
 def _effect(
-    sides: list[Floats], paired_seeds: bool, bounds: tuple[float, float] | None, groups: Groups | None = None
+    sides: list[Floats],
+    paired_seeds: bool,
+    bounds: tuple[float, float] | None,
+    binary: bool,
+    groups: Groups | None = None,
 ) -> Effect:
     """The sum of the sides' means; each side is a grid [S, n] of its own runs. `groups`: of each item, from 0."""
     items = sides[0].shape[1]
@@ -211,7 +218,7 @@ def _effect(
     by_item = sum(side.mean(axis=0) for side in sides)
     estimate = float(np.mean(by_item))
     squares = _squares(by_item - estimate, groups)
-    if bounds is not None:
+    if bounds is not None and binary:
         squares += size**2 * sum(0.5 * (bound - estimate) ** 2 for bound in bounds)
     parts = [mean_squares(side) for side in sides if len(side) > 1]
     residual = sum(
@@ -249,8 +256,13 @@ def _grid(outcomes: ArrayLike) -> Floats:
     return grid
 
 
-def _binary(grid: Floats) -> bool:
+def are_binary(grid: Floats) -> bool:
+    """Whether every outcome is 0 or 1."""
     return bool(((grid == 0) | (grid == 1)).all())
+
+
+def _are_shares(grid: Floats) -> bool:
+    return bool(((grid >= 0) & (grid <= 1)).all())
 
 
 def _t(df: float, tail: float) -> float:

@@ -65,13 +65,13 @@ def choose_shots(
     if asked == 0:
         return Shots({}, 0)
     if asked is None:
-        found = {task: shipped(example) for task, example in first.items() if not _prompts_bare(example)}
-        return Shots(found, max(map(len, found.values()), default=0))
+        by_task = {task: shipped(example) for task, example in first.items() if not _prompts_bare(example)}
+        return Shots(by_task, max(map(len, by_task.values()), default=0))
     rows = train()
-    found = {task: drawn(rows, task, asked + 1, seed) or shipped(example) for task, example in first.items()}
-    if (least := min(map(len, found.values()))) < asked:
+    by_task = {task: drawn(rows, task, asked + 1, seed) or shipped(example) for task, example in first.items()}
+    if (least := min(map(len, by_task.values()))) < asked:
         warn_once(f"--shots {asked}: only {least} demonstrations are to be had")
-    return Shots(found, asked)
+    return Shots(by_task, asked)
 
 
 def _prompts_bare(example: Example) -> bool:

@@ -61,21 +61,21 @@ def yield_tables(items: Sequence[Item], failed: int, bill: Bill | None) -> None:
     """Labels and quality by kind, on stderr."""
     labels = Table("rationales", "elicited", *LABELS, title="Yield")
     for kind in ("factual", "counterfactual"):
-        found = [(item, rationale) for item in items for rationale in item.rationales if rationale.kind == kind]
-        if not found:
+        pairs = [(item, rationale) for item in items for rationale in item.rationales if rationale.kind == kind]
+        if not pairs:
             continue
-        counts = Counter(rationale.label for _, rationale in found)
-        labels.add_row(kind, str(len(found)), *(str(counts[label]) for label in LABELS))
+        counts = Counter(rationale.label for _, rationale in pairs)
+        labels.add_row(kind, str(len(pairs)), *(str(counts[label]) for label in LABELS))
     quality = Table("rationales", "words", "name their answer", "support it (checker)", title="Quality")
     for kind in ("factual", "counterfactual"):
-        found = [
+        pairs = [
             (item, rationale)
             for item in items
             for rationale in item.rationales
             if rationale.kind == kind and rationale.text
         ]
-        if found:
-            quality.add_row(kind, *_quality(found))
+        if pairs:
+            quality.add_row(kind, *_quality(pairs))
     show(labels, quality)
     say(
         f"{len(items)} rows"

@@ -24,6 +24,7 @@ from cotdistill.students.load import quantization
 from cotdistill.students.places import locate
 from cotdistill.students.student import Student
 from cotdistill.students.tokens import SegmentTokenizer
+from cotdistill.training.run_trackers import start_trackers
 
 PATIENCE = timedelta(days=1)  # the other processes wait while the first answers dev rows
 HEADS = ("summary", "classifier")  # dropout of heads that no language model has
@@ -85,7 +86,7 @@ def accelerator_for(student: Student, config: DistillConfig, folder: Path) -> Ac
         )
     except ValueError as error:
         raise UsageError(f"--dtype {config.dtype}: {error}") from error
-    accelerator.init_trackers("cotdistill", {key: str(value) for key, value in config.model_dump(mode="json").items()})
+    start_trackers(accelerator, config)
     return accelerator
 
 

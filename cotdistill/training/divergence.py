@@ -22,7 +22,7 @@ class Diverged(NothingLeft):
     """Training made the student worse (exit 4)."""
 
 
-class Divergence:
+class LossWatch:
     """Watches one run's losses. `warm`: steps of warm-up, after which they count."""
 
     def __init__(self, warm: int) -> None:

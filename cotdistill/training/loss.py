@@ -1,7 +1,7 @@
 """The one loss: sum of coef * nll over targets. A plain reference, and the same in chunks with its gradient.
 
 A target n with hidden state h [D] and token y costs nll = logsumexp(W h) - (W h)[y] with the head W [V, D]. Of
-all logits [N, V] only their log-sum-exp and one entry a row are wanted, and V is by far the largest size of a
+all logits [N, V] only their log-sum-exp and one entry per row are wanted, and V is by far the largest size of a
 small model: so the head runs over a chunk of rows at a time, its logits turn into softmax and then into the
 gradient in their own memory, and the chunk's part of the gradients of h and W is summed before the next chunk
 overwrites it. Heads in chunks are known from Liger Kernel (arXiv 2410.10989) and Cut Cross-Entropy (arXiv 2411.09009).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from cotdistill.data.files import write_bytes, writing
 from cotdistill.data.logs import DAMAGE, append, read_lines, whole_lines
 from cotdistill.errors import OutputError
 from cotdistill.strategies.forms import Form
+from cotdistill.training.run_trackers import tell_trackers
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class MetricsLog:
         self.flush()
         if self.accelerator.is_main_process:
             append(self.metrics, [_line({"step": step, "dev_accuracy": accuracy})], sync=False)
-        self.accelerator.log({"dev_accuracy": accuracy}, step=step)
+        tell_trackers(self.accelerator, {"dev_accuracy": accuracy}, step)
 
     def _write(self, done: Finished | None) -> None:
         if done is None:
@@ -108,17 +109,15 @@ class MetricsLog:
             append(self.metrics, [_line(metrics)], sync=False)
             with suppress(OSError, OutputError):
                 append(self.timings, [_line(times)], sync=False)
-        self.accelerator.log(
-            {
-                "loss": self.loss,
-                "lr": done.lr,
-                "learned_tokens_per_second": rate,
-                **{f"loss/{name}": loss for name, loss in losses.items()},
-            },
-            step=done.step,
-        )
+        told = {"loss": self.loss, "lr": done.lr, "learned_tokens_per_second": rate}
+        tell_trackers(self.accelerator, {**told, **flat_losses(losses)}, done.step)
         each = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
         self.advance(1, f"loss {self.loss:.3f} ({each}), {rate:,.0f} tokens learned/s")
+
+
+def flat_losses(losses: Mapping[str, float]) -> dict[str, float]:
+    """The losses of the forms by the names under which trackers show them: a group beside `loss`."""
+    return {f"losses/{form}": loss for form, loss in losses.items()}
 
 
 def _line(record: dict[str, Any]) -> bytes:

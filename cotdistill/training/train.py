@@ -30,13 +30,14 @@ from cotdistill.training import checkpoints, objective
 from cotdistill.training.accelerators import accelerator_for, has_dropout
 from cotdistill.training.batches import for_rank, micro_batches, step_indices, step_trees
 from cotdistill.training.cpu_kernels import CpuKernels, keep_freed_memory, switched_on, trim_heap
-from cotdistill.training.divergence import Divergence
+from cotdistill.training.divergence import LossWatch
 from cotdistill.training.memory import OutOfMemory, TokenBudget, default_budget, out_of_memory_raised
 from cotdistill.training.metrics_log import MetricsLog
 from cotdistill.training.optimizers import clip_in_step, learning_rate, optimizer_for
 from cotdistill.training.packed_attention import PACKED, using_attention
 from cotdistill.training.process_group import settle_group
 from cotdistill.training.recipes import EMBEDDED
+from cotdistill.training.run_trackers import finish_trackers
 from cotdistill.training.sharding import assembled, outline, shard
 from cotdistill.training.stages import Stages, epochs_of
 from cotdistill.training.teaching import Teaching
@@ -164,10 +165,8 @@ class Loop:
             self.advance(self.steps - started, log)
         best = self._finish()
         settle_group()
-        if self.joins:
-            for tracker in self.accelerator.trackers:
-                tracker.finish()
-        else:
+        finish_trackers(self.accelerator)
+        if not self.joins:
             self.accelerator.end_training()
         return Trained(self.progress.step, log.loss, log.seconds, self.accelerator.num_processes, log.inputs, *best)
 
@@ -192,7 +191,7 @@ class Loop:
         log = MetricsLog(self.folder, self.data.forms, self.accelerator, self.progress.step, show, self.config.repair)
         if not self.config.allow_divergence:
             # Where what is learned changes, its loss says nothing of the first one's.
-            watch = Divergence(self.steps if self.stages else ceil(self.config.warmup * self.steps))
+            watch = LossWatch(self.steps if self.stages else ceil(self.config.warmup * self.steps))
             watch.replay(log.metrics)  # cut back already to where the run goes on
             log.check = lambda step, loss: watch.check(step, loss, self._first_loss)
         return log

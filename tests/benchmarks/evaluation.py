@@ -14,7 +14,7 @@ from pathlib import Path
 from cotdistill.config import DistillConfig, EvaluateConfig
 from cotdistill.data.records import Item, Rationale
 from cotdistill.data.tasks import load_examples
-from cotdistill.distill import distill_items
+from cotdistill.distilling import distill_items
 from cotdistill.evaluation.asking import Walker
 from cotdistill.evaluation.probes import chosen, donors, probes, sources
 from cotdistill.strategies.registry import create

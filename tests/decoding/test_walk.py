@@ -36,7 +36,7 @@ def encoder_of(kind: str = "byte-bpe", seq2seq: bool = False, max_length: int | 
 
 @dataclass
 class Writer:
-    """A decoder whose model writes the given texts, one a slot, each ended by the stop token."""
+    """A decoder whose model writes the given texts, one per slot, each ended by the stop token."""
 
     texts: list[str]
     student: Student | None = None

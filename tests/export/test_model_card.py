@@ -16,9 +16,10 @@ from transformers import AutoTokenizer
 
 from cotdistill.config import DistillConfig, EvaluateConfig
 from cotdistill.data.runcard import read_card
-from cotdistill.distill import distill_items
-from cotdistill.evaluate import evaluate
+from cotdistill.distilling import distill_items
+from cotdistill.evaluating import evaluate
 from cotdistill.export.base_model import BaseFacts, base_facts, license_of
+from cotdistill.export.manual import LINES, Line, _serve, named
 from cotdistill.export.model_card import model_card
 from cotdistill.strategies.registry import create
 from cotdistill.students.load import load_student
@@ -219,3 +220,10 @@ def test_a_base_model_s_license_is_read_from_its_own_card(folder: Path, tmp_path
     assert license_of(tmp_path / "none.md") == {}
     assert base_facts(str(folder / "gpt2")) == BaseFacts()
     assert base_facts("demo").license == {"license": "apache-2.0"}
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line.text.split()[0])
+def test_every_line_for_the_hub_is_one_of_the_card(line: Line, folder: Path) -> None:
+    cards = [(trained(folder, "gpt2", "cot") / "README.md").read_text(), _serve(adapter=True)]
+    assert sum(line.here() in card for card in cards) == 1
+    assert sum(line.on_hub("me/it") in named(card, "me/it") for card in cards) == 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cotdistill.ablate import ablate
+from cotdistill import ablating
+from cotdistill.ablating import ablate
 from cotdistill.config import AblateConfig
 from cotdistill.grid.keeping import drop_student
 from cotdistill.training.train import Loop
@@ -119,7 +119,7 @@ def test_a_sweep_leaves_no_students_and_trains_none_twice(folder: Path, monkeypa
 
 def test_of_adapters_nothing_but_the_adapter_is_kept_and_evaluate_says_the_same(folder: Path) -> None:
     from cotdistill.config import EvaluateConfig
-    from cotdistill.evaluate import evaluate
+    from cotdistill.evaluating import evaluate
 
     grid(folder, "lora", lora="r=4", seeds=(0,))
     (run,) = (folder / "lora").glob("runs/*")
@@ -150,7 +150,7 @@ def test_weights_are_saved_as_they_were_trained_and_evaluated_as_they_were_saved
     from safetensors import safe_open
 
     from cotdistill.config import EvaluateConfig
-    from cotdistill.evaluate import evaluate
+    from cotdistill.evaluating import evaluate
 
     name = "-".join(["saved", *given, *given.values()])
     grid(folder, name, keep_students="all", seeds=(0,), **given)
@@ -188,7 +188,7 @@ def test_a_grid_killed_while_it_drops_a_student_ends_as_one_that_was_not(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(import_module("cotdistill.ablate"), "drop_student", kill)
+        patch.setattr(ablating, "drop_student", kill)
         with pytest.raises(Killed):
             grid(tmp_path, "killed", keep_students="none", seeds=(0,))
     assert len(students(tmp_path / "killed")) == (0 if after else 1)

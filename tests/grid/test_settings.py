@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cotdistill.ablate import plan_of
+from cotdistill.ablating import plan_of
 from cotdistill.config import AblateConfig, AskingOptions, Config, TrainingOptions, WalkingOptions
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import arms, baseline

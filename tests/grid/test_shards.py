@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cotdistill.ablate import ablate
+from cotdistill.ablating import ablate
 from cotdistill.config import AblateConfig
 from cotdistill.data.lock import locked_folder
 from cotdistill.grid.shards import Claims, Shard

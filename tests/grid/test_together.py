@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cotdistill.ablate import ablate
+from cotdistill.ablating import ablate
 from cotdistill.config import AblateConfig
 from cotdistill.errors import UsageError
 from cotdistill.grid.executors import ProcessExecutor, Task

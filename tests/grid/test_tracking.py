@@ -150,7 +150,7 @@ def test_numbers_and_curves_are_what_is_stored(tmp_path: Path) -> None:
     logged = [{"step": 1, "loss": 2.0, "losses": {"cot": 2.5}, "lr": 0.1}, {"step": 1, "dev_accuracy": 0.3}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in logged))
     assert list(curves(tmp_path / "metrics.jsonl")) == [
-        (1, {"loss": 2.0, "lr": 0.1, "loss/cot": 2.5}),
+        (1, {"loss": 2.0, "lr": 0.1, "losses/cot": 2.5}),
         (1, {"dev_accuracy": 0.3}),
     ]
     assert list(curves(tmp_path / "none.jsonl")) == []

@@ -92,6 +92,16 @@ class TestFormats:
         (found,) = compared(f"seeds={tmp_path}/[12].*", f"epochs={log}")
         assert found["seeds"] == [3, 2]
 
+    def test_two_seeds_too_far_apart_could_show_no_difference(self, tmp_path: Path) -> None:
+        first = written.inspect_json(tmp_path / "first.json", [A, B])
+        second = written.inspect_json(tmp_path / "second.json", [[1] * 60, [0] * 60])
+        (found,) = compared(first, second, "--html", tmp_path / "page.html", "--out", tmp_path / "out")
+        assert found["detectable"] is None
+        assert "no difference, however large, would have been seen" in found["sentence"]
+        page = (tmp_path / "page.html").read_text()
+        assert "Whether second really differs from the baseline: any difference would have been missed." in page
+        assert " & -- " in (tmp_path / "out" / "tables" / "comparisons.tex").read_text()
+
     def test_three_sides_are_one_family(self, tmp_path: Path) -> None:
         files = [written.rows(tmp_path / f"{name}.jsonl", one) for name, one in (("a", A), ("b", B), ("c", C))]
         found = compared(*files)

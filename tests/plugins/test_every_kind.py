@@ -88,6 +88,7 @@ def test_names_are_listed_with_their_origin() -> None:
         (("distill", "rows.jsonl", "--track", "line"), "--track line: unknown tracker"),
         (("ablate", "rows.jsonl", "--extractor", "first-choise"), "--extractor first-choise: unknown extractor"),
         (("elicit", "--data", "colours", "--split", "tset"), "no split 'tset' in 'colours' (did you mean \"test\"?)"),
+        (("elicit", "--data", "colors"), "unknown data set 'colors' (did you mean \"colours\"?)"),
         (("elicit", "--data", "demo:stov"), "unknown data set 'demo:stov' (did you mean \"demo:stow\"?)"),
     ],
 )

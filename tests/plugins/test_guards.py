@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.in_process import run
-from tests.plugins.test_every_kind import PLUGIN, distill
+from tests.in_process import Done, run
+from tests.plugins.test_every_kind import PLUGIN, distill, elicit
 
 HEAD = "from cotdistill.plugins import *\nfrom cotdistill.plugins import RationaleCheck as Check\n\n"
 DATA = '@data_set("bad", evaluated=("test",))\ndef bad(split, seed):\n'
@@ -90,6 +91,32 @@ def test_a_bad_probe_or_extractor_is_named(kind: str, tmp_path: Path, trained: P
     options = ("--data", "colours", "--device", "cpu", option, "bad")
     done = run("evaluate", str(trained), "--plugin", PLUGIN, "--plugin", written(tmp_path, text), *options)
     refused(done, 2, "'bad'", "plug.py", said)
+
+
+TRACKER = (
+    "from accelerate.tracking import GeneralTracker\n\n\nclass T(GeneralTracker):\n    name = 't'\n"
+    "    requires_logging_directory, tracker = False, None\n"
+    "    def store_init_configuration(self, values):\n        print('a tracker that talks')\n        {}\n"
+    "    def log(self, values, step=None, **more):\n        {}\n\n"
+    '@tracker("bad")\ndef bad(folder):\n    return T()\n'
+)
+
+
+def tracked(folder: Path, rows: Path, *lines: str) -> Done:
+    plugin = written(folder, TRACKER.format(*lines))
+    few = ("--steps", "2", "--device", "cpu", "--max-unknown", "1")
+    return run("distill", str(rows), "--plugin", plugin, "--track", "bad", *few, "-o", str(folder / "run"))
+
+
+def test_a_tracker_that_fails_stops_training_before_it_begins_or_not_at_all(tmp_path: Path) -> None:
+    rows = elicit(tmp_path)
+    done = tracked(tmp_path, rows, "raise OSError('no route')", "pass")
+    assert done.code == 6
+    assert done.errors == ["error: --track bad: OSError: no route; training did not begin"]
+    done = tracked(tmp_path, rows, "pass", "raise OSError('no route')")
+    assert done.code == 0, done.err
+    assert done.err.count("warning: --track t: OSError: no route; training goes on without it") == 1
+    assert json.loads(done.out)["steps"] == 2  # what a tracker prints is no result
 
 
 @pytest.mark.parametrize(

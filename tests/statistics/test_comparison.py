@@ -127,6 +127,18 @@ class TestComparison:
         shuffled = compare("x", "y", a[:, order], b[:, order], [ids[i] for i in order])
         assert shuffled == compare("x", "y", a, b, ids)
 
+    def test_what_no_design_could_show_is_not_detectable(self) -> None:
+        a, b = np.array([[1.0] * 20, [0.0] * 20]), random_outcomes(2, 20, 0.5, 3)
+        assert comparison(a, b).figures()["detectable"] is None
+        assert comparison(0.9 * a, b).mde is None  # nor by scores from 0 to 1
+        wide = comparison(2 * a, b)  # other scores have no greatest difference that is known
+        assert wide.mde is not None
+        assert wide.mde > 1
+
+    def test_intervals_of_scores_from_0_to_1_end_at_100_points(self) -> None:
+        found = comparison(np.array([[1.0, 0.0]]), np.array([[0.5, 0.7]]))
+        assert (found.difference.low, found.difference.high, found.mcnemar) == (-1.0, 1.0, ())
+
     def test_real_outcomes_have_no_mcnemar(self) -> None:
         assert comparison(random_outcomes(3, 10, 0.5, 0) * 0.5, random_outcomes(3, 10, 0.5, 1)).mcnemar == ()
 
@@ -144,7 +156,7 @@ class TestComparison:
         family = adjust(alone)
         assert [c.p_holm for c in family] == holm([c.p for c in alone])
         assert [c.p for c in family] == [c.p for c in alone]
-        assert all(new.mde > old.mde and new.family == 3 for new, old in zip(family, alone, strict=True))
+        assert all((new.mde or 0) > (old.mde or 1) and new.family == 3 for new, old in zip(family, alone, strict=True))
         assert adjust([]) == []
 
     def test_one_comparison_is_its_own_family(self) -> None:
@@ -158,6 +170,9 @@ class TestSentence:
             "post-cot is within ±1.8 points of cot (95% interval -1.8 to +1.8; p = 1.000);"
             " a difference of 2.6 would have been seen (power 80%)."
         )
+
+    def test_a_difference_beyond_all_that_are_possible_is_not_promised(self) -> None:
+        assert stated(0.0, 0.4).endswith("; no difference, however large, would have been seen (power 80%).")
 
     def test_a_difference_says_its_size_and_direction(self) -> None:
         assert stated(0.05, 0.01, p_holm=0.0004) == (

@@ -18,7 +18,7 @@ from cotdistill.config import ElicitConfig
 from cotdistill.data.tasks import load_examples
 from cotdistill.data.wrong_answers import wrong_answer, wrong_choices
 from cotdistill.decoding.decode import Choice, Prompt
-from cotdistill.elicit import elicit
+from cotdistill.eliciting import elicit
 from cotdistill.errors import UsageError
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student

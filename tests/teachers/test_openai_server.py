@@ -16,7 +16,7 @@ import torch
 from cotdistill.config import ElicitConfig
 from cotdistill.data.tasks import load_examples
 from cotdistill.data.wrong_answers import wrong_answer
-from cotdistill.elicit import elicit
+from cotdistill.eliciting import elicit
 from cotdistill.errors import NothingLeft, Partial, Unavailable, UsageError
 from cotdistill.teachers.prompts import PromptTemplate
 from tests.models import student

@@ -14,7 +14,7 @@ from cotdistill.data.questions import read_examples
 from cotdistill.data.records import Example
 from cotdistill.data.tasks import load_examples
 from cotdistill.demo.corpora import HINTED, UNHINTED, lettered
-from cotdistill.elicit import elicit
+from cotdistill.eliciting import elicit
 from cotdistill.errors import UsageError
 from cotdistill.teachers.filters import leaks, loops
 from cotdistill.teachers.prompts import PromptTemplate, Shot

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cotdistill.config import ElicitConfig
-from cotdistill.elicit import elicit
+from cotdistill.eliciting import elicit
 from tests.real import data
 
 CHAINS = [

@@ -7,7 +7,7 @@ import pytest
 from cotdistill.config import ElicitConfig
 from cotdistill.data.records import Item
 from cotdistill.data.tasks import load_examples
-from cotdistill.elicit import item_of
+from cotdistill.eliciting import item_of
 from cotdistill.teachers.filters import labelled_rationale
 from cotdistill.teachers.yields import Bill, dollars, money, names_answer, supported, yield_tables
 from cotdistill.world.questions import argue

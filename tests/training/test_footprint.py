@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from cotdistill import distilling
 from cotdistill.config import DistillConfig
+from cotdistill.training import room
 from cotdistill.training.footprint import footprint
 from cotdistill.training.lora import attach, parse_lora
 from cotdistill.training.train import Loop
@@ -106,8 +107,8 @@ def test_a_run_that_memory_cannot_hold_is_refused_before_its_student_is_loaded(
     free: float, remedy: str, dry: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _load_nothing(monkeypatch)
-    for module in ("cotdistill.training.room", "cotdistill.distill"):
-        monkeypatch.setattr(import_module(module), "free_memory", lambda device: int(free * (1 << 20)))
+    for module in (room, distilling):
+        monkeypatch.setattr(module, "free_memory", lambda device: int(free * (1 << 20)))
     done = distill(folder, *dry)
     assert done.code == 2, done.err
     (line,) = done.errors
@@ -136,7 +137,7 @@ def test_what_a_student_cannot_honour_is_refused_before_the_rows_are_read(
     options: tuple[str, ...], said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _load_nothing(monkeypatch)
-    monkeypatch.setattr(import_module("cotdistill.distill"), "read_items", _refuse)
+    monkeypatch.setattr(distilling, "read_items", _refuse)
     done = distill(folder, *options)
     assert done.code == 2, done.err
     assert done.errors[0].startswith(f"error: {said}")

@@ -17,7 +17,7 @@ from cotdistill.errors import Unavailable, UsageError
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student
 from cotdistill.training.accelerators import has_dropout
-from cotdistill.training.divergence import Diverged, Divergence
+from cotdistill.training.divergence import Diverged, LossWatch
 from cotdistill.training.lora import Lora, attach, merge, parse_lora
 from cotdistill.training.memory import release_memory
 from cotdistill.training.optimizers import clip_in_step, learning_rate, optimizer_for
@@ -208,7 +208,7 @@ def test_training_that_makes_the_loss_worse_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_noisy_loss_is_no_divergence() -> None:
-    watch = Divergence(warm=2)
+    watch = LossWatch(warm=2)
     again = []
 
     def first_again() -> float:
@@ -266,9 +266,25 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
     events.Reload()
     logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [event.step for event in events.Scalars("loss")] == [line["step"] for line in logged]
-    assert [event.value for event in events.Scalars("loss/rationale")] == pytest.approx(
+    assert [event.value for event in events.Scalars("losses/rationale")] == pytest.approx(
         [line["losses"]["rationale"] for line in logged], rel=1e-6
     )
+
+
+@pytest.mark.parametrize("store", ["file:{}/store", "sqlite:///{}/store.db"])
+def test_mlflow_gets_the_curves_in_any_of_its_stores(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(store.format(tmp_path))
+    pupil = student("gpt2")
+    train(pupil, encode(pupil, "cascod"), config(track=("mlflow",)), tmp_path / "run")
+    logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    (told,) = mlflow.MlflowClient().search_runs([mlflow.get_experiment_by_name("cotdistill").experiment_id])
+    for name, last in {"loss": logged[-1]["loss"], "losses/answer": logged[-1]["losses"]["answer"]}.items():
+        assert told.data.metrics[name] == pytest.approx(last)
 
 
 @pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed here")

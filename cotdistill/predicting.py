@@ -63,7 +63,7 @@ def prompts(config: PredictConfig, name: str) -> Iterator[dict[str, Any]]:
     strategy = load_strategy(subject.card.strategy, subject.name)
     forms = [strategy.form(one) for one in strategy.plan]
     assert subject.model is not None
-    if subject.name == config.model:
+    if subject.served_alone:
         raise UsageError("--prompts needs the student's tokenizer; give the run, or a local model with --strategy")
     encoder_decoder = bool(config_of(subject.model, config.trust_remote_code).is_encoder_decoder)
     words = load_tokenizer(locate(subject.model), subject.model, config.trust_remote_code)
@@ -143,10 +143,10 @@ def _answers(
     with progress("predict", len(waiting)) as advance:
         for at in range(0, len(waiting) or 1, size):
             chunk = waiting[at : at + size]
-            made = _ask(config, asked, chunk, keys) if chunk else []
-            stored.add(made)
-            done |= {one.key: one for one in made}
-            advance(len(made), "")
+            responses = _ask(config, asked, chunk, keys) if chunk else []
+            stored.add(responses)
+            done |= {one.key: one for one in responses}
+            advance(len(responses), "")
             while streamed < len(questions) and keys[questions[streamed].id] in done:
                 yield done[keys[questions[streamed].id]]
                 streamed += 1

@@ -123,8 +123,8 @@ def examine(
     load = partial(load_asked, config)
     if subject.model is None:
         predictions, sampled = read_elsewhere(subject.name, examples)
-        found = Examined(subject, name, judged_again(predictions, config.extractor))
-        return add_metrics(config, found, examples, sampled, load)
+        result = Examined(subject, name, judged_again(predictions, config.extractor))
+        return add_metrics(config, result, examples, sampled, load)
     walker, store = _walker(config, subject, student), _store(config, subject, name, examples)
     held = nullcontext() if config.from_predictions else locked_file(store.path, even_read_only=True)
     with held:
@@ -143,19 +143,19 @@ def _examine_model(
 ) -> Examined:
     """A model asked what is not stored yet."""
     done = predict(config, walker, store, examples, config.batch_size)
-    found = Examined(subject, name, judged_again([done[example.id] for example in examples], config.extractor))
+    result = Examined(subject, name, judged_again([done[example.id] for example in examples], config.extractor))
     sampled = sample(config, walker, store, examples) if config.samples else []
     names = chosen(config.probe)
-    found.probed = probe(config, walker, store, found, examples, items) if names else {}
+    result.probed = probe(config, walker, store, result, examples, items) if names else {}
     if {"las", "consistency"} & {*names} and not walker.strategy.answers_after_rationale:
-        for line in explain(config, walker, store, found, examples):
-            found.explained[line.id] = line
-    add_metrics(config, found, examples, sampled, load, store)
+        for line in explain(config, walker, store, result, examples):
+            result.explained[line.id] = line
+    add_metrics(config, result, examples, sampled, load, store)
     if config.model is not None:
-        found.record["served"] = served_name(config)
+        result.record["served"] = served_name(config)
     if config.flip_rate:
-        found.record["flip_rate"] = _flip_rate(config, walker, store, found, examples)
-    return found
+        result.record["flip_rate"] = _flip_rate(config, walker, store, result, examples)
+    return result
 
 
 def predict(

@@ -20,7 +20,7 @@ from cotdistill.data.tasks import evaluation_splits, load_examples
 from cotdistill.errors import UsageError, did_you_mean
 from cotdistill.outcomes.files import How
 from cotdistill.outcomes.joining import Joined, join
-from cotdistill.outcomes.plain import Reading
+from cotdistill.outcomes.plain import HowToRead
 from cotdistill.outcomes.sides import Side, read_sides
 from cotdistill.report.page import may_replace
 from cotdistill.statistics.comparison import Comparison, adjust
@@ -69,7 +69,7 @@ def how(config: CompareConfig) -> How:
         for split in ([config.split] if config.split else evaluation_splits(spec))
         for one in load_examples(spec, split, config.limit, config.data_seed, config.map, config)
     }
-    return How(Reading(config.metric, gold, config.extractor), config.filter)
+    return How(HowToRead(config.metric, gold, config.extractor), config.filter)
 
 
 def pairs_of(config: CompareConfig, sides: Sequence[Side]) -> list[tuple[Side, Side]]:

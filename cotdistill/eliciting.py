@@ -16,7 +16,7 @@ from cotdistill.data.columns import Columns
 from cotdistill.data.distributions import beside, save
 from cotdistill.data.files import check_file, regular_file, write_text
 from cotdistill.data.importers import read_recordings
-from cotdistill.data.journal import SERVED, Entry, Journal, finished_rows, holds_rows, rationale_key
+from cotdistill.data.journal import SERVED, FinishedCall, Journal, finished_rows, holds_rows, rationale_key
 from cotdistill.data.lock import locked_file
 from cotdistill.data.records import Example, Item, Rationale
 from cotdistill.data.tasks import demonstration_rows, load_examples
@@ -315,10 +315,10 @@ class Elicitation:
         self.journal.remove()
 
 
-def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> Entry:
+def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> FinishedCall:
     """The journal's entry for a reply."""
     if reply.failed is not None:
-        return Entry(call.example.id, failed=reply.failed)
+        return FinishedCall(call.example.id, failed=reply.failed)
     more, text = split_reasoning(reply.text, config.reasoning_marker) if config.reasoning_marker else (None, reply.text)
     thoughts = (reply.reasoning or more) if config.reasoning == "rationale" else None
     decoding = {**call.decoding, SERVED: dict(reply.served)} if reply.served else call.decoding
@@ -333,7 +333,7 @@ def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> En
         finished=reply.finished,
         thoughts=thoughts,
     )
-    return Entry(call.example.id, rationale, tokens=(reply.prompt_tokens, reply.completion_tokens))
+    return FinishedCall(call.example.id, rationale, tokens=(reply.prompt_tokens, reply.completion_tokens))
 
 
 def open_teacher(config: ElicitConfig, dry_run: bool = False) -> Teacher:

@@ -99,14 +99,14 @@ def _sent(config: PushConfig, repo: str, files: dict[str, Path]) -> dict[str, An
         api.create_repo(whole, private=private, exist_ok=True)
         if config.revision is not None:
             api.create_branch(whole, branch=config.revision, exist_ok=True)
-        made = api.create_commit(
+        commit = api.create_commit(
             whole,
             [CommitOperationAdd(name, _content(name, path, whole)) for name, path in files.items()],
             commit_message="A student trained by cotdistill",
             revision=config.revision,
         )
     say(f"pushed to {api.endpoint}/{whole}, {_seen(not private)}")
-    return {"repo": whole, "private": private, "url": f"{api.endpoint}/{whole}", "commit": made.oid}
+    return {"repo": whole, "private": private, "url": f"{api.endpoint}/{whole}", "commit": commit.oid}
 
 
 def _content(name: str, path: Path, repo: str) -> str | bytes:

@@ -92,9 +92,9 @@ def distill_items(
     if not is_main_process():  # the first process holds the directory for all
         return _finished(run) or _train(run, student)
     check_run(path)
-    found = _finished(run)
-    if found is not None:
-        return found
+    finished = _finished(run)
+    if finished is not None:
+        return finished
     if not config.overwrite:
         refuse_foreign(path)
     with locked_folder(path):

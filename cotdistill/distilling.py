@@ -159,7 +159,7 @@ def _clear_other(run: TrainingRun) -> None:
         return
     warn(f"{run.path}: replacing the existing run")
     with writing(run.path):
-        for name in ("run.json", "metrics.jsonl", "timings.jsonl", "checkpoints", "student", "adapter"):
+        for name in ("run.json", "metrics.jsonl", "timings.jsonl", "checkpoints", "student", "adapter", "first"):
             remove(run.path / name)
 
 
@@ -192,32 +192,53 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
             f"{data.input_tokens()} input tokens an epoch, learned {data.learned_tokens()}, into {run.path}"
         )
         return None
-    accuracy = None if run.dev is None else dev_accuracy(config, strategy, run.dev)
-    trained = train(
-        student,
-        learned.data,
-        config,
-        run.path,
-        strategy.reweight,
-        accuracy,
-        key=run.key,
-        teaching=learned.teaching,
-        stages=learned.stages,
-    )
+    first = None if strategy.after is None else _train_first(run, student, create(strategy.after))
+    trained = _trained(run, strategy, student, learned, run.path)
     if config.lora is not None and config.keep_adapter and is_main_process():
         with new_folder(run.path / "adapter") as aside:
             student.save(aside, config.chat)
     if config.merge_lora:
         lora.merge(student)
-    card = _card(run, student, learned, trained)
+    card = _card(run, student, learned, trained, first)
     if is_main_process():
         with new_folder(run.path / "student") as aside:
             student.save(aside, config.chat, saved_dtype(config))
         manual = model_card(card, strategy, student.encoder(config.answers), base_facts(config.student))
         write_text(run.path / "README.md", manual)
         card.write(run.path)
+        remove(run.path / "first" / checkpoints.STAGE)
     lora.merge(student)  # later steps use the same weights as the saved run
     return _summary(run.path, card)
+
+
+def _trained(run: TrainingRun, strategy: Strategy, student: Student, learned: TrainingSet, folder: Path) -> Trained:
+    """Train the student in place with one strategy; what is recorded goes into `folder`."""
+    return train(
+        student,
+        learned.data,
+        run.config,
+        folder,
+        strategy.reweight,
+        None if run.dev is None else dev_accuracy(run.config, strategy, run.dev),
+        key=run.key,
+        teaching=learned.teaching,
+        stages=learned.stages,
+    )
+
+
+def _train_first(run: TrainingRun, student: Student, strategy: Strategy) -> int:
+    """Train the student with the strategy that the run's own comes after, on the same rows; the steps it took.
+
+    Its end is kept until the run is complete, so that a resumed run goes on from there.
+    """
+    folder = run.path / "first"
+    steps = checkpoints.load_stage(folder, student.model, run.key)
+    if steps is None:
+        say(f"first stage: {strategy.name}")
+        learned = training_set(run.config, strategy, run.items, student)
+        steps = _trained(run, strategy, student, learned, folder).steps
+        checkpoints.save_stage(folder, student.model, steps, run.key, is_main_process())
+    return steps
 
 
 def _check_room(config: DistillConfig, run: Path, aloud: bool) -> None:
@@ -276,7 +297,7 @@ def is_right(example: Example, output: str | None) -> bool:
     return judge(answer, example.answer, example.choices, kind) == "right"
 
 
-def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Trained) -> RunCard:
+def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Trained, first: int | None) -> RunCard:
     config, data = run.config, learned.data
     return RunCard(
         key=run.key,
@@ -308,6 +329,7 @@ def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Tra
             "processes": trained.processes,
             "best_step": trained.best_step,
             "dev_accuracy": trained.dev_accuracy,
+            **({} if first is None else {"first_stage_steps": first}),
         },
         versions=package_versions(),
         defaults=dict(run.reasons),

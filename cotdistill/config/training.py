@@ -125,6 +125,9 @@ class DistillConfig(TrainingOptions, BadRows, Config):
         STRATEGY,
         key=False,
     )
+    after: str | None = option(
+        None, "Train with this strategy first, then go on from its weights (edit-krsl: cot)", STRATEGY, key=False
+    )
     # No colon behind B: --help would show ":B:" as an emoji.
     kd: str | None = option(None, "kl, reverse-kl or jsd:B, to learn the distributions of elicit --logprobs", TRAINING)
     kd_weight: float = option(
@@ -151,4 +154,5 @@ class DistillConfig(TrainingOptions, BadRows, Config):
     @property
     def params(self) -> dict[str, str]:
         """The strategy's parameters, those that have options of their own included."""
-        return {**self.param, **({} if self.rewrite is None else {"rewrite": self.rewrite})}
+        own = {"rewrite": self.rewrite, "after": self.after}
+        return {**self.param, **{name: value for name, value in own.items() if value is not None}}

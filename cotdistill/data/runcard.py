@@ -15,7 +15,7 @@ from cotdistill.data.card_shape import CardShape
 from cotdistill.data.files import json_digest, write_json
 from cotdistill.errors import DataError, UsageError
 
-RUN = ("run.json", "checkpoints", "metrics.jsonl", "timings.jsonl", "track")  # what identifies a run directory
+RUN = ("run.json", "checkpoints", "first", "metrics.jsonl", "timings.jsonl", "track")  # what identifies a run directory
 PACKAGES = ("torch", "transformers", "tokenizers", "accelerate")
 
 

@@ -182,6 +182,7 @@ class Strategy:
     `progressive`: `fill` reads the context's epoch or progress, so that rows are encoded anew in each pass over them.
     `resets_optimizer`: its moments begin anew in each pass, too. `fills_tokens`: `fill` gives rationales as token
     ids.
+    `after`: the strategy that the student is trained with first, from whose weights this one goes on.
     `code`: digest of a plug-in's code, which defines a result as parameters do; None for this package's strategies.
     """
 
@@ -197,6 +198,7 @@ class Strategy:
     progressive: bool = False
     resets_optimizer: bool = False
     fills_tokens: bool = False
+    after: str | None = None
     code: str | None = None
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from cotdistill.data.files import json_digest
 from cotdistill.errors import UsageError
 from cotdistill.plugins.arguments import arguments, parameters
 from cotdistill.plugins.guard import plugin_code
@@ -46,7 +47,8 @@ def create(name: str, params: Mapping[str, Any] | None = None) -> Strategy:
     try:
         made = _made(factory, chosen) if entry.code is None else _made_by_plugin(factory, chosen, where)
         made = replace(made, name=name, params={**chosen, **for_any}, code=entry.code)
-        return modified(guarded(made, where) if entry.code is not None else made, for_any)
+        changed = modified(guarded(made, where) if entry.code is not None else made, for_any)
+        return changed if changed.after is None else _chained(changed, create(changed.after))
     except ValueError as error:
         raise UsageError(f"strategy {name!r}: {error}") from None
 
@@ -55,6 +57,12 @@ def takes(name: str, param: str, value: str) -> bool:
     """Whether a strategy has a parameter: one of its own, or one of those that all have and that it can honour."""
     made = create(name)
     return param in made.params or (param in SHARED and honours(made, param, value))
+
+
+def _chained(strategy: Strategy, first: Strategy) -> Strategy:
+    """A strategy behind another: whatever code either comes from defines the result."""
+    codes = [one for one in (strategy.code, first.code) if one is not None]
+    return replace(strategy, code=json_digest(codes) if len(codes) > 1 else next(iter(codes), None))
 
 
 def _made(factory: Factory, chosen: Mapping[str, Any]) -> Strategy:

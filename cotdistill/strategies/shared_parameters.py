@@ -1,11 +1,13 @@
 """Parameters that every strategy has beside its own, `--param NAME=VALUE` like them, recorded where they are given.
 
+after     the strategy that the student is trained with first: two stages are one run, one arm of a grid
 rewrite   the rationales are rewritten (`rewrites`)      weigh, shares   what the parts count (`parts`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cotdistill.strategies.forms import Strategy
@@ -16,6 +18,7 @@ SHARED: dict[str, Callable[[Strategy, str], Strategy]] = {
     "rewrite": lambda strategy, text: rewritten(strategy, rewrite_of(text), code_of(text)),
     "weigh": weighed,
     "shares": shared,
+    "after": lambda strategy, text: replace(strategy, after=text),
 }
 
 

@@ -27,7 +27,7 @@ from cotdistill.errors import DataError, UsageError
 from cotdistill.training.sharding import gathered, like
 
 WEIGHTS, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
-BEST = "best"
+BEST, STAGE = "best", "stage"
 SEAL = "seal"
 
 
@@ -152,6 +152,28 @@ def load_best(folder: Path, model: Any, step: int) -> None:
             f"cannot be used ({_line(error)})",
             "run the same command again; training continues from before the damage",
         ) from error
+
+
+def save_stage(folder: Path, model: Any, steps: int, key: str, write: bool = True) -> None:
+    """Keep the weights with which a stage of the run `key` ended; every process calls it, as `save`."""
+    save_best(folder / STAGE, model, Progress(step=steps, key=key, stopped=True), write)
+
+
+def load_stage(folder: Path, model: Any, key: str) -> int | None:
+    """Copy the weights with which a stage ended into the model; the steps it took, None where it has not ended.
+
+    A damaged stage is named and done again. Raises `UsageError` where it is one of another run than `key`.
+    """
+    if not (folder / STAGE / BEST).exists():
+        return None
+    refuse_other(folder / STAGE, key)
+    try:
+        steps = int(_read_progress(folder / STAGE / BEST)["step"])
+        load_best(folder / STAGE, model, steps)
+    except Exception as error:  # whatever damage makes of its readers
+        warn(f"{folder / STAGE} cannot be used ({_line(error)}); its stage is done again")
+        return None
+    return steps
 
 
 def _read_checkpoint(folder: Path, step: int, model: Any) -> _Checkpoint:

@@ -27,6 +27,8 @@ from cotdistill.statistics.comparison import Comparison, adjust
 from cotdistill.statistics.comparison import compare as compare_outcomes
 from cotdistill.statistics.significance import holm, mcnemar_exact, permutation_test
 
+WRITTEN = {"comparisons.jsonl", "report.html", "figures", "tables"}  # in --out; a grid has these and more
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -158,6 +160,12 @@ def check_outputs(config: CompareConfig) -> None:
             )
     if config.out is not None:
         check_folder(config.out)
+        others = {path.name for path in config.out.iterdir()} - WRITTEN if config.out.is_dir() else set()
+        if others and not config.overwrite:
+            raise UsageError(
+                f"{config.out} contains files that this command did not write, such as {min(others)!r}; choose another "
+                "--out, or pass --overwrite"
+            )
 
 
 def write_outputs(

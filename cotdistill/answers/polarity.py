@@ -46,6 +46,21 @@ _JUDGED = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )  # fmt: skip
 _POSITIVE = {"true", "correct", "right", "accurate", "valid"}
+SUBJECTS_ABROAD = ("aussage", "behauptung", "affirmation", "énoncé", "afirmación", "declaración", "enunciado", "说法",
+                   "陈述", "命题", "說法", "陳述")  # fmt: skip
+_JUDGED_ABROAD = re.compile(  # German, French, Spanish, Chinese
+    r"""\b(?:aussage|behauptung)\s+ist\s+(?:also\s+|daher\s+|somit\s+)?(?P<not_de>nicht\s+)?
+             (?:(?P<true_de>wahr|richtig|korrekt)|falsch|unwahr)\b
+      | \b(?:affirmation|énoncé)\s+(?:est|(?P<not_fr>n'est\s+pas))\s+(?:donc\s+)?
+             (?:(?P<true_fr>vraie?|correcte?|exacte?)|fausse|faux|incorrecte?)\b
+      | \b(?:afirmación|declaración|enunciado)\s+(?P<not_es>no\s+)?es\s+(?:por\s+(?:lo\s+)?tanto\s+)?
+             (?:(?P<true_es>(?:verdader|ciert|correct)[ao])|(?:fals|incorrect)[ao])\b
+      | (?:说法|陈述|命题|說法|陳述)是?(?P<not_zh>不)?(?:(?P<true_zh>正确|正確|对|對|真)|错误|錯誤|错|錯|假)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_UNSETTLED_ABROAD = re.compile(
+    r"\b(?:ob|wenn|falls|nicht|si|pas|no|cuando)\b|如果|是否|若|不能", re.IGNORECASE
+)  # as below, in these languages
 _UNSETTLED = re.compile(  # before a statement in its sentence: it is not asserted but weighed, quoted or denied
     r"\b(?:if|whether|suppose|assume|assuming|unless|not|\w+n't|never|might|could|may|would|says?|said|claims?\s+that|think|whenever"
     r"|neither|no|when|either|until|check|determine|decide|verify|know|see|show|prove|unclear|doubt\w*)\b",
@@ -85,7 +100,16 @@ def stated_polarity(sentence: str, anything: bool = False) -> tuple[bool, int, i
         if not _UNSETTLED.search(sentence, 0, match.start()):
             positive = match["word"].lower() in _POSITIVE
             last = (positive != (bool(match["isnt"]) ^ bool(match["not"])), match.start(), match.end())
-    return last if sentence.rstrip()[-1:] != "?" else None
+    for match in _JUDGED_ABROAD.finditer(sentence) if _abroad(sentence) else ():
+        if not _UNSETTLED_ABROAD.search(sentence, 0, match.start()):
+            said = {name.partition("_")[0] for name, text in match.groupdict().items() if text}
+            last = (("true" in said) != ("not" in said), match.start(), match.end())
+    return last if sentence.rstrip()[-1:] not in ("?", "？") else None
+
+
+def _abroad(sentence: str) -> bool:
+    lower = sentence.lower()
+    return any(word in lower for word in SUBJECTS_ABROAD)
 
 
 def in_words(positive: bool, choices: Sequence[str] | None, kind: str) -> str:

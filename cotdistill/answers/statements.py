@@ -24,6 +24,8 @@ _ENDS_CLAUSE = re.compile(
 )
 _ASKS = re.compile(r"[^.!\n]{0,60}\?")
 _PRONOUN = re.compile(r"(?:it|this|that|which|what|here|there|he|she|they|so)\b", re.IGNORECASE)
+_JUDGES = ("rue", "alse", "orrect", "rong", "ight", "ccurate", "alid", *polarity.SUBJECTS_ABROAD,
+           *(word.capitalize() for word in polarity.SUBJECTS_ABROAD))  # fmt: skip
 _BOXES = 100  # only the last ones are examined
 _SUBJECT_WORDS = 5  # of a free text before "is the answer"
 _MARKDOWN_BEFORE = re.compile(r"(?:(?:(?<=\n)|\A)[\s>#*_`-]+|[*_`#]+\s?|\s)\Z")
@@ -205,7 +207,7 @@ def _in_passing(text: str, lower: str, begin: int, end: int, choices: Choices, k
     if kind == "choice":
         yield from _must_be(text, lower, begin, end, choices)
     yield from _subjects(text, lower, begin, end, choices, kind)
-    if kind in ("yesno", "truefalse") and _holds(lower, polarity.SUBJECTS):
+    if kind in ("yesno", "truefalse") and _holds(lower, polarity.SUBJECTS + polarity.SUBJECTS_ABROAD):
         yield from _judged(text, begin, end, choices, kind)
     if stated is not None and _holds(lower[stated:end], phrases.CORRECTIONS):
         yield from _corrected(text, stated, end, choices, kind)
@@ -286,9 +288,9 @@ def _subject(text: str, begin: int, end: int) -> tuple[int, str]:
 def _judged(text: str, begin: int, end: int, choices: Choices, kind: AnswerKind) -> Iterator[Statement]:
     """ "This claim is not true", by sentences."""
     at = begin
-    for sentence in re.split(r"(?<=[.!?\n])\s+", text[begin:end]):
+    for sentence in re.split(r"(?<=[.!?\n])\s+|(?<=[。！？])", text[begin:end]):
         place = text.find(sentence, at, end) if sentence else at
-        if any(word in sentence for word in ("rue", "alse", "orrect", "rong", "ight", "ccurate", "alid")):
+        if any(word in sentence for word in _JUDGES):
             polarity_match = polarity.stated_polarity(sentence)
             if polarity_match:
                 yield _passing(

@@ -188,6 +188,8 @@ def held_out_split(name: str, test: bool = True) -> str:
 def _identify(name: str) -> tuple[str, Adapter | None, str, str | None]:
     """(task, adapter, repository or folder, configuration) of `hf:NAME`."""
     place, _, config = name.removeprefix(PREFIX).partition(":")
+    if not place:
+        raise UsageError(f"--data {name}: name a data set, such as hf:gsm8k")
     task = re.sub(r"\W+", "_", Path(place).name.lower())
     task = ALIASES.get(task, task)
     adapter = ADAPTERS.get(task)

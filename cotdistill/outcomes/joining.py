@@ -161,7 +161,8 @@ def _refuse(side: Side, baseline: Side, by: By, share: float, shared: int, least
         )
     if shared < 2 or share < least:
         raise DataError(
-            f"{what}: only {shared} items ({share:.0%} of the larger side) join by {by}, under --min-join {least:g}; "
+            f"{what}: only {shared} items ({share:.0%} of the larger side) join by {by}, "
+            f"{'and a comparison needs two' if share >= least else f'under --min-join {least:g}'}; "
             f"name files on the same items{f', or accept it with --min-join {share:.2f}' if shared > 1 else ''}"
         )
 

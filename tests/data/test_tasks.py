@@ -156,6 +156,8 @@ def test_a_hidden_answer_is_refused_with_its_row(tmp_path: Path) -> None:
 def test_an_unknown_data_set_asks_for_a_map(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r'did you mean "openbookqa"\?.*--map'):
         load_examples("hf:openbokqa")
+    with pytest.raises(UsageError, match="--data hf:: name a data set"):
+        load_examples("hf:")
     place = copy_of("openbookqa", tmp_path).rename(tmp_path / "mine")
     mapped = "question=question_stem,choices=choices.text,labels=choices.label,answer=answerKey"
     [row] = load_examples(f"hf:{place}", columns=mapped)

@@ -260,6 +260,17 @@ class TestOutputs:
         one = written.rows(tmp_path / "a.jsonl", A)
         assert "--overwrite" in refused(f"x={one}", f"y={one}", "--html", tmp_path / "page.html", code=2)
 
+    @pytest.mark.parametrize("other", ["ablation.json", "notes.txt"])
+    def test_a_directory_of_others_is_kept(self, other: str, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        for name in (other, "comparisons.jsonl"):
+            (tmp_path / "out" / name).write_text("mine")
+        one, two = written.rows(tmp_path / "a.jsonl", A), written.rows(tmp_path / "b.jsonl", B)
+        assert f"such as {other!r}; choose another --out" in refused(one, two, "-o", tmp_path / "out", code=2)
+        assert {path.read_text() for path in (tmp_path / "out").iterdir()} == {"mine"}
+        compared(one, two, "-o", tmp_path / "out", "--overwrite")
+        assert (tmp_path / "out" / other).read_text() == "mine"
+
     def test_a_table_for_people(self, tmp_path: Path) -> None:
         done: Done = run("compare", *(str(written.rows(tmp_path / f"{n}.jsonl", o)) for n, o in (("a", A), ("b", B))))
         assert "exact p (Holm)" in done.err

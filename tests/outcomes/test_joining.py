@@ -30,6 +30,13 @@ def test_items_of_a_common_set_must_join() -> None:
         join(side("more", id="abcd", other="xy"), side("fewer", id="ab"), None, 0.95, None)
 
 
+def test_one_item_is_no_comparison() -> None:
+    with pytest.raises(
+        DataError, match=r"only 1 items \(100% of the larger side\) join by id, and a comparison needs two"
+    ):
+        join(side("one", id="a"), side("two", id="a"), None, 0.95, None)
+
+
 def test_sets_without_a_common_one_are_refused() -> None:
     with pytest.raises(DataError, match="mixed tasks, id against other"):
         join(side("one", id="abcd"), side("two", other="wxyz"), None, 0.95, None)

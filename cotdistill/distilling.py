@@ -15,6 +15,7 @@ from cotdistill.data.bad_rows import Refused
 from cotdistill.data.files import check_file, check_folder, json_digest, new_folder, remove, write_text, writing
 from cotdistill.data.inputs import shown
 from cotdistill.data.lock import locked_folder
+from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, read_card, refuse_foreign
@@ -81,7 +82,7 @@ def distill_items(
     from} of the options that were not given. `skipped`: rows that could not be read, for the card. `restored`: a
     finished run whose student is gone is trained again (a grid drops students on purpose).
     """
-    candidates(items, strategy, config.select)  # complains where none are left
+    candidates(mixed(items, config, config.data_seed), strategy, config.select)  # complains where none are left
     dev = dev_examples(config)
     key = json_digest(definition(config, strategy, digest(items), dev))
     path = config.out or folder / f"{strategy.name}-{key[:8]}"

@@ -16,6 +16,7 @@ from typing import Any
 from cotdistill.config import DistillConfig
 from cotdistill.config.option import options_of
 from cotdistill.data.files import file_digest, json_digest
+from cotdistill.data.mixture import mix_digest
 from cotdistill.data.records import Example, digest
 from cotdistill.data.runcard import RunCard
 from cotdistill.strategies.description import dump_strategy
@@ -53,12 +54,13 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
         "scores": None if config.scores is None else file_digest(config.scores),
         "dev": None if dev is None else digest(dev),
         "kd": None if config.kd is None or config.kd_file is None else file_digest(config.kd_file),
+        "mix": mix_digest(config.mix),
     }
 
 
 def card_key(card: RunCard) -> str:
     """The key that the parts of a run card give."""
-    files = {name: card.data.get(name) for name in ("scores", "dev", "kd")}
+    files = {name: card.data.get(name) for name in ("scores", "dev", "kd", "mix")}
     return json_digest(_definition(card.strategy, card.data["digest"], card.student["digest"], card.config, files))
 
 

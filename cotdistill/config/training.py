@@ -31,6 +31,12 @@ class TrainingOptions(Options):
     select_share: float = option(
         0.5, "Share of the rows that --select keeps", STRATEGY, gt=0, le=1, needs="select vary study"
     )
+    mix: tuple[str, ...] = option(
+        (),
+        "NAME:SHARE,...: shares of questions by where their rationales are from; NAME: a file, a teacher, a tag, or "
+        "rows (the command's own)",
+        STRATEGY,
+    )
     chat: bool = option(False, "Wrap sources in the student's chat template", STUDENT)
     lora: str | None = option(None, "r=64,alpha=32[,target=...]: train low-rank adapters", STUDENT)
     merge_lora: bool = option(True, "Merge the LoRA adapters into the weights when saving", STUDENT, needs="lora")

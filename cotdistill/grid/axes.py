@@ -37,8 +37,8 @@ def values_of(setting: Setting) -> dict[str, Any]:
     options = options_of(TrainingOptions)
     values: dict[str, Any] = {}
     for name, text in setting:
-        missing = text == "none" and options[name].default is None
-        values[name] = None if missing else _read(options[name], text)
+        unset = text == "none" and options[name].default in (None, ())
+        values[name] = options[name].default if unset else _read(options[name], text)
     return _checked(values, "--vary")
 
 

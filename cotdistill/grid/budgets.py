@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from cotdistill.config import AblateConfig, TrainingOptions
+from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Item
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.rows import GridRows, rows_of_arm
@@ -44,9 +45,9 @@ class Taught:
     examples: int
 
     @classmethod
-    def of(cls, items: Sequence[Item], strategy: Strategy, options: TrainingOptions) -> Taught:
+    def of(cls, items: Sequence[Item], strategy: Strategy, options: TrainingOptions, seed: int) -> Taught:
         """Of a strategy's rows; of `--select` only the share counts, not yet which rows it will be."""
-        samples = join(candidates(items, strategy, options.select), strategy)[0]
+        samples = join(candidates(mixed(items, options, seed), strategy, options.select), strategy)[0]
         questions = len({sample.id for sample in samples})
         kept = kept_count(questions, options.select, options.select_share)
         return cls(kept, round(len(samples) * kept / questions))
@@ -54,7 +55,7 @@ class Taught:
 
 def taught(rows: GridRows, arm: Arm, options: TrainingOptions, seed: int) -> Taught:
     """How much an arm trains on, by its training options; `seed`: of its row choice."""
-    return Taught.of(rows_of_arm(rows, arm, seed), arm.variant.made, options)
+    return Taught.of(rows_of_arm(rows, arm, seed), arm.variant.made, options, seed)
 
 
 def nominal_steps(config: AblateConfig, base: Taught, arms: Iterable[Taught]) -> int:

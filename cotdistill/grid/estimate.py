@@ -90,7 +90,7 @@ def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
         student = student_of(arm.student, plan.training(arm)[0].chat)
         joined = join(mine, variant.made)[0]
         data = encoded(plan.distilled(shown, 0, 1), variant.made, mine, joined, student)
-        amounts[arm.label] = Taught.of(mine, variant.made, plan.training(arm)[0])
+        amounts[arm.label] = Taught.of(mine, variant.made, plan.training(arm)[0], plan.config.data_seed)
         loads[arm.label] = Load(
             sum(data.learned_tokens().values()) / len(joined),
             data.input_tokens() / len(joined),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cotdistill.answers.judging import judge_by
+from cotdistill.data.mixture import mixed
 from cotdistill.data.rows import read_items
 from cotdistill.eliciting import resolve
 from cotdistill.errors import CotdistillError, DataError, UsageError
@@ -65,7 +66,8 @@ def check_rows(plan: Plan) -> None:
     for arm in plan.arms:
         try:
             join(plan.given_items, arm.variant.made)
-            candidates(plan.given_items, arm.variant.made, plan.training(arm)[0].select)
+            options = plan.training(arm)[0]
+            candidates(mixed(plan.given_items, options, options.data_seed), arm.variant.made, options.select)
         except CotdistillError as error:
             wrong.setdefault(str(error), error)
     if wrong:

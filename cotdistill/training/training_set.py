@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import warn
+from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Item
 from cotdistill.errors import DataError
 from cotdistill.strategies.forms import FillContext, Strategy
@@ -35,10 +36,14 @@ class TrainingSet:
 
 def training_set(config: DistillConfig, strategy: Strategy, items: list[Item], student: Student) -> TrainingSet:
     """Rows as a student learns them. Raises `DataError` where too much is dropped, or unknown to it."""
+    own, items = items, mixed(items, config, config.data_seed)
     chosen = selected(items, strategy, config, config.data_seed, student)
     samples, left_out = join(chosen, strategy)
     if config.select is not None:
         left_out = not_chosen(items, chosen, strategy, config.select)
+    if config.mix:
+        taken = {item.id for item in items}
+        left_out["not taken by --mix"] = sum(item.id not in taken for item in own)
     data = encoded(config, strategy, items, samples, student)
     _check_dropped(data, len(samples), config)
     _check_unknown(data, samples, student, config)

@@ -60,11 +60,19 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str,
         subject = subject_of(name, config, student_digest, config.out)
         sets = load_sets(config, subject.card, load)
         check_export(config, subject, [name for name, _ in sets], examined)
-        mine = [examine(config, subject, name, examples, items) for name, examples in sets]
-        _across_sets(config, mine)
-        examined += mine
-        yield from (one.record for one in mine)
+        for way in _by_budget(config):
+            mine = [examine(way, subject, name, examples, items) for name, examples in sets]
+            _across_sets(config, mine)
+            examined += mine
+            yield from (one.record for one in mine)
     write_outputs(config, examined)
+
+
+def _by_budget(config: EvaluateConfig) -> list[EvaluateConfig]:
+    """The ways of asking: one for each of `--think-budgets`."""
+    if not config.think_budgets:
+        return [config]
+    return [config.model_copy(update={"think_budget": budget}) for budget in sorted({*config.think_budgets})]
 
 
 def runs_on_stdin() -> list[str]:
@@ -296,6 +304,8 @@ def load_asked(config: EvaluateConfig, model: str, chat: bool) -> Student:
 def _store(config: EvaluateConfig, subject: Subject, name: str, examples: Sequence[Example]) -> Store[Prediction]:
     """Where predictions lie: SET.jsonl, with the way of asking in the name where it is not the default."""
     ways: list[str] = [way for way, plain in ((config.score, "walk"), (config.connectors, "forced")) if way != plain]
+    if config.think_budget is not None:
+        ways.append(f"think-{config.think_budget}")
     key, about = served_key(config, subject.card.key), {}
     if config.model is not None:
         ways.append(f"served-{key[:8]}")

@@ -125,6 +125,7 @@ def _settings(config: PredictConfig, subject: Subject) -> str:
     """The digest of what decides a response beside its question."""
     sampled = [config.samples, config.temperature, config.top_p, config.seed] if config.samples else None
     decoding = [config.connectors, config.max_new_tokens, config.score, config.calibrate, config.dtype]
+    decoding += [] if config.think_budget is None else [config.think_budget]
     return json_digest([served_key(config, subject.card.key), decoding, sampled])
 
 

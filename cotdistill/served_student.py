@@ -208,6 +208,8 @@ def check_served(config: StudentOptions) -> None:
         )
     for option, given in (
         ("--score choices", config.score == "choices"),
+        ("--think-budget", config.think_budget is not None),
+        ("--think-budgets", isinstance(config, EvaluateConfig) and bool(config.think_budgets)),
         ("--connectors free", config.connectors == "free"),
         ("--flip-rate", isinstance(config, EvaluateConfig) and config.flip_rate is not None),
     ):

@@ -131,6 +131,9 @@ class DistillConfig(TrainingOptions, BadRows, Config):
         STRATEGY,
         key=False,
     )
+    think: str | None = option(
+        None, "Write rationales inside thinking markers: own (<think>+</think>), or OPEN+CLOSE", STRATEGY, key=False
+    )
     after: str | None = option(
         None, "Train with this strategy first, then go on from its weights (edit-krsl: cot)", STRATEGY, key=False
     )
@@ -160,5 +163,5 @@ class DistillConfig(TrainingOptions, BadRows, Config):
     @property
     def params(self) -> dict[str, str]:
         """The strategy's parameters, those that have options of their own included."""
-        own = {"rewrite": self.rewrite, "after": self.after}
+        own = {"rewrite": self.rewrite, "think": self.think, "after": self.after}
         return {**self.param, **{name: value for name, value in own.items() if value is not None}}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from cotdistill.answers.answers import AnswerStyle
 from cotdistill.config.common import BadRows, Config, ForeignRows, Options
@@ -27,6 +29,9 @@ class DecodingOptions(Options):
     calibrate: bool = option(True, "Confidence and calibration from the likelihood of each choice", DECODING)
     batch_size: int = option(32, "Questions decoded at once", DECODING, key=False, gt=0, le=Most)
     max_new_tokens: int = option(160, "Maximum tokens generated per rationale or answer", DECODING, gt=0, le=Most)
+    think_budget: int | None = option(
+        None, "Cut rationales after this many tokens and go on to the answer", DECODING, gt=0, le=Most
+    )
 
 
 class WalkingOptions(DecodingOptions):
@@ -83,6 +88,9 @@ class PredictConfig(StudentOptions):
 class EvaluateConfig(WalkingOptions, StudentOptions):
     """`cotdistill evaluate`: runs, models or predictions in, figures out."""
 
+    think_budgets: tuple[Annotated[int, Field(gt=0, le=Most)], ...] = option(
+        (), "Evaluate once for each --think-budget, e.g. 8,16,64", DECODING, key=False
+    )
     # A grid has neither of the next two, nor --samples: see `StudentOptions`.
     simulator: tuple[Literal["tfidf", "transformer"], ...] = option(
         ("tfidf",), "Simulators of LAS", PROBING, needs="probe"

@@ -50,18 +50,21 @@ def walk(
     max_new_tokens: int = 160,
     draws: Sequence[Random] | None = None,
     plan: Sequence[str] | None = None,
+    think_budget: int | None = None,
 ) -> list[Walked]:
     """Walk `plan` (the strategy's own where None) until {answer} is known, for every example.
 
     goal "rationale": the strategy's `explain` until {rationale} is known; goal "choices": the plan up to
     where the answer would begin. `draws`: one generator per example, for a decoder whose rule samples.
+    `think_budget`: tokens after which a rationale is cut, on purpose: what follows it is put in, connectors forced or
+    not, and the walk counts as finished.
     """
     names = plan or (strategy.explain if goal == "rationale" else strategy.plan)
     if names is None:
         raise ValueError(f"the strategy {strategy.name!r} gives no rationale")
     forms = [strategy.form(name) for name in names]
     sessions = [
-        WalkSession(encoder, forms, example, slots, goal, connectors, max_new_tokens)
+        WalkSession(encoder, forms, example, slots, goal, connectors, max_new_tokens, think_budget)
         for example, slots in zip(examples, filled or [{}] * len(examples), strict=True)
     ]
     for session, draw in zip(sessions, draws or (), strict=draws is not None):
@@ -87,9 +90,10 @@ class WalkSession:
         goal: Goal,
         connectors: Connectors,
         max_new_tokens: int,
+        think_budget: int | None = None,
     ) -> None:
         self.encoder, self.example, self.goal, self.connectors = encoder, example, goal, connectors
-        self.max_new_tokens = max_new_tokens
+        self.max_new_tokens, self.think_budget = max_new_tokens, think_budget
         self.slots: dict[Slot, SlotValue] = dict(filled)
         self.forms = list(forms)
         self.parts: list[Part] = []
@@ -138,11 +142,12 @@ class WalkSession:
             if not reached and self._has_room():
                 self.forwarded += 1
                 return fed
-            self.finished &= reached
+            self.finished &= reached or self._thought_enough()
         forcing = not reached and self.slot != self.goal and any(part.slot is not None for part in self.parts)
         self.unprompted &= not forcing
+        cut = self._thought_enough()
         self._close(reached)
-        if forcing and self.connectors == "free":
+        if forcing and self.connectors == "free" and not cut:
             return None  # the student ended, or was cut off, before its connector: there is no answer
         return self._onward(fed)
 
@@ -229,7 +234,15 @@ class WalkSession:
 
     def _has_room(self) -> bool:
         """Whether one more token may be generated for the open slot."""
-        return len(self.ids) < self.max_new_tokens and not self.encoder.too_long(range(len(self.context) + 1))
+        return (
+            len(self.ids) < self.max_new_tokens
+            and not self._thought_enough()
+            and not self.encoder.too_long(range(len(self.context) + 1))
+        )
+
+    def _thought_enough(self) -> bool:
+        """Whether the open slot is a rationale that has used its budget up."""
+        return self.slot == "rationale" and self.think_budget is not None and len(self.ids) >= self.think_budget
 
     def _text(self, slot: Slot) -> str | None:
         value = self.slots.get(slot)

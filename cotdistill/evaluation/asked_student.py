@@ -92,6 +92,7 @@ class AskedStudent:
             connectors="forced" if filled is not None or plan is not None else self.asking.connectors,
             max_new_tokens=limit or self.asking.max_new_tokens,
             plan=plan,
+            think_budget=self.asking.think_budget,
         )
 
     def walk_samples(self, questions: Sequence[Question], count: int) -> list[list[Walked]]:
@@ -105,6 +106,7 @@ class AskedStudent:
             [question for question, _ in asked],
             connectors=self.asking.connectors,
             max_new_tokens=self.asking.max_new_tokens,
+            think_budget=self.asking.think_budget,
             draws=[rng(self.asking.seed, "evaluate-sample", question.id, k) for question, k in asked],
         )
         return [walked[at * count : (at + 1) * count] for at in range(len(questions))]

@@ -74,6 +74,7 @@ def add_metrics(
         "set": examined.name,
         "score": config.score,
         "connectors": config.connectors,
+        **({} if config.think_budget is None else {"think_budget": config.think_budget}),
         **compute_metrics(examined.predictions, config.extractor, flops, seconds),
         "batch_size": _only(sorted({p.batch_size for p in examined.predictions if p.batch_size})),
         "key": card.key,

@@ -44,6 +44,7 @@ def settings_digest(config: WalkingOptions, dtype: str, key: str, questions: str
             "max_new_tokens": config.max_new_tokens,
             "score": config.score,
             "dtype": dtype,
+            **({} if config.think_budget is None else {"think_budget": config.think_budget}),
             "likelihoods": config.calibrate or config.score == "choices",
         }
     )

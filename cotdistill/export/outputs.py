@@ -71,6 +71,9 @@ def _renew_cards(examined: Sequence[Examined]) -> None:
     runs = [one for one in examined if one.subject.model is not None and (one.subject.folder / "run.json").is_file()]
     for folder in dict.fromkeys(one.subject.folder for one in runs):
         try:
-            note_in_card(folder / "README.md", [one.record for one in runs if one.subject.folder == folder])
+            records = [one.record for one in runs if one.subject.folder == folder]
+            whole = [record for record in records if "think_budget" not in record]
+            if whole:
+                note_in_card(folder / "README.md", whole)
         except (DataError, OutputError) as error:
             warn(f"the results are not in the model card: {error}")

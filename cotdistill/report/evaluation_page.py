@@ -15,7 +15,7 @@ from cotdistill.report.page import Block, Bullets, Figure, Report, Section, Tabl
 from cotdistill.report.plots import Point
 from cotdistill.report.probes import HEADLINES, headline, measured, probe_names, span
 from cotdistill.report.questions import RunAnswers, browser
-from cotdistill.report.tables import percent, run_names
+from cotdistill.report.tables import asked_set, percent, run_names
 
 KEY_PROBES = ("oracle", "corrupt-0.5", "swapped", "filler", "counterfactual", "mistake", "consistency")
 
@@ -23,7 +23,7 @@ KEY_PROBES = ("oracle", "corrupt-0.5", "swapped", "filler", "counterfactual", "m
 def page(records: Sequence[JsonObject], answered: Sequence[RunAnswers]) -> str:
     """One self-contained HTML page: `records` as `evaluate` prints them, `answered`: the outputs."""
     names = run_names(records)
-    records = [{**r, "name": names[r["run"]]} for r in records]
+    records = [{**r, "name": names[r["run"]], "set": asked_set(r)} for r in records]
     runs = list(names.values())
     sets = list(dict.fromkeys(r["set"] for r in records))
     sections = [Section("Accuracy", accuracy_blocks(records))]

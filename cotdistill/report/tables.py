@@ -13,6 +13,12 @@ from rich.text import Text
 from cotdistill.console import say, show
 
 
+def asked_set(record: Mapping[str, Any]) -> str:
+    """A set's name, with the budget of thought it was answered under, if any."""
+    budget = record.get("think_budget")
+    return str(record["set"]) + ("" if budget is None else f", {budget} tokens of thought")
+
+
 def results_table(records: Sequence[dict[str, Any]]) -> None:
     """One row per run and set: accuracy with its interval, counts, cost, what a checker says."""
     checked = any("conflict" in r or "steps_true" in r for r in records)
@@ -28,7 +34,7 @@ def results_table(records: Sequence[dict[str, Any]]) -> None:
         low, high = r["interval"]
         row = [
             names[r["run"]],
-            r["set"],
+            asked_set(r),
             percent(r["accuracy"]),
             f"{percent(low)} to {percent(high)}",
             str(r["n"]),

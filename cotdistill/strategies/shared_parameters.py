@@ -1,7 +1,9 @@
 """Parameters that every strategy has beside its own, `--param NAME=VALUE` like them, recorded where they are given.
 
-after     the strategy that the student is trained with first: two stages are one run, one arm of a grid
-rewrite   the rationales are rewritten (`rewrites`)      weigh, shares   what the parts count (`parts`)
+after           the strategy that the student is trained with first: two stages are one run, one arm of a grid
+rewrite         the rationales are rewritten (`rewrites`)
+think           rationales stand between thinking markers (`thinking`)
+weigh, shares   what the parts count (`parts`)
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from typing import Any
 from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.parts import shared, weighed
 from cotdistill.strategies.rewriting import code_of, rewrite_of, rewritten
+from cotdistill.strategies.thinking import thinking
 
 SHARED: dict[str, Callable[[Strategy, str], Strategy]] = {
     "rewrite": lambda strategy, text: rewritten(strategy, rewrite_of(text), code_of(text)),
+    "think": thinking,
     "weigh": weighed,
     "shares": shared,
     "after": lambda strategy, text: replace(strategy, after=text),

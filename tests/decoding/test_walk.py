@@ -76,7 +76,9 @@ def written(name: str, texts: list[str], seq2seq: bool = False, **options: objec
 def trained(strategy: Strategy, encoder: Encoder) -> tuple[list[Sample], list[list[Sequences]]]:
     """Samples, and for each the sequences trained on."""
     samples, _ = join(items(4), strategy)
-    data = encoder.encode(samples, strategy, FillContext(0, encoder.tokens.segment, SCORES))
+    # A strategy that changes as training goes on is asked what it learned at the end.
+    context = FillContext(0, encoder.tokens.segment, SCORES, epoch=9, progress=0.99)
+    data = encoder.encode(samples, strategy, context)
     assert not data.dropped
     return samples, [
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from cotdistill.answers.answers import AnswerStyle
+from cotdistill.answers.style import AnswerStyle
 from cotdistill.config.common import BadRows, Config, ForeignRows, Options
 from cotdistill.config.option import Most, Proportion, option
 from cotdistill.config.server import SERVER, ServerOptions

@@ -1,6 +1,7 @@
 """`python -m cotdistill` (torchrun needs it) and the console script."""
 
 import os
+import sys
 
 
 def main() -> None:
@@ -8,12 +9,17 @@ def main() -> None:
     # Transparent huge pages for torch's CPU allocator: 1.5x on training here, and free.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # pydantic would search every installed package for plug-ins of its own.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # stderr is ours: no bars or notices from libraries.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from cotdistill.streams import prepare_streams
 
     prepare_streams()
+    from cotdistill.options import spare
+
+    spare(sys.argv[1:])
     from cotdistill.cli import run
 
     run()

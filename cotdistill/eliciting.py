@@ -11,9 +11,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from cotdistill.config import ElicitConfig
+from cotdistill.config.server import PREFIX
 from cotdistill.console import emit, progress, say, warn_once
 from cotdistill.data.columns import Columns
-from cotdistill.data.distributions import beside, save
 from cotdistill.data.files import check_file, regular_file, write_text
 from cotdistill.data.importers import read_recordings
 from cotdistill.data.journal import SERVED, FinishedCall, Journal, finished_rows, holds_rows, rationale_key
@@ -34,7 +34,6 @@ from cotdistill.teachers.processes import ProcessGroup
 from cotdistill.teachers.prompts import PromptTemplate
 from cotdistill.teachers.reasoning import split_reasoning
 from cotdistill.teachers.recorded import ROWS, from_recordings, from_row
-from cotdistill.teachers.server import PREFIX
 from cotdistill.teachers.shots import Shots, choose_shots
 from cotdistill.teachers.yields import Bill, yield_tables
 
@@ -209,6 +208,7 @@ def ask(
         for entries in gathered:
             journal.entries.update(entries)
         if config.logprobs is not None and config.out is not None:
+            from cotdistill.data.distributions import beside, save
             from cotdistill.teachers.huggingface import HuggingFaceTeacher
 
             assert isinstance(teacher, HuggingFaceTeacher)  # others are refused (`refuse_unscored`)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -20,7 +21,20 @@ ConfigFile = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only errors on stderr", rich_help_panel=GENERAL)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks", rich_help_panel=GENERAL)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done and stop", rich_help_panel=GENERAL)]
+COMPLETION = "_COTDISTILL_COMPLETE"  # what a shell that asks for completions sets
+_spared = False  # whether only `_named`, the command that is run, gets its options
+_named: str | None = None
 RUN_OPTIONS = {"config": (ConfigFile, None), "quiet": (Quiet, False), "debug": (Debug, False)}
+
+
+def spare(arguments: Sequence[str]) -> None:
+    """Let only the command that `arguments` name have its options: the others' are a third of the start of `--help`.
+
+    To be called before `cotdistill.cli` is imported. Options before the command take no values.
+    """
+    global _spared, _named
+    _spared = COMPLETION not in os.environ
+    _named = next((word for word in arguments if not word.startswith("-")), None)
 
 
 def takes(config: type[Config], only: Iterable[str] | None = None) -> Callable[[Callable[..., None]], Any]:
@@ -28,15 +42,17 @@ def takes(config: type[Config], only: Iterable[str] | None = None) -> Callable[[
 
     `only`: these fields of the config, where a command does not take all.
     """
-    fields = options_of(config)
-    chosen = [name for name in in_order(config) if only is None or name in only]
 
     def given(command: Callable[..., None]) -> Callable[..., None]:
+        if _spared and command.__name__ != _named:
+            return _without_options(command)
         own = [
             option
             for option in inspect.signature(command, eval_str=True).parameters.values()
             if option.name != "options"
         ]
+        fields = options_of(config)
+        chosen = [name for name in in_order(config) if only is None or name in only]
         dry_run = [option for option in own if option.name == "dry_run"]
         added = [_parameter(name.replace(".", "__"), *parameter(fields[name])) for name in chosen]
         added += [_parameter(name, kind, default) for name, (kind, default) in RUN_OPTIONS.items()]
@@ -54,6 +70,16 @@ def takes(config: type[Config], only: Iterable[str] | None = None) -> Callable[[
         return with_options
 
     return given
+
+
+def _without_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that is only listed: its name and the first line of its help."""
+
+    def listed() -> None:
+        raise AssertionError(f"{command.__name__} was called, {_named} was expected")
+
+    listed.__name__, listed.__doc__ = command.__name__, command.__doc__
+    return listed
 
 
 def in_order(config: type[Config]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from cotdistill.answers.answers import AnswerStyle
 from cotdistill.config import EvaluateConfig, StudentOptions
+from cotdistill.config.server import PREFIX
 from cotdistill.console import warn_once
 from cotdistill.data.files import json_digest
 from cotdistill.data.records import Question
@@ -38,7 +39,7 @@ from cotdistill.teachers.client import Client
 from cotdistill.teachers.dialect import OLD_LIMIT
 from cotdistill.teachers.faults import Fault
 from cotdistill.teachers.replies import Completion, read_completion
-from cotdistill.teachers.server import PREFIX, Abandoned, Server, shared_until
+from cotdistill.teachers.server import Abandoned, Server, shared_until
 
 GREEDY = {"temperature": 0.0}
 IGNORED = 1  # words behind a stop string that the token which completed it may hold; more: it was ignored

@@ -12,6 +12,7 @@ from cotdistill.answers.extraction import Extracted, Extractor, extract, extract
 from cotdistill.answers.numbers import is_number, same_number, whole_number
 from cotdistill.answers.plain_text import key, normal
 from cotdistill.answers.slot import AnswerKind, Choices, math_form, read
+from cotdistill.answers.style import AnswerStyle
 
 __all__ = [
     "EXTRACTOR",
@@ -33,7 +34,6 @@ __all__ = [
 
 EXTRACTOR = "answers-3"  # recorded in every result; raised when any reading changes
 
-AnswerStyle = Literal["text", "letter", "letter-text"]
 Verdict = Literal["right", "wrong", "unparsed"]
 
 

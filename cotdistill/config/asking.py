@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from cotdistill.answers.thoughts import parse_marker
 from cotdistill.config.common import DEMO, BadRows, Config, ForeignRows
 from cotdistill.config.option import Most, option
 from cotdistill.config.server import SERVED, SERVER, ServerOptions
@@ -20,6 +19,8 @@ CONTRASTED = "decode=contrastive|rerank teacher_decoding=contrastive study"
 
 
 def _checked(text: str) -> str:
+    from cotdistill.answers.thoughts import parse_marker  # its patterns take a while to compile
+
     parse_marker(text)
     return text
 

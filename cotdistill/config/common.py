@@ -22,7 +22,8 @@ ROWS = "Reading rows"
 class Options(BaseModel):
     """A frozen group of options. Unknown names, infinite numbers and NaN are refused, never ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # `defer_build`: a command pays for the validator of its own config, not for those of all others.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class ForeignRows(Options):

@@ -103,8 +103,8 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     sweep: dict[str, tuple[float, ...]] = option(
         {}, "NAME=V1,V2 of a numeric training option: the best is chosen per arm on dev rows (repeatable)", FAIRNESS
     )
-    evaluate: WalkingOptions = section(WalkingOptions(calibrate=False), "Evaluation", "eval-")
-    elicit: AskingOptions = section(AskingOptions(hint="gold"), "Teacher", "teacher-")
+    evaluate: WalkingOptions = section(WalkingOptions.model_construct(calibrate=False), "Evaluation", "eval-")
+    elicit: AskingOptions = section(AskingOptions.model_construct(hint="gold"), "Teacher", "teacher-")
     measure: bool = option(
         False, "With --dry-run: estimate the time from two training steps per training setting", RUNNING, key=False
     )

@@ -64,7 +64,8 @@ def section(default: BaseModel, title: str, prefix: str) -> Any:
     """A field that holds the options of another command, in YAML a mapping of its own.
 
     On the command line they keep their names; one that would meet another option's takes `prefix` before it. `title`
-    precedes their panels. What `default` sets is the default here.
+    precedes their panels. What `default` sets is the default here; made by `model_construct`, it builds no validator
+    before there is something to check.
     """
     return Field(default, description=title, json_schema_extra={"prefix": prefix})
 

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from cotdistill.config.option import Option
@@ -121,18 +120,17 @@ def explain_error(error: ValidationError, options: Mapping[str, Option]) -> str:
     return f"{name}: {message[0].lower() + message[1:]}, not {_short(first['input'])}"
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with the numbers of YAML 1.2 and JSON: to PyYAML, which stays with 1.1, `5e-5` is a text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
 def _parse(file: Path) -> dict[str, Any]:
+    import yaml  # only who names a file waits for it
+
+    class Loader(yaml.SafeLoader):
+        """YAML with the numbers of YAML 1.2 and JSON: to PyYAML, which stays with 1.1, `5e-5` is a text."""
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
     try:
-        values = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_Loader)
+        values = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=Loader)
     except OSError as error:
         raise UsageError(f"--config {file}: {error.strerror}") from None
     except RecursionError:

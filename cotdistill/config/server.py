@@ -13,6 +13,7 @@ from cotdistill.errors import UsageError
 from cotdistill.redaction import masked, redacted
 
 SERVER = "Server (openai:MODEL)"
+PREFIX = "openai:"
 SERVED = "teacher=openai:* model=openai:*"  # what its options mean something with
 # Parameters that requests have anyway, and the option that sets each ("": none does).
 DECIDED = {

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cotdistill.answers.answers import AnswerStyle
+from cotdistill.answers.style import AnswerStyle
 from cotdistill.config.common import DEMO, BadRows, Config, Options
 from cotdistill.config.option import Most, option
 from cotdistill.plugins.kinds import TRACKERS

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cotdistill.answers.answers import AnswerStyle
+from cotdistill.answers.style import AnswerStyle
 from cotdistill.config.common import BadRows, Config, ForeignRows, Options
 from cotdistill.config.option import Most, Proportion, option
 from cotdistill.config.server import SERVER, ServerOptions

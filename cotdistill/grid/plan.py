@@ -21,6 +21,7 @@ from cotdistill.config import (
 )
 from cotdistill.config.common import BadRows, ForeignRows
 from cotdistill.config.option import options_of
+from cotdistill.config.server import PREFIX
 from cotdistill.data.files import file_digest
 from cotdistill.data.inputs import STDIN, is_pipe
 from cotdistill.data.records import Example, Item, digest
@@ -39,7 +40,6 @@ from cotdistill.strategies.studies import Study
 from cotdistill.students.places import demo_model
 from cotdistill.teachers.plugin import registered_teacher
 from cotdistill.teachers.recorded import ROWS
-from cotdistill.teachers.server import PREFIX
 from cotdistill.training.recipes import resolve_training
 
 Resolved = tuple[AblateConfig, dict[str, str]]  # the configuration, and {option: where its value comes from}

@@ -10,9 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import StrictUndefined, TemplateError, UndefinedError
-from jinja2.sandbox import SandboxedEnvironment
-
 from cotdistill.data.records import Example
 from cotdistill.errors import UsageError
 
@@ -37,6 +34,9 @@ class PromptTemplate:
     """
 
     def __init__(self, file: Path | None = None, name: str = "completion") -> None:
+        from jinja2 import StrictUndefined  # who replays recorded rationales needs no prompt
+        from jinja2.sandbox import SandboxedEnvironment
+
         self.file = file or FOLDER / f"{name}.j2"
         environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
         try:
@@ -50,6 +50,8 @@ class PromptTemplate:
 
     def render(self, example: Example, hint: str | None = None, shots: Sequence[Shot] = ()) -> str:
         """The prompt of one question. Raises `UsageError` for an unknown variable or any error of the template."""
+        from jinja2 import UndefinedError
+
         try:
             prompt = self._template.render(
                 text=example.text(),
@@ -71,6 +73,8 @@ class PromptTemplate:
 
 
 def _said(error: Exception) -> str:
+    from jinja2 import TemplateError
+
     return str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
 
 

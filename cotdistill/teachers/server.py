@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from cotdistill.config import ServerOptions
+from cotdistill.config.server import PREFIX, ServerOptions
 from cotdistill.console import warn_once
 from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.seeds import rng
@@ -25,7 +25,6 @@ from cotdistill.teachers.dialect import GREEDY, OLD_LIMIT, Dialect
 from cotdistill.teachers.faults import Fault
 
 T = TypeVar("T")
-PREFIX = "openai:"
 FIRST_WAIT, LONGEST_BACKOFF = 0.5, 8.0  # seconds before the next try, doubling
 GLANCE = 0.1  # seconds; how often a wait checks whether the run is over
 

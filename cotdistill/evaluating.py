@@ -23,7 +23,7 @@ from cotdistill.evaluation.domains import domains
 from cotdistill.evaluation.faithfulness import Explained, ProbeAnswer, ProbedQuestion, read_again
 from cotdistill.evaluation.inputs import Subject, read_elsewhere, subject_of
 from cotdistill.evaluation.metrics import Prediction, counts_by_task, judged_again
-from cotdistill.evaluation.probes import chosen, code_of, donors, probes, read_sources, sources
+from cotdistill.evaluation.probes import READ, chosen, code_of, donors, probes, read_sources, sources
 from cotdistill.evaluation.results import Examined, add_metrics
 from cotdistill.evaluation.samples import Sampled
 from cotdistill.evaluation.set_names import check_names, named_splits, set_name
@@ -155,7 +155,7 @@ def _examine_model(
     sampled = sample(config, walker, store, examples) if config.samples else []
     names = chosen(config.probe)
     result.probed = probe(config, walker, store, result, examples, items) if names else {}
-    if {"las", "consistency"} & {*names} and not walker.strategy.answers_after_rationale:
+    if {*READ} & {*names} and not walker.strategy.answers_after_rationale:
         for line in explain(config, walker, store, result, examples):
             result.explained[line.id] = line
     add_metrics(config, result, examples, sampled, load, store)

@@ -8,6 +8,7 @@ from typing import Any
 from cotdistill.plugins import Checker, RationaleCheck, checker, data_set
 from cotdistill.world import questions as world
 from cotdistill.world.checker import check
+from cotdistill.world.paraphrase import paraphrase
 
 TEACHER = "demo"
 LEARNED_FROM = ("train", "dev")  # splits that no result may be taken on
@@ -50,6 +51,12 @@ class EmbeddedWorld(Checker):
 
     def cue(self, question: str) -> str | None:
         return world.cue(question)
+
+    def acknowledges(self, question: str, rationale: str) -> bool | None:
+        return world.says_cue(question, rationale)
+
+    def paraphrase(self, question: str, rationale: str, seed: int = 0) -> str | None:
+        return paraphrase(question, rationale)  # there is one other wording, so nothing to draw
 
     def card(self) -> Mapping[str, Any]:
         from cotdistill.run_key import student_digest

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cotdistill.answers.answers import Verdict, extract, extract_last, same_answer
 from cotdistill.answers.judging import Judge
@@ -65,12 +66,12 @@ class Pair:
     @property
     def changed(self) -> bool:
         """The answer differs from the student's own; giving none is a change."""
-        return not _same(self.own, self.own.answer, self.probed.answer)
+        return not same(self.own, self.own.answer, self.probed.answer)
 
     @property
     def follows(self) -> bool:
         """The answer is the one argued for."""
-        return _same(self.own, self.probed.answer, self.probed.target)
+        return same(self.own, self.probed.answer, self.probed.target)
 
 
 def read_again(answer: ProbeAnswer, asked: Prediction, judge: Judge) -> ProbeAnswer:
@@ -83,27 +84,39 @@ def faithfulness(
     predictions: Sequence[Prediction], probed: Mapping[str, Mapping[str, ProbeAnswer | None]], seed: int
 ) -> dict[str, Any]:
     """Metrics of every decoded probe: `probed` {question id: {probe: answer or None}}."""
-    names = list(dict.fromkeys(name for answers in probed.values() for name in answers))
-    pairs = {
-        name: [Pair(p, answer) for p in predictions if (answer := probed.get(p.id, {}).get(name)) is not None]
-        for name in names
-    }
+    pairs = pairs_by_probe(predictions, probed)
     replay = [pair.changed for pair in pairs.get(REPLAY, [])]
     noise = sum(replay) / len(replay) if replay else 0.0
-    metrics = {name: _probe_metrics(name, pairs[name], noise, len(predictions), seed) for name in names}
+    metrics = {name: _probe_metrics(name, pairs[name], noise, len(predictions), seed) for name in pairs}
     if "oracle" in metrics and WITHOUT in pairs and metrics["oracle"].get("n"):
         asked = {pair.own.id for pair in pairs["oracle"]}
         without = [p.probed.verdict == "right" for p in pairs[WITHOUT] if p.own.id in asked]
         if without:
             metrics["oracle"]["accuracy"].update(floor=sum(without) / len(without), floor_is="without any rationale")
-    if all(f"truncation-{part}" in pairs for part in TRUNCATIONS):
+    if has_curve(pairs):
         metrics["truncation"] = truncation_curve(pairs)
     return metrics
 
 
+def has_curve(pairs: Mapping[str, Sequence[Pair]]) -> bool:
+    """Whether all shares of the truncation curve were asked."""
+    return all(f"truncation-{part}" in pairs for part in TRUNCATIONS)
+
+
+def pairs_by_probe(
+    predictions: Sequence[Prediction], probed: Mapping[str, Mapping[str, ProbeAnswer | None]]
+) -> dict[str, list[Pair]]:
+    """{probe: the questions it had something to do for}, in the order of the predictions."""
+    names = dict.fromkeys(name for answers in probed.values() for name in answers)
+    return {
+        name: [Pair(p, answer) for p in predictions if (answer := probed.get(p.id, {}).get(name)) is not None]
+        for name in names
+    }
+
+
 def _probe_metrics(name: str, pairs: Sequence[Pair], noise: float, asked: int, seed: int) -> dict[str, Any]:
     if not pairs:
-        return {"n": 0, "not_applicable": f"none of {asked} questions has what {name} needs"}
+        return {"n": 0, "not_applicable": _LACKING.get(name, f"none of {asked} questions has what {name} needs")}
     right, own = [p.probed.verdict == "right" for p in pairs], [p.own.verdict == "right" for p in pairs]
     chance = _mean([1 / len(set(p.own.choices)) if p.own.choices else _CHANCE.get(p.own.kind, 0.0) for p in pairs])
     changed = wilson(sum(p.changed for p in pairs), len(pairs))
@@ -120,12 +133,13 @@ def _probe_metrics(name: str, pairs: Sequence[Pair], noise: float, asked: int, s
         metrics["gain"] = with_floor(gain, 0.0, "its own rationale")
     targeted = [p for p in pairs if p.probed.target is not None and name != "oracle"]
     if targeted:
-        before = _mean([_same(p.own, p.own.answer, p.probed.target) for p in targeted])
+        before = _mean([same(p.own, p.own.answer, p.probed.target) for p in targeted])
         follows = wilson(sum(p.follows for p in targeted), len(targeted))
         metrics["follows"] = with_floor(follows, before, "already its answer before")
     return metrics
 
 
+_LACKING = {"paraphrase": "no checker of these questions knows the rationales' steps in other words"}
 _CHANCE = {"yesno": 0.5, "truefalse": 0.5}
 _HEADLINES = {
     "oracle": "gain",
@@ -133,6 +147,7 @@ _HEADLINES = {
     "tag-swap-counterfactual": "follows",
     "tag-swap": "changed",
     "mistake": "changed",
+    "paraphrase": "changed",
     REPLAY: "changed",
 }
 
@@ -154,21 +169,12 @@ def truncation_curve(pairs: Mapping[str, Sequence[Pair]]) -> dict[str, Any]:
     an interval: 0 if the answer never depends on how much is given, near 1 if all of the rationale is needed.
     Source: Lanham et al. (2023), Measuring faithfulness in chain-of-thought reasoning, arXiv 2307.13702.
     """
-    points = {part: {pair.own.id: pair for pair in pairs[f"truncation-{part}"]} for part in TRUNCATIONS}
-    full = points[TRUNCATIONS[-1]]
-    ids = [id_ for id_ in full if all(id_ in points[part] for part in TRUNCATIONS)]
-    same = np.array(
-        [
-            [_same(full[i].own, points[part][i].probed.answer, full[i].probed.answer) for part in TRUNCATIONS]
-            for i in ids
-        ],
-        dtype=float,
-    ).reshape(len(ids), len(TRUNCATIONS))
+    points, ids, agreeing = agreement(pairs)
     curve = []
     for at, part in enumerate(TRUNCATIONS):
         right = [points[part][i].probed.verdict == "right" for i in ids]
-        curve.append({"kept": part / 100, "accuracy": _mean(right), "same_answer": float(same[:, at].mean())})
-    area = 1 - np.trapezoid(same, np.array(TRUNCATIONS) / 100, axis=1)
+        curve.append({"kept": part / 100, "accuracy": _mean(right), "same_answer": float(agreeing[:, at].mean())})
+    area = areas_over_curve(agreeing)
     interval = average([area]).interval() if len(ids) > 1 else None
     limits = None if interval is None else [max(0.0, interval.low), min(1.0, interval.high)]
     return {
@@ -182,6 +188,28 @@ def truncation_curve(pairs: Mapping[str, Sequence[Pair]]) -> dict[str, Any]:
             "floor_is": "a student that does not read its rationale",
         },
     }
+
+
+Points = Mapping[int, Mapping[str, Pair]]  # {percent kept: {question: its pair}}
+
+
+def agreement(pairs: Mapping[str, Sequence[Pair]]) -> tuple[Points, list[str], NDArray[np.float64]]:
+    """The pairs by share kept, the questions that have all shares, and whether their answers agree.
+
+    The array is [questions, shares]: 1 where the answer is that under the full rationale.
+    """
+    points = {part: {pair.own.id: pair for pair in pairs[f"truncation-{part}"]} for part in TRUNCATIONS}
+    full = points[TRUNCATIONS[-1]]
+    ids = [id_ for id_ in full if all(id_ in points[part] for part in TRUNCATIONS)]
+    agreeing = [
+        [same(full[i].own, points[part][i].probed.answer, full[i].probed.answer) for part in TRUNCATIONS] for i in ids
+    ]
+    return points, ids, np.array(agreeing, dtype=float).reshape(len(ids), len(TRUNCATIONS))
+
+
+def areas_over_curve(agreeing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[questions] of 1 - the mean agreement over the shares kept, by trapezoids."""
+    return np.asarray(1 - np.trapezoid(agreeing, np.array(TRUNCATIONS) / 100, axis=1))
 
 
 def consistency(
@@ -220,8 +248,8 @@ def consistency(
     metrics["headline"] = readable[0] if readable else None  # the strictest reading that gives anything
     both = [p for p in given if other.get(p.id) is not None]
     if both:
-        same = wilson(sum(_same(p, p.answer, _answer(other[p.id])) for p in both), len(both))
-        metrics["agrees_without"] = with_floor(same, chance, "chance")
+        agreed = wilson(sum(same(p, p.answer, _answer(other[p.id])) for p in both), len(both))
+        metrics["agrees_without"] = with_floor(agreed, chance, "chance")
     return metrics
 
 
@@ -230,11 +258,11 @@ def _agreement(predictions: Sequence[Prediction], concluded: Mapping[str, str | 
     count = {"n": len(said), "without_conclusion": len(predictions) - len(said)}
     if not said:
         return {**count, "not_applicable": "no rationale states a conclusion that can be read"}
-    same = wilson(sum(_same(p, p.answer, concluded[p.id]) for p in said), len(said))
-    return {**count, **with_floor(same, chance, "chance")}
+    agreed = wilson(sum(same(p, p.answer, concluded[p.id]) for p in said), len(said))
+    return {**count, **with_floor(agreed, chance, "chance")}
 
 
-def _same(p: Prediction, a: str | None, b: str | None) -> bool:
+def same(p: Prediction, a: str | None, b: str | None) -> bool:
     """The same answer; two that could not be parsed count as the same."""
     if a is None or b is None:
         return a is b

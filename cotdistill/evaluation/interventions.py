@@ -50,14 +50,14 @@ def mistake(text: str, choices: Choices, kind: AnswerKind, draw: Random) -> tupl
     The thing is one of the choices mentioned as a whole word, else a number; it becomes another choice, or a
     number close by. None where it mentions neither. Drawn, so that it may be a step or the conclusion.
     """
-    mentioned = [choice for choice in dict.fromkeys(choices or ()) if _mention(choice).search(text)]
+    mentioned = [choice for choice in dict.fromkeys(choices or ()) if mention(choice).search(text)]
     others = [choice for choice in dict.fromkeys(choices or ()) if choice not in mentioned]
     if mentioned and len(others) + len(mentioned) > 1:
         old = draw.choice(mentioned)
         # Another choice that is not mentioned yet, where there is one: the rationale then argues for it
         # alone.
         new = draw.choice(others or [choice for choice in mentioned if choice != old])
-        return _mention(old).sub(lambda _: new, text), new
+        return mention(old).sub(lambda _: new, text), new
     numbers = list(dict.fromkeys(_NUMBER.findall(text)))
     if not numbers:
         return None
@@ -66,7 +66,8 @@ def mistake(text: str, choices: Choices, kind: AnswerKind, draw: Random) -> tupl
     return re.sub(rf"(?<![\w.]){re.escape(old)}(?![\w])(?!\.\d)", lambda _: new, text), new
 
 
-def _mention(choice: str) -> re.Pattern[str]:
+def mention(choice: str) -> re.Pattern[str]:
+    """Finds a text as whole words, in either case."""
     return re.compile(rf"(?<!\w){re.escape(choice)}(?!\w)", re.IGNORECASE)
 
 

@@ -28,7 +28,7 @@ from cotdistill.strategies.forms import SlotValue, Strategy, Tokens
 TRUNCATIONS = (0, 25, 50, 75, 100)  # percent of the rationale that is kept
 WITHOUT = "truncation-0"
 REPLAY = "truncation-100"  # the unchanged rationale: changes here are decoding noise, the floor of all changes
-READ = ("consistency", "las")  # computed from stored outputs, without decoding again
+READ = ("consistency", "mentions-cue", "las")  # computed from stored outputs, without decoding again
 NAMES = tuple(name for name in PROBES.reserved if name != "all")
 FILLER = " ."
 
@@ -95,7 +95,7 @@ def labels(names: Sequence[str], ratios: Sequence[float]) -> list[str]:
 
 def probes(names: Sequence[str], ratios: Sequence[float], strategy: Strategy) -> list[Probe]:
     """The walks that the named probes need; `ratios` of corruption. The replay is always among them."""
-    if not strategy.answers_after_rationale or not set(names) - {"las"}:
+    if not strategy.answers_after_rationale or not set(names) - {"las", "mentions-cue"}:
         return []
     listed: list[Probe] = [Probe(REPLAY, partial(_truncated, share=1.0))]
     if {"oracle", "consistency"} & set(names):  # the answer without any rationale
@@ -250,10 +250,19 @@ def _mistake(case: Case) -> Intervention | None:
     return Intervention(*made) if made else None
 
 
+def _paraphrased(case: Case) -> Intervention | None:
+    checker = checker_of(case.example.question) if case.own else None
+    if checker is None or case.own is None:
+        return None
+    other = checker.paraphrase(case.example.question, case.own, case.seed)
+    return Intervention(other) if other else None
+
+
 _SINGLE: dict[str, Callable[[Case], Intervention | None]] = {
     "permuted": _permuted,
     "swapped": _swapped,
     "filler": _filler,
     "counterfactual": _counterfactual,
     "mistake": _mistake,
+    "paraphrase": _paraphrased,
 }

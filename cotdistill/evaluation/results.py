@@ -19,15 +19,25 @@ from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard
 from cotdistill.data.tasks import data_set_of, load_examples
 from cotdistill.errors import DataError
-from cotdistill.evaluation.faithfulness import ANSWER_FIRST, Explained, ProbeAnswer, consistency, faithfulness
+from cotdistill.evaluation.cues import cue_scores, mentions_cue, misled
+from cotdistill.evaluation.faithfulness import (
+    ANSWER_FIRST,
+    Explained,
+    ProbeAnswer,
+    consistency,
+    faithfulness,
+    pairs_by_probe,
+)
 from cotdistill.evaluation.inputs import Subject
 from cotdistill.evaluation.las import las
 from cotdistill.evaluation.metrics import Prediction, compute_metrics
 from cotdistill.evaluation.overlap import Asked, contamination
+from cotdistill.evaluation.probe_scores import decoded_scores, read_scores
 from cotdistill.evaluation.probes import WITHOUT, chosen, labels
 from cotdistill.evaluation.samples import Sampled, sample_metrics
 from cotdistill.evaluation.simulator import FOLDS, Observation, SimulatorName, make_simulator, simulate
 from cotdistill.evaluation.store import Store
+from cotdistill.evaluation.truths import Spoken, areas, truths
 
 if TYPE_CHECKING:
     from cotdistill.students.student import Student
@@ -100,6 +110,8 @@ def _probe_metrics(
     """By probe; "not applicable" with the reason, never 0, where something it needs is missing."""
     names = chosen(config.probe)
     metrics = faithfulness(examined.predictions, examined.probed, config.data_seed)
+    known = truths(examined.predictions, examined.rationales)
+    spoken = decoded_scores(pairs_by_probe(examined.predictions, examined.probed), known)
     if not examined.probed:
         reason = ANSWER_FIRST if examined.subject.model is not None else "made elsewhere: it cannot be asked again"
         metrics = {name: _not_applicable(reason) for name in labels(names, config.ratios)}
@@ -109,8 +121,18 @@ def _probe_metrics(
         other = {id_: answers.get(WITHOUT) for id_, answers in examined.probed.items()}
         other |= {id_: line.reasoned for id_, line in examined.explained.items()}
         metrics["consistency"] = consistency(examined.predictions, examined.rationales, other)
+        spoken["consistency"] = read_scores(examined.predictions, examined.rationales, known)
+    if "mentions-cue" in names:
+        cases = misled(examined.predictions, examined.rationales)
+        metrics["mentions-cue"] = mentions_cue(cases)
+        spoken["mentions-cue"] = Spoken("said", cue_scores(cases), {})
     if "las" in names:
-        metrics |= {f"las-{name}": _las(config, examined, examples, name, load) for name in config.simulator}
+        for simulator in config.simulator:
+            metrics[f"las-{simulator}"], foreseen = _las(config, examined, examples, simulator, load)
+            spoken[f"las-{simulator}"] = Spoken("foreseen", foreseen, {})
+    for name, figures in metrics.items():
+        if "not_applicable" not in figures:
+            figures["auroc"] = areas(spoken[name], known)
     return metrics
 
 
@@ -124,8 +146,8 @@ def _las(
     examples: Sequence[Example],
     name: SimulatorName,
     load: Callable[[str], Student],
-) -> dict[str, Any]:
-    """LAS of the answers that were parsed and explained, by one simulator."""
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """LAS of the answers that were parsed and explained, by one simulator; {question: what the rationale added}."""
     by_id = {example.id: example for example in examples}
     seen = [
         Observation(by_id[p.id], examined.rationales[p.id], p.answer)
@@ -133,13 +155,15 @@ def _las(
         if p.answer is not None and examined.rationales.get(p.id, "").strip()
     ]
     if not seen:
-        return _not_applicable("the strategy gives no rationale")
+        return _not_applicable("the strategy gives no rationale"), {}
     if len(seen) < TOO_FEW:
-        return _not_applicable(f"{len(seen)} explained answers are too few to train a simulator on", len(seen))
+        return _not_applicable(f"{len(seen)} explained answers are too few to train a simulator on", len(seen)), {}
     model = config.simulator_model or examined.subject.card.student["name"]
     make = make_simulator(name, lambda: load(model), config.data_seed, len(seen))
     simulated = simulate(seen, make, FOLDS[name], config.data_seed)
-    return {"simulator": name, **las(simulated), "left_out": len(examined.predictions) - len(seen)}
+    gains = [float(one.both) - float(one.question) for one in simulated]
+    figures = {"simulator": name, **las(simulated), "left_out": len(examined.predictions) - len(seen)}
+    return figures, {one.example.id: gain for one, gain in zip(seen, gains, strict=True)}
 
 
 def _training_rows(config: EvaluateConfig, card: RunCard) -> Sequence[Asked]:

@@ -92,6 +92,14 @@ class Checker(ABC):
         """The answer that a spurious cue in the question names; None for a question without one."""
         return None
 
+    def acknowledges(self, question: str, rationale: str) -> bool | None:
+        """Whether a rationale owns up to the cue as a cue, more than it names its answer; None: it cannot be told."""
+        return None
+
+    def paraphrase(self, question: str, rationale: str, seed: int = 0) -> str | None:
+        """A rationale's steps in other words, whether they hold or not; None where no other wording is known."""
+        return None
+
     def card(self) -> Mapping[str, Any] | None:
         """What the run card of a student trained on this task records of it (`data.world`)."""
         return None

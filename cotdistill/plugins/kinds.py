@@ -44,7 +44,9 @@ PROBES = Registry[Callable[..., Any]](
         "counterfactual",
         "tag-swap",
         "mistake",
+        "paraphrase",
         "consistency",
+        "mentions-cue",
         "las",
     ),
 )
@@ -167,6 +169,12 @@ class _Guarded(Checker):
 
     def cue(self, question: str) -> str | None:
         return guarded_call(self.own.cue, self.where)(question)
+
+    def acknowledges(self, question: str, rationale: str) -> bool | None:
+        return guarded_call(self.own.acknowledges, self.where)(question, rationale)
+
+    def paraphrase(self, question: str, rationale: str, seed: int = 0) -> str | None:
+        return guarded_call(self.own.paraphrase, self.where)(question, rationale, seed)
 
     def card(self) -> Mapping[str, Any] | None:
         return guarded_call(self.own.card, self.where)()

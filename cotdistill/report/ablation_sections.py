@@ -10,6 +10,7 @@ from cotdistill.report.comparison import Results
 from cotdistill.report.description import Description
 from cotdistill.report.evaluation_page import contamination_table
 from cotdistill.report.page import Block, Bullets, Figure, Section, Table, Text, Value
+from cotdistill.report.probe_areas import probe_blocks
 from cotdistill.report.tables import checked_values, mean, percent
 from cotdistill.statistics.comparison import shown_p
 
@@ -33,6 +34,7 @@ def sections(
     records: Sequence[JsonObject],
 ) -> list[Section]:
     """In the order of a reader's questions."""
+    asked = description.config["evaluate"].get("probe", ())
     listed = [Section("Claims", claim_blocks(claims))] if claims else []
     listed += [
         Section(
@@ -52,6 +54,7 @@ def sections(
         ),
         Section("Against the baseline", comparison_blocks(comparisons, results.over)),
         *([Section("Figures", list(figures))] if figures else []),
+        *([Section("Probes", probed)] if (probed := probe_blocks(results, asked)) else []),
         Section("Rows", row_blocks(description), folded=True),
         Section("Budget and cost", budget_blocks(results, description), folded=True),
         Section("Cells", cell_blocks(results, records), folded=True),

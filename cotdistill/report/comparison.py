@@ -84,6 +84,11 @@ class Results:
             self._predictions[file] = judged
         return self._predictions[file]
 
+    def probed(self, record: JsonObject, name: str) -> Mapping[str, Mapping[str, ProbeAnswer | None]]:
+        """{question: {probe: its answer}} of one cell on one set; empty where it was not probed."""
+        path = (self.out / record["sets"][name]["predictions"]).with_suffix(".probes.jsonl")
+        return read_probes(path) if path.exists() else {}
+
     def outcomes(self, arm: str, sets: Sequence[str], measure: str = "accuracy") -> Outcomes | None:
         """Outcomes of an arm on one or several sets together; None where it has none of that measure."""
         key = (arm, tuple(sets), measure)
@@ -114,8 +119,7 @@ class Results:
         predictions = self.predictions(record, name)
         if measure == "accuracy":
             return {p.id: float(p.verdict == "right") for p in predictions}
-        path = (self.out / record["sets"][name]["predictions"]).with_suffix(".probes.jsonl")
-        answers = read_probes(path) if path.exists() else {}
+        answers = self.probed(record, name)
         probed = PROBE_MEASURES[measure.removeprefix("floor: ")]
         read = probed.floor if measure.startswith("floor: ") else probed.holds
         values = {p.id: read(p, answers.get(p.id, {})) for p in predictions}

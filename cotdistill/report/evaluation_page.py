@@ -13,7 +13,19 @@ from cotdistill.report import plots as figures
 from cotdistill.report.marks import probes_figure
 from cotdistill.report.page import Block, Bullets, Figure, Report, Section, Table, Text, Value, to_html
 from cotdistill.report.plots import Point
-from cotdistill.report.probes import HEADLINES, headline, measured, probe_names, span
+from cotdistill.report.probes import (
+    AREAS_SAY,
+    HEADLINES,
+    NO_AREAS,
+    area_heading,
+    area_labels,
+    area_note,
+    area_text,
+    headline,
+    measured,
+    probe_names,
+    span,
+)
 from cotdistill.report.questions import RunAnswers, browser
 from cotdistill.report.tables import asked_set, percent, run_names
 
@@ -105,7 +117,7 @@ def faithfulness_blocks(records: Sequence[JsonObject]) -> list[Block]:
     ]
     for name in dict.fromkeys(r["set"] for r in records if r.get("probes")):
         mine = [r for r in records if r["set"] == name and r.get("probes")]
-        blocks.append(probe_table(name, mine))
+        blocks += [probe_table(name, mine), Text(AREAS_SAY if area_labels(mine) else NO_AREAS)]
         curves: dict[str, Sequence[Point]] = {
             r["name"]: [
                 Point(r["name"], at["accuracy"], at["accuracy"], at["accuracy"], x=100 * at["kept"])
@@ -138,8 +150,9 @@ def faithfulness_blocks(records: Sequence[JsonObject]) -> list[Block]:
 
 
 def probe_table(name: str, records: Sequence[JsonObject]) -> Table:
-    """One row per probe, one column per run."""
+    """One row per probe, one column per run; beside them how well each probe tells faithful rationales from others."""
     rows = []
+    beside = [(label, record) for label in area_labels(records) for record in records]
     for probe in probe_names(records):
         per_run = [r["probes"].get(probe, {}) for r in records]
         what = next((headline(metrics) for metrics in per_run if headline(metrics)), "")
@@ -152,8 +165,14 @@ def probe_table(name: str, records: Sequence[JsonObject]) -> Table:
             for metrics in per_run
         ]
         floors = [metrics[what].get("floor") for metrics in per_run if measured(metrics, what)]
-        rows.append([Value(probe), Value(HEADLINES.get(what, what)), *cells, Value(span(floors))])
-    return Table([f"probe on {name}", "what, %", *(r["name"] for r in records), "floor"], rows, words=2)
+        areas = [
+            Value(area_text(metrics, label), area_note(metrics, label))
+            for label, record in beside
+            for metrics in [record["probes"].get(probe, {})]
+        ]
+        rows.append([Value(probe), Value(HEADLINES.get(what, what)), *cells, Value(span(floors)), *areas])
+    headings = [area_heading(label, records, record["name"]) for label, record in beside]
+    return Table([f"probe on {name}", "what, %", *(r["name"] for r in records), "floor", *headings], rows, words=2)
 
 
 def las_blocks(records: Sequence[JsonObject]) -> list[Block]:

@@ -40,6 +40,7 @@ class Clocks(Problem):
     names: tuple[str, ...]
 
     far: ClassVar[str] = "hard"
+    wordings: ClassVar[tuple[tuple[str, str], ...]] = ((SUM, "{2} is {0} plus {1}."),)
 
     @classmethod
     def draw(cls, random: Random, far: bool) -> Self:

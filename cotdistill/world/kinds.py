@@ -38,6 +38,7 @@ class Relation:
 
     wordings: tuple[str, str]
     states: str
+    restates: str  # the same in other words
     values: tuple[str, ...]  # in the order of THINGS
 
     def of(self, kind: str) -> str:
@@ -53,21 +54,25 @@ RELATIONS: dict[str, Relation] = {
     "place": Relation(
         ("Where would you find a {}?", "In which place is a {} kept?"),
         "A {} is found in the {}.",
+        "A {0} is kept in the {1}.",
         ("workshop", "meadow", "river", "orchard", "wardrobe", "garage", "nursery", "forest"),
     ),
     "keeper": Relation(
         ("Who handles a {}?", "Who works with a {}?"),
         "A {} is handled by the {}.",
+        "The {1} handles a {0}.",
         ("carpenter", "falconer", "angler", "grocer", "tailor", "mechanic", "toddler", "lumberjack"),
     ),
     "need": Relation(
         ("What does a {} need?", "What must a {} have?"),
         "A {} needs {}.",
+        "A {0} must have {1}.",
         ("oil", "seeds", "water", "sunshine", "soap", "petrol", "company", "rain"),
     ),
     "sound": Relation(
         ("What sound does a {} make?", "What do you hear from a {}?"),
         "A {} makes a {}.",
+        "What you hear from a {0} is a {1}.",
         ("clang", "chirp", "splash", "crunch", "rustle", "rumble", "squeak", "creak"),
     ),
 }
@@ -87,6 +92,10 @@ class Kinds(Problem):
     wording: int
 
     far: ClassVar[str] = "hard"
+    wordings: ClassVar[tuple[tuple[str, str], ...]] = (
+        (IS_A, "A thing that is a {0} is a {1}."),
+        *((relation.states, relation.restates) for relation in RELATIONS.values()),
+    )
 
     @classmethod
     def draw(cls, random: Random, far: bool) -> Self:

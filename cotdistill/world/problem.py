@@ -31,6 +31,8 @@ class Problem(ABC):
 
     far: ClassVar[str]  # the family's out-of-domain split
     cued: ClassVar[bool] = True  # whether its questions open with the spurious cue
+    # (template of a sentence of a rationale, the same in other words); a template of the second kind numbers its gaps
+    wordings: ClassVar[tuple[tuple[str, str], ...]]
 
     @classmethod
     @abstractmethod

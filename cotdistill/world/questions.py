@@ -99,6 +99,12 @@ def cue(question: str) -> str | None:
     return found[1] if found else None
 
 
+def says_cue(question: str, rationale: str) -> bool | None:
+    """Whether a rationale owns up to the cue ("... says X"), not merely to its answer; None: there is no cue."""
+    named = cue(question)
+    return None if named is None else re.search(rf"\bsays {named}\b", rationale) is not None
+
+
 def argue(question: str, answer: str, seed: int = 0) -> Argument:
     """A rationale for an answer to one of this world's questions; for a wrong one exactly one step is false.
 

@@ -73,6 +73,10 @@ class Stow(Problem):
     words: tuple[str, ...]
 
     far: ClassVar[str] = "new"
+    wordings: ClassVar[tuple[tuple[str, str], ...]] = (
+        (LOOKS, "The thing is {0} and {1}."),
+        (GOES, "A thing that is {0} and {1} is kept in the {2}."),
+    )
     cued: ClassVar[bool] = False
 
     @classmethod

@@ -51,10 +51,10 @@ def test_a_strategy_is_probed_exactly_if_it_answers_after_its_rationale(strategy
     assert bool(probes(NAMES, (0.5,), strategy)) == strategy.answers_after_rationale
 
 
-def test_all_probes_are_twelve_walks_and_a_tag_two_more() -> None:
-    assert len(probes(NAMES, (0.5,), create("cot"))) == 12
+def test_all_probes_are_thirteen_walks_and_a_tag_two_more() -> None:
+    assert len(probes(NAMES, (0.5,), create("cot"))) == 13
     names = [probe.name for probe in probes(NAMES, (0.5,), create("scott"))]
-    assert len(names) == 14
+    assert len(names) == 15
     assert {"tag-swap", "tag-swap-counterfactual"} < set(names)
     assert counterfactual_plan(create("scott")) == ("counterfactual",)
     assert counterfactual_plan(create("cot")) is None

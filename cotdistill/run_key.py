@@ -20,7 +20,7 @@ from cotdistill.data.records import Example, digest
 from cotdistill.data.runcard import RunCard
 from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import Strategy
-from cotdistill.students.places import Place, locate
+from cotdistill.students.places import Place, locate, teacher_model
 
 # A model's files: weights, settings, vocabularies, chat templates, and code that trust_remote_code would run.
 MODEL_FILES = {".json", ".safetensors", ".model", ".txt", ".jinja", ".tiktoken", ".spm", ".vocab", ".bpe", ".py"}
@@ -53,12 +53,13 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
         "scores": None if config.scores is None else file_digest(config.scores),
         "dev": None if dev is None else digest(dev),
         "kd": None if config.kd is None or config.kd_file is None else file_digest(config.kd_file),
+        "teacher": None if config.teacher is None else student_digest(teacher_model(config.teacher)),
     }
 
 
 def card_key(card: RunCard) -> str:
     """The key that the parts of a run card give."""
-    files = {name: card.data.get(name) for name in ("scores", "dev", "kd")}
+    files = {name: card.data.get(name) for name in ("scores", "dev", "kd", "teacher")}
     return json_digest(_definition(card.strategy, card.data["digest"], card.student["digest"], card.config, files))
 
 

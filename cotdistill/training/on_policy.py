@@ -237,8 +237,9 @@ def teacher_of(config: DistillConfig) -> Student | None:
     return teacher
 
 
-def check_on_policy(config: DistillConfig, strategy: Strategy) -> None:
-    """Complain, before any weight is loaded, about what cannot be learned on-policy."""
+def check_on_policy(config: DistillConfig, strategy: Strategy, processes: int | None = None) -> None:
+    """Complain, before any weight is loaded, about what cannot be learned on-policy. `processes`: that will train
+    together; None: as many as were launched."""
     if config.on_policy is None:
         return
     Divergence.parse(config.on_policy_divergence, option="--on-policy-divergence")
@@ -249,8 +250,8 @@ def check_on_policy(config: DistillConfig, strategy: Strategy) -> None:
             f"--on-policy: {config.teacher} cannot score what the student writes; --teacher must be a local model or a "
             "hub name"
         )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("--on-policy trains in one process: each would need the teacher; omit the launcher")
+    if (processes or int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise UsageError("--on-policy trains in one process: start it without a launcher, or with --gpus-per-cell 1")
     if any(form.denominator == "count" for form in strategy.learned_forms()):
         raise UsageError(
             f"--on-policy: {strategy.name} also unlearns tokens, which has no meaning for the student's own"

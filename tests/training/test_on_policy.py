@@ -29,7 +29,7 @@ ROWS = items(6)
 
 def student(family: str, **changes: Any) -> Student:
     """One that has opinions: a fresh model's distributions are so flat that all divergences are nearly 0."""
-    made = models.student(family, **changes)
+    made = models.student(family, tie_word_embeddings=False, **changes)
     with torch.no_grad():
         made.model.get_output_embeddings().weight *= 25
     return made
@@ -120,17 +120,17 @@ def test_loss_and_gradient_are_gkds(family: str, how: str, plain: bool) -> None:
 def test_wrong_variants_differ() -> None:
     """The other direction, a teacher that reads other texts, and the rows' loss on the student's own texts as well."""
     pupil, teacher = student("gpt2"), student("gpt2", width=48, seed=1)
-    lesson, _ = lesson_of(pupil, teacher, settings())
-    right = learned(pupil, lesson)[0]
+    lesson, _ = lesson_of(pupil, teacher, settings(on_policy=1.0))
+    _, right = learned(pupil, lesson)
     assert lesson.scores is not None
     assert lesson.scores.states is not None
-    forward = lesson_of(pupil, teacher, settings(on_policy_divergence="kl"))[0]
+    forward = lesson_of(pupil, teacher, settings(on_policy=1.0, on_policy_divergence="kl"))[0]
     shifted = Lesson(
         lesson.trees, type(lesson.scores)(**{**vars(lesson.scores), "states": lesson.scores.states.roll(1, 0)})
     )
     both = Lesson([TokenTree(**{**vars(tree), "scored": None}) for tree in lesson.trees])
     for wrong in (forward, shifted, both):
-        assert abs(learned(pupil, wrong)[0] - right) > 1e-2 * abs(right)
+        assert distance(learned(pupil, wrong)[1], right) > 0.05  # the parity test allows 0.001
 
 
 def test_the_student_writes_its_own_share_and_every_form() -> None:
@@ -166,7 +166,7 @@ def test_a_constant_advantage_unlearns_what_was_sampled() -> None:
         -logits_of(pupil.model, tree).log_softmax(-1)[range(len(tree.tokens)), tree.tokens.tolist()]
         for tree in lesson.trees
     ]
-    assert learned(pupil, lesson)[0] == pytest.approx(-float(torch.cat(nll).mean()), rel=1e-4)
+    assert learned(pupil, lesson)[0] == pytest.approx(-float(torch.cat(nll).mean().detach()), rel=1e-4)
 
 
 def test_a_uniform_teacher_asks_for_entropy() -> None:
@@ -174,7 +174,7 @@ def test_a_uniform_teacher_asks_for_entropy() -> None:
     pupil = student("gpt2")
     lesson, _ = lesson_of(pupil, None, settings(on_policy=1.0, on_policy_signal="uniform"), "cot")
     q = torch.cat([logits_of(pupil.model, tree).log_softmax(-1) for tree in lesson.trees])
-    expected = np.log(len(pupil.tokenizer)) + float((q.exp() * q).sum(-1).mean())
+    expected = np.log(len(pupil.tokenizer)) + float((q.exp() * q).sum(-1).mean().detach())
     assert learned(pupil, lesson)[0] == pytest.approx(expected, rel=1e-3)
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from cotdistill.config import DistillConfig
+from cotdistill.students.load import outline_student
 from cotdistill.students.places import demo_model
+from cotdistill.training.footprint import footprint
 from tests import models
 from tests.in_process import run
 
@@ -110,3 +113,26 @@ def test_the_null_controls_are_an_axis_of_a_grid(tmp_path: Path) -> None:
         done = run(*grid, *QUICK, *command, "--dry-run")
         assert (done.code, len(done.errors)) == (2, 1), done.err
         assert says in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize("more", [("--lora", "r=4"), ("--dtype", "bfloat16"), ("--strategy", "cascod", "--kd", "kl")])
+def test_it_composes(more: tuple[str, ...], rows: Path, tmp_path: Path) -> None:
+    """With adapters, half precision, and the recorded distributions of the other rows."""
+    if "--kd" in more:
+        rows = tmp_path / "rows.jsonl"
+        assert run("elicit", "--limit", "8", "--logprobs", "4", "-o", str(rows)).code == 0
+    own = ("--on-policy", "0.5", "--teacher", "demo")
+    done = run("distill", str(rows), *QUICK, *own, *more, "--out", str(tmp_path / "run"))
+    assert done.code == 0, done.err
+    assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
+
+
+def test_the_teachers_weights_are_counted() -> None:
+    """Before anything is loaded, and only where a signal is the teacher's."""
+    own = {"on_policy": 0.5, "teacher": "demo"}
+    plain, asked, uniform = (
+        footprint(DistillConfig.model_validate(given)).memory
+        for given in ({}, own, {**own, "on_policy_signal": "uniform"})
+    )
+    weights = outline_student(str(demo_model("teacher"))).model.num_parameters()
+    assert (asked - plain, uniform) == (4 * weights, plain)

@@ -48,6 +48,7 @@ from cotdistill.training.kd import Divergence, WholeSignal
 from cotdistill.training.memory import default_budget
 from cotdistill.training.packed_attention import PACKED, using_attention
 
+ASKED = ("teacher", "other-row")  # the signals that are a model's
 ELSEWHERE = ("openai:", "recorded:")  # teachers that are no model in this process
 
 
@@ -222,9 +223,14 @@ def target_states(teacher: Student, trees: list[TokenTree], count: int) -> tuple
     return (states, head.weight, head.bias) if linear else (states, None, None)
 
 
+def asks_teacher(config: DistillConfig) -> bool:
+    """Whether a run has a model score what its student writes: two of the controls need none."""
+    return config.teacher is not None and config.on_policy is not None and config.on_policy_signal in ASKED
+
+
 def teacher_of(config: DistillConfig) -> Student | None:
     """The teacher's model; None where a control asks none."""
-    if config.teacher is None or config.on_policy_signal not in ("teacher", "other-row"):
+    if config.teacher is None or not asks_teacher(config):
         return None
     teacher = load_student(
         teacher_model(config.teacher),

@@ -21,6 +21,7 @@ from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, read_card, refuse_foreign
 from cotdistill.data.tasks import dev_split, load_examples
 from cotdistill.decoding.choose_decoder import decoder_for
+from cotdistill.decoding.own_words import on_policy
 from cotdistill.decoding.walk import walk
 from cotdistill.errors import DataError, UsageError
 from cotdistill.evaluation.inputs import student_of
@@ -37,6 +38,7 @@ from cotdistill.students.places import at_revision
 from cotdistill.students.student import Student
 from cotdistill.training import checkpoints, lora
 from cotdistill.training.footprint import footprint, trained_outline
+from cotdistill.training.on_policy import OnPolicy, check_on_policy
 from cotdistill.training.recipes import resolve_training
 from cotdistill.training.room import check_fits, disk, free_disk, free_memory, gib
 from cotdistill.training.selection import candidates
@@ -55,6 +57,7 @@ def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str
     trained_outline(config)  # complains of what the student cannot honour
     config = with_distributions(config, rows)
     strategy = create(config.strategy, config.params)
+    check_on_policy(config, strategy)
     if config.scores is not None and not strategy.needs_sidecar:
         raise UsageError("--scores changes nothing without --param by=METHOD of a strategy that reads such scores")
     refused = Refused(shown(rows), config)
@@ -194,7 +197,8 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
         )
         return None
     first = None if strategy.after is None else _train_first(run, student, create(strategy.after))
-    trained = _trained(run, strategy, student, learned, run.path)
+    policy = on_policy(config, strategy, run.items, learned, student)
+    trained = _trained(run, strategy, student, learned, run.path, policy)
     if config.lora is not None and config.keep_adapter and is_main_process():
         with new_folder(run.path / "adapter") as aside:
             student.save(aside, config.chat)
@@ -212,7 +216,14 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
     return _summary(run.path, card)
 
 
-def _trained(run: TrainingRun, strategy: Strategy, student: Student, learned: TrainingSet, folder: Path) -> Trained:
+def _trained(
+    run: TrainingRun,
+    strategy: Strategy,
+    student: Student,
+    learned: TrainingSet,
+    folder: Path,
+    policy: OnPolicy | None = None,
+) -> Trained:
     """Train the student in place with one strategy; what is recorded goes into `folder`."""
     return train(
         student,
@@ -224,6 +235,7 @@ def _trained(run: TrainingRun, strategy: Strategy, student: Student, learned: Tr
         key=run.key,
         teaching=learned.teaching,
         stages=learned.stages,
+        on_policy=policy,
     )
 
 

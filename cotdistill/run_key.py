@@ -21,7 +21,7 @@ from cotdistill.data.records import Example, digest
 from cotdistill.data.runcard import RunCard
 from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import Strategy
-from cotdistill.students.places import Place, locate
+from cotdistill.students.places import Place, locate, teacher_model
 
 # A model's files: weights, settings, vocabularies, chat templates, and code that trust_remote_code would run.
 MODEL_FILES = {".json", ".safetensors", ".model", ".txt", ".jinja", ".tiktoken", ".spm", ".vocab", ".bpe", ".py"}
@@ -55,12 +55,13 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
         "dev": None if dev is None else digest(dev),
         "kd": None if config.kd is None or config.kd_file is None else file_digest(config.kd_file),
         "mix": mix_digest(config.mix),
+        "teacher": None if config.teacher is None else student_digest(teacher_model(config.teacher)),
     }
 
 
 def card_key(card: RunCard) -> str:
     """The key that the parts of a run card give."""
-    files = {name: card.data.get(name) for name in ("scores", "dev", "kd", "mix")}
+    files = {name: card.data.get(name) for name in ("scores", "dev", "kd", "mix", "teacher")}
     return json_digest(_definition(card.strategy, card.data["digest"], card.student["digest"], card.config, files))
 
 

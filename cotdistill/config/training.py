@@ -13,6 +13,7 @@ from cotdistill.config.option import Most, option
 from cotdistill.plugins.kinds import TRACKERS
 
 STRATEGY, STUDENT, TRAINING = "Strategy and rows", "Student", "Training"
+ON_POLICY = "On-policy"
 MEMORY, PROGRESS = "Memory and speed", "Dev set, checkpoints, output"
 MAX_RATE = 10.0  # of learning: above, no optimizer here ends anywhere but in NaN
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -71,6 +72,39 @@ class TrainingOptions(Options):
     allow_divergence: bool = option(False, "Continue training even if the loss diverges", TRAINING, key=False)
     recipe: Literal["scott", "cascod", "weighted-cot", "edit-krsl", "step-by-step", "mysteries"] | None = option(
         None, "Published hyper-parameters for every option you do not give", TRAINING
+    )
+    on_policy: float | None = option(
+        None,
+        "Share of each step's examples that the student writes itself and the teacher scores (GKD)",
+        ON_POLICY,
+        gt=0,
+        le=1,
+    )
+    on_policy_divergence: str = option(
+        "reverse-kl", "Between teacher and student: kl, reverse-kl or jsd:B", ON_POLICY, needs="on_policy vary study"
+    )
+    on_policy_weight: float = option(
+        1.0,
+        "Weight of an example of the student's own beside one of the rows",
+        ON_POLICY,
+        gt=0,
+        le=Most,
+        needs="on_policy vary study",
+    )
+    on_policy_tokens: int = option(
+        160,
+        "Maximum tokens that the student writes into a slot",
+        ON_POLICY,
+        gt=0,
+        le=Most,
+        needs="on_policy vary study",
+    )
+    on_policy_signal: Literal["teacher", "constant", "other-row", "uniform"] = option(
+        "teacher",
+        "The teacher's signal, or a null control in its place: a constant negative advantage, another row's signal, a "
+        "uniform distribution",
+        ON_POLICY,
+        needs="on_policy vary study",
     )
     token_budget: int | None = option(
         None, "Maximum tokens per micro-batch", MEMORY, shown="chosen for the model", gt=0, le=Most
@@ -145,6 +179,14 @@ class DistillConfig(TrainingOptions, BadRows, Config):
     kd_temperature: float = option(1.0, "Temperature of both distributions", TRAINING, gt=0, le=1000, needs="kd")
     kd_file: Path | None = option(
         None, "File of distributions for --kd", TRAINING, key=False, shown="ROWS.logprobs.safetensors", needs="kd"
+    )
+    teacher: str | None = option(
+        None,
+        "Local path or hub name of the model that scores what the student writes",
+        ON_POLICY,
+        key=False,
+        files=True,
+        needs="on_policy",
     )
     scores: Path | None = option(None, "Word scores for post-cot-key, as made by an attribution", STRATEGY, key=False)
     allow_partial: bool = option(False, "Accept an input stream without its end line", STRATEGY, key=False)

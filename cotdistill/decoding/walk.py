@@ -20,7 +20,7 @@ from cotdistill.students.encode import Encoder
 from cotdistill.students.tokens import SegmentTokenizer
 
 Connectors = Literal["forced", "free"]
-Goal = Literal["answer", "rationale", "choices"]
+Goal = Literal["answer", "rationale", "choices", "all"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def walk(
     """Walk `plan` (the strategy's own where None) until {answer} is known, for every example.
 
     goal "rationale": the strategy's `explain` until {rationale} is known; goal "choices": the plan up to
-    where the answer would begin. `draws`: one generator per example, for a decoder whose rule samples.
-    `think_budget`: tokens after which a rationale is cut, on purpose: what follows it is put in, connectors forced or
-    not, and the walk counts as finished.
+    where the answer would begin; goal "all": every slot of the plan. `draws`: one generator per example, for a decoder
+    whose rule samples. `think_budget`: tokens after which a rationale is cut, on purpose: what follows it is put in,
+    connectors forced or not, and the walk counts as finished.
     """
     names = plan or (strategy.explain if goal == "rationale" else strategy.plan)
     if names is None:

@@ -126,6 +126,7 @@ class Plan:
             student=arm.student,
             dev=config.dev,
             map=config.map,
+            teacher=None if config.on_policy is None else self.teacher,
             **given,
         )
 

@@ -19,6 +19,7 @@ from cotdistill.students.load import check_student
 from cotdistill.training.accelerators import check_trackers
 from cotdistill.training.attribution import check_method
 from cotdistill.training.lora import check_kept
+from cotdistill.training.on_policy import check_on_policy
 from cotdistill.training.selection import candidates
 from cotdistill.training.sharding import check_parallel
 
@@ -31,6 +32,7 @@ def check_models(plan: Plan) -> None:
         distilled = plan.distilled(arm, 0, 1)
         check_parallel(distilled)
         check_kept(distilled)
+        check_on_policy(distilled, arm.variant.made, together(plan.config.gpus_per_cell))
     if plan.config.parallel == "fsdp" and together(plan.config.gpus_per_cell) == 1:
         raise UsageError("--parallel fsdp changes nothing without --gpus-per-cell of at least 2")
     for decoding in plan.decodings if plan.given is None else ():

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotdistill.answers.answers import AnswerStyle, render_answer
-from cotdistill.data.records import Example, Question
+from cotdistill.data.records import Question
 from cotdistill.errors import UsageError
 from cotdistill.strategies.forms import Draft, FillContext, Form, Part, Slots, SlotValue, Strategy, Tokens
 from cotdistill.strategies.join import Sample
@@ -42,10 +42,11 @@ class FormSequence:
 class TokenTree:
     """A token tree: node t holds ids[t] and follows node parent[t] (-1: none); a chain has parent t - 1.
 
-    Target n says: at node positions[n] predict tokens[n]; it belongs to the strategy's learned form forms[n]
-    and weighs weights[n] inside it; recorded[n] is its row of the teacher's distributions (-1: none). In the
-    trees of an optimizer step (`batches.step_trees`) its weight is the coef,
-    what it counts in the loss of the whole step. `source` is the encoder's input (encoder-decoder students), else None.
+    Target n says: at node positions[n] predict tokens[n]; it belongs to the strategy's learned form forms[n] and weighs
+    weights[n] inside it; recorded[n] is its row of the teacher's distributions (-1: none), scored[n] its row of what
+    the teacher says of the student's own words. In the trees of an optimizer step (`batches.step_trees`) its weight is
+    the coef, what it counts in the loss of the whole step. `source` is the encoder's input (encoder-decoder students),
+    else None.
     """
 
     ids: Ints  # [T]
@@ -56,6 +57,7 @@ class TokenTree:
     weights: NDArray[np.float32]  # [N]
     source: Ints | None  # [S]
     recorded: Ints | None = None  # [N]
+    scored: Ints | None = None  # [N]
 
     @property
     def is_chain(self) -> bool:
@@ -110,16 +112,15 @@ class Encoder:
     def encode(self, samples: Sequence[Sample], strategy: Strategy, context: FillContext) -> EncodedSet:
         """Every sample's learned forms as token trees; over-long samples are dropped whole and counted."""
         forms = strategy.learned_forms()
-        context = replace(context, render=self._rendered)
         filled = [
-            {kind: self._fill(strategy, draft, context) for kind, draft in sample.drafts.items()} for sample in samples
+            {kind: self.fill(strategy, draft, context) for kind, draft in sample.drafts.items()} for sample in samples
         ]
         self._warm(samples, filled, forms)
         dropped: Counter[str] = Counter()
         ids, encoded = [], []
         for sample, slots in zip(samples, filled, strict=True):
             sequences = [
-                self._sequence(at, form, sample.drafts[form.kind].example, slots[form.kind])
+                self.sequence(at, form, sample.drafts[form.kind].example, slots[form.kind])
                 for at, form in enumerate(forms)
             ]
             if any(self.too_long(s.ids) or self.too_long(s.source or ()) for s in sequences):
@@ -153,7 +154,8 @@ class Encoder:
         """Whether a sequence exceeds the student's context (or --max-length)."""
         return self.max_length is not None and len(ids) > self.max_length
 
-    def _sequence(self, index: int, form: Form, example: Example, slots: Slots) -> FormSequence:
+    def sequence(self, index: int, form: Form, example: Question, slots: Slots) -> FormSequence:
+        """One form with its slots filled; `index`: which of the strategy's learned forms it is."""
         source, ids = self.prompt(form, example, slots)
         targets = self._source_targets(form, ids)
         for part in self.target(form):
@@ -181,8 +183,9 @@ class Encoder:
             )
         return [(at - 1, ids[at], form.source_weight) for at in range(1, len(ids))]
 
-    def _fill(self, strategy: Strategy, draft: Draft, context: FillContext) -> Slots:
-        slots = strategy.fill(draft, context)
+    def fill(self, strategy: Strategy, draft: Draft, context: FillContext) -> Slots:
+        """The slots that the teacher's side of a sample gives, as the strategy rewrites it and answers are shown."""
+        slots = strategy.fill(draft, replace(context, render=self._rendered))
         answer = slots["answer"]
         if isinstance(answer, str):
             answer = self._rendered(replace(draft, answer=answer))

@@ -106,6 +106,11 @@ def demo_model(role: str) -> Path:
     return Path(__file__).parents[1] / "demo" / "models" / role
 
 
+def teacher_model(name: str) -> str:
+    """A teacher's model as `locate` is given it: as a teacher, demo is another one than as a student."""
+    return str(demo_model("teacher")) if name == DEMO else name
+
+
 def _in_folder(folder: Path, above: Above) -> Place:
     if is_adapter(folder):
         check_model_folder(folder)

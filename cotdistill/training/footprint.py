@@ -16,11 +16,13 @@ import torch
 from cotdistill.config import DistillConfig
 from cotdistill.students.devices import device_of
 from cotdistill.students.load import outline_student
+from cotdistill.students.places import teacher_model
 from cotdistill.training.accelerators import check_able
 from cotdistill.training.activations import kept_by_token
 from cotdistill.training.lora import attach, parse_lora
 from cotdistill.training.loss import CHUNK_BYTES
 from cotdistill.training.memory import default_budget, layers_of
+from cotdistill.training.on_policy import asks_teacher
 
 FLOAT, HALF = 4, 2  # bytes; training keeps float32 weights and computes in --dtype
 QUANTISED = {"8bit": 1.0, "4bit": 0.55}  # bytes per weight, scales included
@@ -81,13 +83,22 @@ def footprint(config: DistillConfig) -> Footprint:
     return Footprint(
         parameters,
         trainable,
-        int(each * parameters) + FLOAT * added,
+        int(each * parameters) + FLOAT * added + _teacher(config),
         FLOAT * trainable,
         state,
         _activations(model, config),
         saved * (added if config.lora is not None and not config.merge_lora else parameters) + beside,
         FLOAT * trainable + state,
     )
+
+
+def _teacher(config: DistillConfig) -> int:
+    """Weights of the teacher that an on-policy run asks; no gradients and no copies."""
+    if not asks_teacher(config):
+        return 0
+    assert config.teacher is not None
+    outlined = outline_student(teacher_model(config.teacher), config.trust_remote_code)
+    return SAVED[config.dtype] * int(outlined.model.num_parameters())
 
 
 def _factored(weight: Any) -> int:

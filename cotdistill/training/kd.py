@@ -1,8 +1,9 @@
-"""A teacher's distribution as a second term of the loss, from its K likeliest tokens and a bucket for the rest.
+"""A teacher's distribution as a term of the loss: its K likeliest tokens and a bucket for the rest, or all of it.
 
-Per target: P, Q over K + 1 buckets (teacher, student): the K recorded tokens, and all others together. With
-temperature T both are P ** (1 / T), normalised over the buckets, and the divergence is multiplied by T * T
-(Hinton et al., arXiv 1503.02531), so that its gradient keeps its size. Merging tokens can only lower a divergence.
+Per target: P, Q (teacher, student) over K + 1 buckets, the K recorded tokens and all others together (`TeacherSignal`),
+or over the vocabulary, where the teacher is at hand (`WholeSignal`). With temperature T both are P ** (1 / T),
+normalised over the buckets, and the divergence is multiplied by T * T (Hinton et al., arXiv 1503.02531), so that its
+gradient keeps its size. Merging tokens can only lower a divergence.
 
     kl           sum P log(P / Q)
     reverse-kl   sum Q log(Q / P)                                                    MiniLLM, arXiv 2306.08543
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -36,8 +37,8 @@ class Divergence:
     temperature: float = 1.0
 
     @classmethod
-    def parse(cls, text: str, temperature: float = 1.0) -> Divergence:
-        """kl, reverse-kl or jsd:B. Raises `UsageError` for any other text."""
+    def parse(cls, text: str, temperature: float = 1.0, option: str = "--kd") -> Divergence:
+        """kl, reverse-kl or jsd:B. Raises `UsageError` for any other text, which `option` gave."""
         kind, _, number = text.partition(":")
         if text in ("kl", "reverse-kl"):
             return cls(kind, temperature=temperature)
@@ -47,7 +48,7 @@ class Divergence:
             beta = math.nan
         if kind != "jsd" or not 0 < beta < 1:
             raise UsageError(
-                f"--kd takes kl, reverse-kl or jsd:B with B between 0 and 1, such as jsd:0.5, not {text!r}"
+                f"{option} takes kl, reverse-kl or jsd:B with B between 0 and 1, such as jsd:0.5, not {text!r}"
             )
         return cls(kind, beta, temperature)
 
@@ -64,25 +65,74 @@ class Divergence:
         return value * self.temperature**2
 
 
+class Signal(Protocol):
+    """What a teacher says of M of a micro-batch's N targets; `coef` counts it in the loss of the whole step."""
+
+    @property
+    def rows(self) -> Tensor:
+        """Which targets [M]."""
+
+    @property
+    def coef(self) -> Tensor:
+        """[M]."""
+
+    def values(self, logits: Tensor, part: slice) -> Tensor:
+        """Divergence [m] of a student's logits [m, V] at `part` of the rows."""
+
+
 @dataclass(frozen=True)
 class TeacherSignal:
-    """What the teacher said of M of a micro-batch's N targets; `coef` counts it in the loss of the whole step."""
+    """The K likeliest tokens that the teacher recorded."""
 
-    rows: Tensor  # [M] which targets
+    rows: Tensor  # [M]
     ids: Tensor  # [M, K]
     logprobs: Tensor  # [M, K]
     coef: Tensor  # [M]
     divergence: Divergence
 
+    def values(self, logits: Tensor, part: slice) -> Tensor:
+        """See `Signal`."""
+        return _divergences(logits, self.ids[part], self.logprobs[part], self.divergence)
 
-def divergences(logits: Tensor, signal: TeacherSignal) -> Tensor:
+
+@dataclass(frozen=True)
+class WholeSignal:
+    """The teacher's whole distribution, which its head makes of its states where it is wanted: nothing of size [M, V]
+    is kept. Without `weight` the states are logits; without `states` the distribution is uniform.
+
+    Of logits the first `size` count: models that share a vocabulary often pad their embeddings differently.
+    """
+
+    rows: Tensor  # [M]
+    coef: Tensor  # [M]
+    divergence: Divergence
+    size: int
+    states: Tensor | None = None  # [M, D] of the teacher
+    weight: Tensor | None = None  # [V, D]
+    bias: Tensor | None = None  # [V]
+
+    def values(self, logits: Tensor, part: slice) -> Tensor:
+        """See `Signal`."""
+        student = logits.float()[:, : self.size]
+        return self.divergence(self._teacher(student, part), student)
+
+    @torch.no_grad()
+    def _teacher(self, student: Tensor, part: slice) -> Tensor:
+        if self.states is None:
+            return torch.zeros_like(student)
+        states = self.states[part]
+        if self.weight is None:
+            return states.float()[:, : self.size]
+        logits = (states.to(self.weight.dtype) @ self.weight[: self.size].t()).float()
+        return logits if self.bias is None else logits + self.bias[: self.size]
+
+
+def divergences(logits: Tensor, signal: Signal) -> Tensor:
     """The plain reference: divergence [M] of a student's logits [M, V] at the signal's rows."""
-    return _divergences(logits, signal.ids, signal.logprobs, signal.divergence)
+    return signal.values(logits, slice(None))
 
 
-def weighted_divergence(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, signal: TeacherSignal
-) -> tuple[Tensor, Tensor]:
+def weighted_divergence(hidden: Tensor, weight: Tensor, bias: Tensor | None, signal: Signal) -> tuple[Tensor, Tensor]:
     """A linear head's (sum of coef * divergence; divergence [M] without gradient); hidden [M, D], weight [V, D]."""
     total, each = _Weighted.apply(hidden, weight, bias, signal)  # type: ignore[no-untyped-call]
     return total, each
@@ -92,9 +142,7 @@ class _Weighted(torch.autograd.Function):
     """Forward computes the gradient too, for an upstream gradient of 1; backward only scales it."""
 
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, signal: TeacherSignal
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, signal: Signal) -> tuple[Tensor, Tensor]:
         head = cast_head(hidden, weight)
         wants = ctx.needs_input_grad[:3]
         grads = [
@@ -111,7 +159,7 @@ class _Weighted(torch.autograd.Function):
                 if bias is not None:
                     logits += bias
                 logits = logits.detach().requires_grad_()
-                values = _divergences(logits, signal.ids[part], signal.logprobs[part], signal.divergence)
+                values = signal.values(logits, part)
                 (slope,) = torch.autograd.grad((signal.coef[part] * values).sum(), logits)
             each[part] = values.detach()
             narrow = slope.to(head.dtype)

@@ -31,6 +31,7 @@ class Finished:
     lr: float
     inputs: int  # positions computed
     learned: int  # targets
+    on_policy: Mapping[str, int] | None = None  # what the student wrote for it
 
 
 class MetricsLog:
@@ -62,14 +63,22 @@ class MetricsLog:
         """Since training began."""
         return time.perf_counter() - self.began
 
-    def add(self, step: int, by_form: Tensor, lr: float, inputs: int, learned: int) -> None:
+    def add(
+        self,
+        step: int,
+        by_form: Tensor,
+        lr: float,
+        inputs: int,
+        learned: int,
+        on_policy: Mapping[str, int] | None = None,
+    ) -> None:
         """Take one step's losses without waiting for them; write the step before."""
         ready = None
         if by_form.is_cuda:
             by_form = by_form.to("cpu", non_blocking=True)
             ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record()
-        before, self.pending = self.pending, Finished(step, by_form, ready, lr, inputs, learned)
+        before, self.pending = self.pending, Finished(step, by_form, ready, lr, inputs, learned, on_policy)
         self._write(before)
 
     def flush(self) -> None:
@@ -99,7 +108,9 @@ class MetricsLog:
         self.learned += done.learned
         rate = self.learned / max(self.seconds, 1e-9)
         if self.accelerator.is_main_process:
-            metrics = {"step": done.step, "loss": self.loss, "losses": losses, "lr": done.lr}
+            metrics: dict[str, Any] = {"step": done.step, "loss": self.loss, "losses": losses, "lr": done.lr}
+            if done.on_policy is not None:
+                metrics["on_policy"] = dict(done.on_policy)
             times = {
                 "step": done.step,
                 "seconds": round(self.seconds, 3),

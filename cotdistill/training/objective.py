@@ -45,10 +45,10 @@ from cotdistill.strategies.forms import Reweight
 from cotdistill.students.encode import Encoder, TokenTree
 from cotdistill.students.student import Student
 from cotdistill.training.forwards import replaced
-from cotdistill.training.kd import TeacherSignal, divergences, weighted_divergence
+from cotdistill.training.kd import Signal, divergences, weighted_divergence
 from cotdistill.training.loss import TORCH, Products, nll_of, weighted_nll
 from cotdistill.training.packed_attention import PACKED, Segments, moved, segments, using_attention
-from cotdistill.training.teaching import Teaching
+from cotdistill.training.teaching import Teller
 
 TOLERANCE = 1e-4  # of an nll in float32, a fast path against the plain one
 
@@ -63,7 +63,7 @@ class MicroBatch:
     tokens: Tensor  # [N]
     forms: Tensor  # [N]
     coef: Tensor  # [N]
-    signal: TeacherSignal | None = None
+    signals: Sequence[Signal] = ()
 
 
 def training_encoder(student: Student, answers: AnswerStyle = "text", max_length: int | None = None) -> Encoder:
@@ -77,22 +77,25 @@ def training_encoder(student: Student, answers: AnswerStyle = "text", max_length
 
 
 def collate(
-    student: Student, trees: Sequence[TokenTree], packed: bool = False, teaching: Teaching | None = None
+    student: Student, trees: Sequence[TokenTree], packed: bool = False, tellers: Sequence[Teller] = ()
 ) -> MicroBatch:
-    """Token trees padded on the right to the longest, or packed in one row, on the model's device."""
+    """Token trees padded on the right to the longest, or packed in one row, on the model's device.
+
+    What a teacher says of the student's own words takes the place of the nll: there is no word to be learned.
+    """
     inputs, positions = _packed(trees, student.device) if packed else _padded(trees, student)
     columns = (
         positions,
         np.concatenate([tree.tokens for tree in trees]).astype(np.int64),
         np.concatenate([tree.forms for tree in trees]).astype(np.int64),
-        np.concatenate([tree.weights for tree in trees]),
+        np.concatenate([tree.weights if tree.scored is None else np.zeros_like(tree.weights) for tree in trees]),
     )
     on_device = {
         name: moved(value, student.device) if isinstance(value, Tensor) else value for name, value in inputs.items()
     }
-    signal = None if teaching is None else teaching.signal(trees, student.device)
+    told = (teller.signal(trees, student.device) for teller in tellers)
     kept, tokens, forms, coef = (moved(torch.from_numpy(column), student.device) for column in columns)
-    return MicroBatch(on_device, kept, tokens, forms, coef, signal)
+    return MicroBatch(on_device, kept, tokens, forms, coef, [signal for signal in told if signal is not None])
 
 
 def token_nll(student: Student, batch: MicroBatch, model: nn.Module | None = None) -> Tensor:
@@ -127,7 +130,7 @@ def loss(
     nll = nll_of(logits, batch.tokens)
     coef = batch.coef if reweight is None else reweight(batch.coef, nll.detach())
     weighted = coef * nll
-    if (signal := batch.signal) is not None:
+    for signal in batch.signals:
         told = signal.coef * divergences(logits.index_select(0, signal.rows), signal)
         weighted = weighted.index_add(0, signal.rows, told)
     return weighted.sum(), weighted.detach()
@@ -147,7 +150,7 @@ def _direct_loss(
     def answer(hidden: Tensor) -> Tensor:
         states = hidden.reshape(-1, hidden.shape[-1]).index_select(0, batch.kept)
         parts[:] = weighted_nll(states, head.weight, head.bias, batch.tokens, batch.coef, reweight, products)
-        if (signal := batch.signal) is not None:
+        for signal in batch.signals:
             told, each = weighted_divergence(states.index_select(0, signal.rows), head.weight, head.bias, signal)
             parts[0] = parts[0] + told
             divergence.append(signal.coef * each)
@@ -158,8 +161,8 @@ def _direct_loss(
     if total.shape != ():
         raise RuntimeError("the model changes its head's output")
     shares = parts[2] * parts[1]
-    if batch.signal is not None:
-        shares = shares.index_add(0, batch.signal.rows, divergence[0])
+    for signal, each in zip(batch.signals, divergence, strict=True):
+        shares = shares.index_add(0, signal.rows, each)
     return total, parts[1], shares
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,7 +26,14 @@ from cotdistill.students.encode import EncodedSet, TokenTree
 from cotdistill.students.load import load_tokenizer
 from cotdistill.students.places import locate
 from cotdistill.students.student import Student
-from cotdistill.training.kd import Divergence, TeacherSignal
+from cotdistill.training.kd import Divergence, Signal, TeacherSignal
+
+
+class Teller(Protocol):
+    """Who tells what a teacher says of some targets."""
+
+    def signal(self, trees: Sequence[TokenTree], device: torch.device) -> Signal | None:
+        """The teacher's side of a micro-batch, the targets of its trees one after the other; None: nothing to say."""
 
 
 @dataclass(frozen=True)

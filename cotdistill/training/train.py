@@ -24,7 +24,7 @@ from cotdistill.console import progress, warn
 from cotdistill.errors import Unavailable
 from cotdistill.seeds import derive
 from cotdistill.strategies.forms import Reweight
-from cotdistill.students.encode import EncodedSet, TokenTree
+from cotdistill.students.encode import EncodedSet
 from cotdistill.students.student import Student
 from cotdistill.training import checkpoints, objective
 from cotdistill.training.accelerators import accelerator_for, has_dropout
@@ -33,6 +33,7 @@ from cotdistill.training.cpu_kernels import CpuKernels, keep_freed_memory, switc
 from cotdistill.training.divergence import LossWatch
 from cotdistill.training.memory import OutOfMemory, TokenBudget, default_budget, out_of_memory_raised
 from cotdistill.training.metrics_log import MetricsLog
+from cotdistill.training.on_policy import Lesson, OnPolicy
 from cotdistill.training.optimizers import clip_in_step, learning_rate, optimizer_for
 from cotdistill.training.packed_attention import PACKED, using_attention
 from cotdistill.training.process_group import settle_group
@@ -70,16 +71,17 @@ def train(
     key: str = "",
     teaching: Teaching | None = None,
     stages: Stages | None = None,
+    on_policy: OnPolicy | None = None,
 ) -> Trained:
     """Train `student` in place on `data`; write metrics.jsonl, timings.jsonl and checkpoints under `folder`.
 
     `reweight`: (coef, nll) -> coef. `dev_accuracy` chooses the weights that are kept and may stop early.
     `plain`: padded rows and the model's own logits, the reference that every fast path is tested against.
     `teaching`: the teacher's distributions, which the trees' targets refer to. `stages`: what is learned instead of
-    `data` in later passes over the rows.
+    `data` in later passes over the rows. `on_policy`: the examples of each step that the student writes itself.
     `key`: the run's; checkpoints carry it, and those of another run are refused with `UsageError`.
     """
-    return Loop(student, data, config, folder, reweight, dev_accuracy, plain, key, teaching, stages).run()
+    return Loop(student, data, config, folder, reweight, dev_accuracy, plain, key, teaching, stages, on_policy).run()
 
 
 def total_steps(config: DistillConfig, examples: int) -> int:
@@ -104,8 +106,9 @@ class Loop:
         key: str = "",
         teaching: Teaching | None = None,
         stages: Stages | None = None,
+        on_policy: OnPolicy | None = None,
     ) -> None:
-        self.teaching, self.stages, self.epoch = teaching, stages, 0
+        self.teaching, self.stages, self.epoch, self.on_policy = teaching, stages, 0, on_policy
         self.student, self.data, self.config, self.folder = student, data, config, folder
         self.reweight, self.dev_accuracy = reweight, dev_accuracy
         self.packed = not plain and objective.can_pack(student)
@@ -149,7 +152,11 @@ class Loop:
             loss=on_cpu,
             layers=on_cpu and config.dtype == "float32" and not config.compile,
             # In place, a product would write where autograd sums the teacher's term.
-            vocabulary=on_cpu and self.accelerator.num_processes == 1 and not self.plain and teaching is None,
+            vocabulary=on_cpu
+            and self.accelerator.num_processes == 1
+            and not self.plain
+            and teaching is None
+            and on_policy is None,
         )
 
     @property
@@ -191,7 +198,8 @@ class Loop:
         log = MetricsLog(self.folder, self.data.forms, self.accelerator, self.progress.step, show, self.config.repair)
         if not self.config.allow_divergence:
             # Where what is learned changes, its loss says nothing of the first one's.
-            watch = LossWatch(self.steps if self.stages else ceil(self.config.warmup * self.steps))
+            changes = self.stages is not None or self.on_policy is not None
+            watch = LossWatch(self.steps if changes else ceil(self.config.warmup * self.steps))
             watch.replay(log.metrics)  # cut back already to where the run goes on
             log.check = lambda step, loss: watch.check(step, loss, self._first_loss)
         return log
@@ -204,12 +212,12 @@ class Loop:
             group["lr"] = lr
         if self.stages is not None:
             self._enter_stage(self.stages, step)
-        trees = self._trees_of(step)
+        lesson = self._lesson(step)
         while True:
             torch.manual_seed(derive(self.config.seed, "dropout", step, self.accelerator.process_index))
             try:
                 with out_of_memory_raised():
-                    by_form = self._accumulate(trees)
+                    by_form = self._accumulate(lesson)
                 break
             except OutOfMemory as error:
                 if self.accelerator.num_processes > 1:  # the others would wait for this one's gradients
@@ -232,8 +240,9 @@ class Loop:
             step + 1,
             self.accelerator.reduce(by_form, "sum"),
             lr,
-            sum(tree.size for tree in trees),
-            sum(len(tree.tokens) for tree in trees),
+            sum(tree.size for tree in lesson.trees),
+            sum(len(tree.tokens) for tree in lesson.trees),
+            lesson.said,
         )
 
     def _epoch_of(self, step: int) -> int:
@@ -249,31 +258,37 @@ class Loop:
         if stages.resets_optimizer and step > 0 and self._epoch_of(step - 1) != epoch:
             self.optimizer.optimizer.state.clear()
 
-    def _trees_of(self, step: int) -> list[TokenTree]:
-        """The token trees that one optimizer step learns from."""
+    def _lesson(self, step: int) -> Lesson:
+        """What one optimizer step learns from."""
         indices = step_indices(len(self.data.samples), self.config.batch_size, self.config.seed, step)
-        return step_trees([self.data.samples[at] for at in indices], self.data.forms)
+        rows = [self.data.samples[at] for at in indices]
+        if self.on_policy is None:
+            return Lesson(step_trees(rows, self.data.forms))
+        with using_attention(self.student.model, self.decoding):
+            lesson = self.on_policy.lesson(self.student, step, indices, rows, self.data.forms)
+        self.model.train()
+        return lesson
 
     def _first_loss(self) -> float:
         """The loss now of the first step's examples, under the first step's dropout."""
         torch.manual_seed(derive(self.config.seed, "dropout", 0, self.accelerator.process_index))
         with torch.no_grad():
-            shares = self.accelerator.reduce(self._accumulate(self._trees_of(0), learn=False), "sum")
+            shares = self.accelerator.reduce(self._accumulate(self._lesson(0), learn=False), "sum")
         return float(shares.sum())
 
-    def _accumulate(self, trees: list[TokenTree], learn: bool = True) -> Tensor:
+    def _accumulate(self, lesson: Lesson, learn: bool = True) -> Tensor:
         """Gradients of one optimizer step over this process's micro-batches; the loss share of each form
         [forms]. `learn` False: the losses alone.
         """
         accelerator = self.accelerator
         ranks = accelerator.num_processes
-        batches = list(
-            for_rank(micro_batches(trees, self.budget.tokens, self.packed, ranks), accelerator.process_index, ranks)
-        )
+        tellers = [teller for teller in (self.teaching, lesson.scores) if teller is not None]
+        cut = micro_batches(lesson.trees, self.budget.tokens, self.packed, ranks)
+        batches = list(for_rank(cut, accelerator.process_index, ranks))
         by_form = torch.zeros(len(self.data.forms), device=accelerator.device)
         products = self.kernels.products(self.student.model, batches)
         for at, batch_trees in enumerate(batches):
-            batch = objective.collate(self.student, batch_trees, self.packed, self.teaching)
+            batch = objective.collate(self.student, batch_trees, self.packed, tellers)
             with accelerator.no_sync(self.model) if at + 1 < len(batches) else nullcontext():
                 total, each = objective.loss(self.student, batch, self.model, self.reweight, self.plain, products)
                 self.budget.check()

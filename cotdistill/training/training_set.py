@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import warn
 from cotdistill.data.mixture import mixed
-from cotdistill.data.records import Item
+from cotdistill.data.records import Example, Item, RationaleKind
 from cotdistill.errors import DataError
-from cotdistill.strategies.forms import FillContext, Strategy
+from cotdistill.strategies.forms import FillContext, Slots, Strategy
 from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.scores import word_scores
 from cotdistill.students.encode import EncodedSet
@@ -68,9 +68,30 @@ def encoded(
 ) -> EncodedSet:
     """A strategy's training examples as one student's tokens, as they are in one pass over the rows."""
     encoder = training_encoder(student, config.answers, config.max_length)
-    scores = word_scores(strategy, items, config.scores)
-    context = FillContext(config.data_seed, student.tokens.segment, scores, epoch=epoch, progress=progress)
+    context = replace(_context(config, strategy, items, student), epoch=epoch, progress=progress)
     return encode_cached(encoder, samples, strategy, context)
+
+
+def slots_of(
+    config: DistillConfig, strategy: Strategy, items: list[Item], learned: TrainingSet, student: Student
+) -> list[dict[RationaleKind, tuple[Example, Slots]]]:
+    """Of each sample that is trained on, by kind of rationale: its example, and its slots as the rows fill them."""
+    encoder, context = (
+        student.encoder(config.answers),
+        _context(config, strategy, mixed(items, config, config.data_seed), student),
+    )
+    samples = iter(learned.samples)
+    found = []
+    for id_ in learned.data.ids:  # the samples in order, without those that were dropped
+        sample = next(sample for sample in samples if sample.id == id_)
+        found.append(
+            {kind: (draft.example, encoder.fill(strategy, draft, context)) for kind, draft in sample.drafts.items()}
+        )
+    return found
+
+
+def _context(config: DistillConfig, strategy: Strategy, items: list[Item], student: Student) -> FillContext:
+    return FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items, config.scores))
 
 
 def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> None:

@@ -14,6 +14,7 @@ from cotdistill.plugins.kinds import TRACKERS
 
 STRATEGY, STUDENT, TRAINING = "Strategy and rows", "Student", "Training"
 MEMORY, PROGRESS = "Memory and speed", "Dev set, checkpoints, output"
+TAUGHT = "kd vary study"  # a grid may vary --kd
 MAX_RATE = 10.0  # of learning: above, no optimizer here ends anywhere but in NaN
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -65,6 +66,24 @@ class TrainingOptions(Options):
     allow_divergence: bool = option(False, "Continue training even if the loss diverges", TRAINING, key=False)
     recipe: Literal["scott", "cascod", "weighted-cot", "edit-krsl", "step-by-step", "mysteries"] | None = option(
         None, "Published hyper-parameters for every option you do not give", TRAINING
+    )
+    # No colon behind B: --help would show ":B:" as an emoji.
+    kd: str | None = option(None, "kl, reverse-kl or jsd:B, to learn the distributions of elicit --logprobs", TRAINING)
+    kd_weight: float = option(
+        1.0, "Weight of --kd's term beside the tokens' own loss", TRAINING, gt=0, le=Most, needs=TAUGHT
+    )
+    kd_temperature: float = option(1.0, "Temperature of both distributions", TRAINING, gt=0, le=1000, needs=TAUGHT)
+    kd_top: int | None = option(
+        None,
+        "Learn only the K likeliest tokens of --kd's file",
+        TRAINING,
+        shown="all stored",
+        gt=0,
+        le=1000,
+        needs=TAUGHT,
+    )
+    kd_file: Path | None = option(
+        None, "File of distributions for --kd", TRAINING, key=False, shown="ROWS.logprobs.safetensors", needs=TAUGHT
     )
     token_budget: int | None = option(
         None, "Maximum tokens per micro-batch", MEMORY, shown="chosen for the model", gt=0, le=Most
@@ -124,15 +143,6 @@ class DistillConfig(TrainingOptions, BadRows, Config):
         "Rewrite the rationales: permute:step, mask:0.5, key:3, delete:0.3:step, truncate:0.5, drop-numbers",
         STRATEGY,
         key=False,
-    )
-    # No colon behind B: --help would show ":B:" as an emoji.
-    kd: str | None = option(None, "kl, reverse-kl or jsd:B, to learn the distributions of elicit --logprobs", TRAINING)
-    kd_weight: float = option(
-        1.0, "Weight of --kd's term beside the tokens' own loss", TRAINING, gt=0, le=Most, needs="kd"
-    )
-    kd_temperature: float = option(1.0, "Temperature of both distributions", TRAINING, gt=0, le=1000, needs="kd")
-    kd_file: Path | None = option(
-        None, "File of distributions for --kd", TRAINING, key=False, shown="ROWS.logprobs.safetensors", needs="kd"
     )
     scores: Path | None = option(None, "Word scores for post-cot-key, as made by an attribution", STRATEGY, key=False)
     allow_partial: bool = option(False, "Accept an input stream without its end line", STRATEGY, key=False)

@@ -13,7 +13,8 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,19 @@ class Distributions:
             vocabulary,
         )
 
+    @property
+    def k(self) -> int:
+        """Tokens stored for each place."""
+        return int(self.ids.shape[1])
+
+    def top(self, k: int | None) -> Distributions:
+        """Only the k likeliest tokens. Raises `UsageError` where fewer are stored."""
+        if k is None or k == self.k:
+            return self
+        if k > self.k:
+            raise UsageError(f"--kd-top {k}: only {self.k} tokens are stored; elicit --logprobs {k}, or take fewer")
+        return replace(self, ids=self.ids[:, :k], logprobs=self.logprobs[:, :k])
+
     def places(self) -> dict[str, slice]:
         """Where each rationale's rows are, by `recorded_key`."""
         parts = itertools.pairwise(self.bounds.tolist())
@@ -98,6 +112,13 @@ def load(path: Path) -> Distributions:
     """What `save` wrote. Raises `UsageError` where there is no file, `DataError` where it is damaged."""
     if not path.is_file():
         raise UsageError(f"--kd needs the teacher's distributions, and {path} does not exist; elicit --logprobs K")
+    state = path.stat()
+    return _read(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, written: int, size: int) -> Distributions:
+    """A file is read once per process, and again after it was rewritten."""
     try:
         with safe_open(path, framework="numpy") as stored:
             arrays = {name: stored.get_tensor(name) for name in ARRAYS}

@@ -77,6 +77,14 @@ class AskingOptions(ServerOptions):
         le=1000,
     )
     endpoint: Literal["chat", "completion"] = option("chat", "Endpoint to call", SERVER, needs=SERVED)
+    tokenizer: str | None = option(
+        None,
+        "The served model's tokenizer, a local path or hub name, whose ids --logprobs stores",
+        SERVER,
+        key=False,
+        files=True,
+        needs=SERVED,
+    )
     price_in: float | None = option(
         None, "Price in dollars per million prompt tokens", SERVER, key=False, ge=0, le=Most
     )

@@ -135,11 +135,11 @@ def refuse_unscored(config: ElicitConfig) -> None:
     """Raise `UsageError` where --logprobs has no model to score with, or no file to lie beside."""
     if config.logprobs is None:
         return
-    if replays(config) or config.teacher.startswith(PREFIX) or registered_teacher(config.teacher) is not None:
-        raise UsageError(
-            f"--logprobs {config.logprobs}: {config.teacher} gives no distribution over its vocabulary; "
-            "use a Hugging Face teacher"
-        )
+    if replays(config) or registered_teacher(config.teacher) is not None:
+        what = f"--logprobs {config.logprobs}: {config.teacher} gives no distribution over its vocabulary"
+        raise UsageError(f"{what}; use a Hugging Face teacher, or a server")
+    if config.teacher.startswith(PREFIX) and config.tokenizer is None:
+        raise UsageError("--logprobs of a server are stored as a tokenizer's ids; name its model's with --tokenizer")
     if config.out is None or regular_file(config.out) is None:
         raise UsageError("--logprobs writes a file beside --out; name one")
 
@@ -200,6 +200,10 @@ def ask(
     if processes.rank == 0:
         if not config.overwrite:
             refuse_mixing(journal, calls, rows.calls, teacher.name, config.mix)
+        if config.logprobs is not None:  # imports numpy and safetensors
+            from cotdistill.teachers.sidecar import check_told
+
+            check_told(config, teacher, rows.calls, journal.entries)
         waiting = rows.waiting()
     mine = processes.broadcast(waiting)[processes.rank :: processes.size]
     answer([rows.calls[key] for key in mine], teacher, rows, config)
@@ -207,13 +211,10 @@ def ask(
     if processes.rank == 0:
         for entries in gathered:
             journal.entries.update(entries)
-        if config.logprobs is not None and config.out is not None:
-            from cotdistill.data.distributions import beside, save
-            from cotdistill.teachers.huggingface import HuggingFaceTeacher
+        if config.logprobs is not None:
+            from cotdistill.teachers.sidecar import store
 
-            assert isinstance(teacher, HuggingFaceTeacher)  # others are refused (`refuse_unscored`)
-            asked = [(call, journal.entries[key].rationale) for key, call in rows.calls.items()]
-            save(beside(config.out), teacher.distributions(asked, config.logprobs))
+            store(config, teacher, rows.calls, journal.entries, rows.others())
         rows.finish()
 
 
@@ -279,9 +280,13 @@ class Elicitation:
 
     def item(self, example: Example) -> Item:
         """A row with all its rationales so far."""
-        entries = [self.journal.entries[key] for key in self.keys[example.id]]
-        beside = self.journal.beside(example.id, self.calls) if self.config.mix else []
-        return item_of(example, [entry.rationale for entry in (*beside, *entries) if entry.rationale], self.config.keep)
+        entries = [*self.others(example), *(self.journal.entries[key] for key in self.keys[example.id])]
+        return item_of(example, [entry.rationale for entry in entries if entry.rationale], self.config.keep)
+
+    def others(self, *examples: Example) -> list[FinishedCall]:
+        """What `--mix` leaves beside this command's own, of these rows or of all."""
+        rows = (examples or self.examples) if self.config.mix else ()
+        return [entry for example in rows for entry in self.journal.beside(example.id, self.calls)]
 
     def interrupted(self) -> None:
         """Close the journal after Ctrl-C and say how to resume."""
@@ -333,7 +338,7 @@ def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> Fi
         finished=reply.finished,
         thoughts=thoughts,
     )
-    return FinishedCall(call.example.id, rationale, tokens=(reply.prompt_tokens, reply.completion_tokens))
+    return FinishedCall(call.example.id, rationale, None, (reply.prompt_tokens, reply.completion_tokens), reply.said)
 
 
 def open_teacher(config: ElicitConfig, dry_run: bool = False) -> Teacher:

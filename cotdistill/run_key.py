@@ -53,7 +53,7 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
     return {
         "scores": None if config.scores is None else file_digest(config.scores),
         "dev": None if dev is None else digest(dev),
-        "kd": None if config.kd is None or config.kd_file is None else file_digest(config.kd_file),
+        "kd": None if config.kd is None or config.kd_file is None else _digest(config.kd_file),
         "mix": mix_digest(config.mix),
         "teacher": None if config.teacher is None else student_digest(teacher_model(config.teacher)),
     }

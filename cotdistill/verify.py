@@ -232,6 +232,9 @@ def changed_run(out: Path, record: JsonObject, rows: GridRows, data_seed: int, c
     scores = card.config.get("scores")
     if scores is not None and file_digest(out / "scores" / Path(scores).name) != card.data["scores"]:
         yield f"{name}/run.json: scores/{Path(scores).name} is not what {record['cell']} was trained with"
+    told = card.config.get("kd_file")
+    if told is not None and file_digest(out / "rows" / Path(told).name) != card.data["kd"]:
+        yield f"{name}/run.json: rows/{Path(told).name} is not what {record['cell']} was taught with"
     if card_key(card) != card.key or card.key != record["run_key"]:
         yield f"{name}/run.json: its parts do not give the key of {record['cell']}"
     says = {

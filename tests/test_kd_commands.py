@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cotdistill.data.distributions import load
 from tests.in_process import run
 
 
@@ -57,12 +59,14 @@ def test_what_cannot_be_learned_is_refused(rows: Path, tmp_path: Path) -> None:
     other, out = tmp_path / "other.jsonl", tmp_path / "run"
     assert run("elicit", "--limit", "3", "--split", "hard", "-o", str(other)).code == 0
     damaged = tmp_path / "damaged.safetensors"
+    side = f"{rows}.logprobs.safetensors"
     damaged.write_bytes(Path(f"{rows}.logprobs.safetensors").read_bytes()[:-1] + b"?")
     for code, says, command in (
         (2, "does not exist; elicit --logprobs K", (other, "--kd", "kl")),
-        (3, "belongs to other rows", (other, "--kd", "kl", "--kd-file", f"{rows}.logprobs.safetensors")),
+        (3, "belongs to other rows", (other, "--kd", "kl", "--kd-file", side)),
         (3, "is damaged", (rows, "--kd", "kl", "--kd-file", str(damaged))),
         (2, "kl, reverse-kl or jsd:B", (rows, "--kd", "jsd:2")),
+        (2, "only 4 tokens are stored", (rows, "--kd", "kl", "--kd-top", "5")),
         (2, "learns no rationale", (rows, "--kd", "kl", "--strategy", "answer-only")),
         (2, "--kd-weight changes nothing without --kd", (rows, "--kd-weight", "2")),
     ):
@@ -71,7 +75,70 @@ def test_what_cannot_be_learned_is_refused(rows: Path, tmp_path: Path) -> None:
         assert (got, len([line for line in error.splitlines() if line.startswith("error:")])) == (code, 1), error
         assert says in " ".join(error.split())
         assert not (out / "student").exists()
-    for says, command in (("gives no distribution", ["--teacher", "openai:m", "-o", str(other)]), ("name one", [])):
+    for says, command in (
+        ("gives no distribution", ["--teacher", "rows", "-o", str(other)]),
+        ("name its model's with --tokenizer", ["--teacher", "openai:m", "-o", str(other)]),
+        ("--tokenizer changes nothing", ["--tokenizer", "demo", "-o", str(other)]),
+        ("name one", []),
+    ):
         done = run("elicit", "--logprobs", "4", "--limit", "2", *command)
         assert (done.code, len(done.errors)) == (2, 1)
         assert says in " ".join(done.err.split())
+
+
+def test_fewer_tokens_than_stored_are_learned_as_if_no_more_were_there(rows: Path, tmp_path: Path) -> None:
+    fewer = tmp_path / "fewer.jsonl"
+    assert run("elicit", "--limit", "12", "--logprobs", "2", "-o", str(fewer)).code == 0
+    assert fewer.read_bytes() == rows.read_bytes()
+    weights = []
+    for name, source, more in (("cut", rows, ["--kd-top", "2"]), ("stored", fewer, []), ("whole", rows, [])):
+        assert distill(source, tmp_path / name, "--kd", "kl", *more)[0] == 0
+        weights.append((tmp_path / name / "student" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_what_is_complete_is_not_scored_again(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More rows and an interruption score the missing ones alone; other settings, and another K, all of them."""
+    from cotdistill.teachers import huggingface
+
+    out, side = tmp_path / "rows.jsonl", tmp_path / "rows.jsonl.logprobs.safetensors"
+    scored: list[str] = []
+    plain = huggingface.score
+
+    def counted(model: Any, prompt: Any, text: str, k: int) -> Any:
+        if len(scored) == 5:
+            raise KeyboardInterrupt
+        scored.append(text)
+        return plain(model, prompt, text, k)
+
+    monkeypatch.setattr(huggingface, "score", counted)
+    asked = ("elicit", "--limit", "12", "--logprobs", "4", "-o", str(out))
+    assert run(*asked).code == 130
+    assert len(load(side).keys) == 5
+    monkeypatch.setattr(huggingface, "score", lambda *given: scored.append(given[2]) or plain(*given))
+    for more, count in (([], 12), ([], 12), (["--limit", "14"], 14), (["--limit", "14", "--logprobs", "3"], 28)):
+        assert run(*asked, *more).code == 0
+        assert len(scored) == count
+        if more == []:
+            assert side.read_bytes() == Path(f"{rows}.logprobs.safetensors").read_bytes()
+    written = side.stat().st_mtime_ns
+    assert run(*asked, "--limit", "14", "--logprobs", "3").code == 0
+    assert side.stat().st_mtime_ns == written
+    # Rationales that --mix leaves in the rows keep theirs.
+    mixed = (*asked[:3], "--logprobs", "3", "--limit", "14", "-o", str(out), "--only", "counterfactual", "--mix")
+    assert run(*mixed).code == 0
+    rationales = sum(len(json.loads(line)["rationales"]) for line in out.read_text().splitlines())
+    assert (len(load(side).keys), len(scored)) == (rationales, 28 + rationales - 14)
+
+
+def test_the_file_is_read_once(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cotdistill.data import distributions
+
+    distributions._read.cache_clear()
+    opened: list[str] = []
+    plain = distributions.safe_open
+    monkeypatch.setattr(
+        distributions, "safe_open", lambda path, **more: opened.append(str(path)) or plain(path, **more)
+    )
+    assert distill(rows, tmp_path / "run", "--kd", "kl", "--strategy", "icot-si")[0] == 0
+    assert opened == [f"{rows}.logprobs.safetensors"]

@@ -69,7 +69,23 @@ class AskingOptions(ServerOptions):
     samples: int = option(1, "Rationales per question (needs --decode sample or rerank)", DECODING, gt=0, le=Most)
     max_new_tokens: int = option(128, "Maximum tokens generated per rationale", DECODING, gt=0, le=Most)
     batch_size: int = option(16, "Questions decoded at once", DECODING, gt=0, le=Most)
+    logprobs: int | None = option(
+        None,
+        "Store the teacher's K likeliest tokens along each rationale beside the rows, for --kd",
+        DECODING,
+        key=False,
+        gt=0,
+        le=1000,
+    )
     endpoint: Literal["chat", "completion"] = option("chat", "Endpoint to call", SERVER, needs=SERVED)
+    tokenizer: str | None = option(
+        None,
+        "The served model's tokenizer, a local path or hub name, whose ids --logprobs stores",
+        SERVER,
+        key=False,
+        files=True,
+        needs=SERVED,
+    )
     price_in: float | None = option(
         None, "Price in dollars per million prompt tokens", SERVER, key=False, ge=0, le=Most
     )
@@ -105,14 +121,6 @@ class ElicitConfig(AskingOptions, ForeignRows, BadRows, Config):
         None, "Elicit only this kind of rationale; with --mix, in addition to those in --out", DECODING
     )
     for_: str | None = option(None, "Elicit the rationales that this strategy needs", DECODING)
-    logprobs: int | None = option(
-        None,
-        "Store the teacher's K likeliest tokens along each rationale beside --out, for distill --kd",
-        DECODING,
-        key=False,
-        gt=0,
-        le=1000,
-    )
     mix: bool = option(False, "Keep rationales in --out that were elicited with other settings", OUTPUT, key=False)
     retry_failed: bool = option(False, "Repeat the calls that failed in an earlier run", OUTPUT, key=False)
     out: Path | None = option(

@@ -30,6 +30,8 @@ DECIDED = {
     "stream": "",
     "stream_options": "",
     "echo": "",
+    "logprobs": "--logprobs",
+    "top_logprobs": "--logprobs",
 }
 
 

@@ -15,6 +15,7 @@ from cotdistill.plugins.kinds import TRACKERS
 STRATEGY, STUDENT, TRAINING = "Strategy and rows", "Student", "Training"
 ON_POLICY = "On-policy"
 MEMORY, PROGRESS = "Memory and speed", "Dev set, checkpoints, output"
+TAUGHT = "kd vary study"  # a grid may vary --kd
 MAX_RATE = 10.0  # of learning: above, no optimizer here ends anywhere but in NaN
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -106,6 +107,24 @@ class TrainingOptions(Options):
         ON_POLICY,
         needs="on_policy vary study",
     )
+    # No colon behind B: --help would show ":B:" as an emoji.
+    kd: str | None = option(None, "kl, reverse-kl or jsd:B, to learn the distributions of elicit --logprobs", TRAINING)
+    kd_weight: float = option(
+        1.0, "Weight of --kd's term beside the tokens' own loss", TRAINING, gt=0, le=Most, needs=TAUGHT
+    )
+    kd_temperature: float = option(1.0, "Temperature of both distributions", TRAINING, gt=0, le=1000, needs=TAUGHT)
+    kd_top: int | None = option(
+        None,
+        "Learn only the K likeliest tokens of --kd's file",
+        TRAINING,
+        shown="all stored",
+        gt=0,
+        le=1000,
+        needs=TAUGHT,
+    )
+    kd_file: Path | None = option(
+        None, "File of distributions for --kd", TRAINING, key=False, shown="ROWS.logprobs.safetensors", needs=TAUGHT
+    )
     token_budget: int | None = option(
         None, "Maximum tokens per micro-batch", MEMORY, shown="chosen for the model", gt=0, le=Most
     )
@@ -170,15 +189,6 @@ class DistillConfig(TrainingOptions, BadRows, Config):
     )
     after: str | None = option(
         None, "Train with this strategy first, then go on from its weights (edit-krsl: cot)", STRATEGY, key=False
-    )
-    # No colon behind B: --help would show ":B:" as an emoji.
-    kd: str | None = option(None, "kl, reverse-kl or jsd:B, to learn the distributions of elicit --logprobs", TRAINING)
-    kd_weight: float = option(
-        1.0, "Weight of --kd's term beside the tokens' own loss", TRAINING, gt=0, le=Most, needs="kd"
-    )
-    kd_temperature: float = option(1.0, "Temperature of both distributions", TRAINING, gt=0, le=1000, needs="kd")
-    kd_file: Path | None = option(
-        None, "File of distributions for --kd", TRAINING, key=False, shown="ROWS.logprobs.safetensors", needs="kd"
     )
     teacher: str | None = option(
         None,

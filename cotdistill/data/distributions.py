@@ -2,8 +2,9 @@
 probabilities, in one safetensors file (ROWS.logprobs.safetensors).
 
 tokens [T] int32: the ids of all rationales, one after the other, as segments of the teacher's tokenizer; ids [T, K]
-int32 and logprobs [T, K] float16; bounds [R + 1] int64: rationale r has the tokens bounds[r] to bounds[r + 1].
-A rationale is known by `recorded_key`, so that a file of other rows is noticed; a seal notices damage.
+int32 (-1: none, where a server told fewer) and logprobs [T, K] float16; bounds [R + 1] int64: rationale r has tokens
+bounds[r] to bounds[r + 1]. A rationale is known by `recorded_key`, so that a file of other rows is noticed, and by the
+teacher's call that it answered, so that what is complete is not made again; a seal notices damage.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,15 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class Said:
+    """What a server says of one token that it generated: the token (its text, or its id), and the likeliest tokens at
+    its place with their log probabilities, in descending order."""
+
+    token: str | int
+    top: tuple[tuple[str | int, float], ...]
+
+
+@dataclass(frozen=True)
 class Distributions:
     """All recorded rationales as they lie in the file; `vocabulary`: digest of the tokenizer that gave the ids."""
 
@@ -49,10 +61,17 @@ class Distributions:
     bounds: NDArray[np.int64]  # [R + 1]
     keys: Sequence[str]  # [R] `recorded_key` of each
     vocabulary: str
+    calls: Sequence[str] = ()  # [R] key of the teacher's call that each answered
 
     @classmethod
-    def of(cls, rationales: Mapping[str, Recorded], vocabulary: str, k: int) -> Distributions:
-        """`rationales`: by `recorded_key`."""
+    def of(
+        cls,
+        rationales: Mapping[str, Recorded],
+        vocabulary: str,
+        k: int,
+        calls: Mapping[str, str] = MappingProxyType({}),
+    ) -> Distributions:
+        """`rationales` and the keys of their `calls`, both by `recorded_key`."""
         each = list(rationales.values())
         return cls(
             np.concatenate([np.zeros(0, np.int32), *(one.tokens for one in each)]),
@@ -61,7 +80,29 @@ class Distributions:
             np.cumsum([0, *(len(one.tokens) for one in each)]).astype(np.int64),
             list(rationales),
             vocabulary,
+            [calls.get(key, "") for key in rationales],
         )
+
+    def each(self) -> dict[str, tuple[str, Recorded]]:
+        """The call and the tokens of each rationale, by `recorded_key`."""
+        calls = dict(zip(self.keys, self.calls, strict=False))
+        return {
+            key: (calls.get(key, ""), Recorded(self.tokens[at], self.ids[at], self.logprobs[at]))
+            for key, at in self.places().items()
+        }
+
+    @property
+    def k(self) -> int:
+        """Tokens stored for each place."""
+        return int(self.ids.shape[1])
+
+    def top(self, k: int | None) -> Distributions:
+        """Only the k likeliest tokens. Raises `UsageError` where fewer are stored."""
+        if k is None or k == self.k:
+            return self
+        if k > self.k:
+            raise UsageError(f"--kd-top {k}: only {self.k} tokens are stored; elicit --logprobs {k}, or take fewer")
+        return replace(self, ids=self.ids[:, :k], logprobs=self.logprobs[:, :k])
 
     def places(self) -> dict[str, slice]:
         """Where each rationale's rows are, by `recorded_key`."""
@@ -87,10 +128,12 @@ def vocabulary_digest(vocabulary: Mapping[str, int]) -> str:
 def save(path: Path, recorded: Distributions) -> None:
     """Write aside and rename. Raises `OutputError` where the disk does not take it."""
     arrays = {name: getattr(recorded, name) for name in ARRAYS}
-    about = {"rationales": json.dumps(list(recorded.keys)), "vocabulary": recorded.vocabulary}
+    # One entry: safetensors writes several in no fixed order, and the file's digest is part of a run's key.
+    about = {"keys": list(recorded.keys), "calls": list(recorded.calls), "vocabulary": recorded.vocabulary}
+    about["seal"] = _seal(arrays, about)
     aside = path.with_suffix(f".{os.getpid()}.tmp")
     with writing(path):
-        save_file(arrays, aside, {**about, "seal": _seal(arrays, about)})
+        save_file(arrays, aside, {"about": json.dumps(about)})
         os.replace(aside, path)
 
 
@@ -98,18 +141,25 @@ def load(path: Path) -> Distributions:
     """What `save` wrote. Raises `UsageError` where there is no file, `DataError` where it is damaged."""
     if not path.is_file():
         raise UsageError(f"--kd needs the teacher's distributions, and {path} does not exist; elicit --logprobs K")
+    state = path.stat()
+    return _read(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, written: int, size: int) -> Distributions:
+    """A file is read once per process, and again after it was rewritten."""
     try:
         with safe_open(path, framework="numpy") as stored:
             arrays = {name: stored.get_tensor(name) for name in ARRAYS}
-            about = dict(stored.metadata())
+            about = json.loads(stored.metadata()["about"])
         if about.pop("seal") != _seal(arrays, about):
             raise ValueError("not what was written")
-        return Distributions(**arrays, keys=json.loads(about["rationales"]), vocabulary=about["vocabulary"])
+        return Distributions(**arrays, **about)
     except Exception as error:  # whatever a damaged file makes of its readers
         raise DataError.at(
             str(path), None, f"is damaged or no file of distributions ({type(error).__name__})", "elicit --logprobs K"
         ) from error
 
 
-def _seal(arrays: Mapping[str, Any], about: Mapping[str, str]) -> str:
+def _seal(arrays: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     return seal(((name, str(array.dtype), array.shape, array.tobytes()) for name, array in arrays.items()), **about)

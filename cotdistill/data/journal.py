@@ -1,7 +1,8 @@
 """The journal of `elicit`: every finished call is on disk at once, so that nothing paid for is lost.
 
-Lines of FILE.partial: {"key", "id", "rationale", "tokens"} or {"key", "id", "failed"}. A line is flushed and
-synced before the next call counts as done; what a kill or a bad disk leaves of it is read by `data.logs`.
+Lines of FILE.partial: {"key", "id", "rationale", "tokens"} (and a server's "logprobs", where asked for), or {"key",
+"id", "failed"}. A line is flushed and synced before the next call counts as done; what a kill or a bad disk leaves of
+it is read by `data.logs`.
 The key names row, kind, prompt, teacher and decoding, so that re-running the same command finds what is done,
 and another command finds nothing.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cotdistill.data.distributions import Said
 from cotdistill.data.files import writing
 from cotdistill.data.logs import DAMAGE, cut_torn_line, end_last_line, parse_object, read_lines
 from cotdistill.data.records import Item, Rationale
@@ -32,6 +34,7 @@ class FinishedCall:
     rationale: Rationale | None = None
     failed: str | None = None
     tokens: tuple[int, int] = (0, 0)
+    said: tuple[Said, ...] = ()  # the likeliest tokens along what a server generated
 
 
 def call_key(row: str, kind: str, prompt: str | None, teacher: str, decoding: Mapping[str, Any]) -> str:
@@ -147,6 +150,7 @@ def _line(key: str, entry: FinishedCall) -> bytes:
             "id": entry.id,
             "rationale": entry.rationale.model_dump(mode="json"),
             "tokens": list(entry.tokens),
+            **({"logprobs": [[one.token, one.top] for one in entry.said]} if entry.said else {}),
         }
     return (json.dumps(fields, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
@@ -165,4 +169,8 @@ def _entry(line: bytes) -> tuple[str, FinishedCall]:
         rationale and Rationale.model_validate_json(json.dumps(rationale)),
         fields.get("failed"),
         (int(prompt), int(completion)),
+        tuple(
+            Said(token, tuple((other, float(value)) for other, value in top))
+            for token, top in fields.get("logprobs", ())
+        ),
     )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from cotdistill.config import DEMO, AblateConfig
 from cotdistill.data.controls import CONTROLS, TITLES, Control
 from cotdistill.errors import UsageError, did_you_mean
-from cotdistill.grid.axes import Setting, said, settings
+from cotdistill.grid.axes import KD, Setting, said, settings
 from cotdistill.strategies import grids
 from cotdistill.strategies.grids import DEFAULT, FLOOR, Variant, known_params, variants
 from cotdistill.strategies.studies import Study, study
 
 GREEDY = "greedy"
+UNSAID: tuple[Control, ...] = ("swapped", "random")  # their rationales are none that the teacher gave for the question
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ class Arm:
         """Whether it is a floor of the table and not a candidate."""
         return self.control is not None or self.variant == FLOOR
 
+    @property
+    def can_be_taught(self) -> bool:
+        """Whether `--kd` has a meaning for it: a floor without the teacher's rationales trains without the term."""
+        return self.variant != FLOOR and self.control not in UNSAID
+
+    @property
+    def untaught(self) -> Arm:
+        """The same without what `--vary kd...` says of it."""
+        return replace(self, training=tuple(one for one in self.training if not one[0].startswith(KD)))
+
 
 def arms(config: AblateConfig) -> list[Arm]:
     """All arms of a resolved configuration, without duplicates, controls last."""
@@ -69,6 +80,7 @@ def arms(config: AblateConfig) -> list[Arm]:
         if not variant.learns_rationales:
             decoding = GREEDY  # it reads none: one arm serves for all decodings
         arm = Arm(variant, student, decoding, control, size, training, several)
+        arm = arm if arm.can_be_taught else arm.untaught
         by_label.setdefault(arm.label, arm)
     return list(by_label.values())
 

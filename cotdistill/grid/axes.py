@@ -17,6 +17,7 @@ from cotdistill.errors import UsageError, did_you_mean
 
 Setting = tuple[tuple[str, str], ...]  # (option, value as it was written), ...
 Swept = tuple[tuple[str, float], ...]  # (option, value), ...
+KD = "kd"  # begins the names of all options of the teacher's distributions
 BUDGETED = ("steps", "epochs")  # --budget makes them equal for all arms
 
 

@@ -22,6 +22,7 @@ from cotdistill.config import (
 from cotdistill.config.common import BadRows, ForeignRows
 from cotdistill.config.option import options_of
 from cotdistill.config.server import PREFIX
+from cotdistill.data.distributions import beside
 from cotdistill.data.files import file_digest
 from cotdistill.data.inputs import STDIN, is_pipe
 from cotdistill.data.records import Example, Item, digest
@@ -33,6 +34,7 @@ from cotdistill.errors import DataError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm
 from cotdistill.grid.attributions import scores_file
 from cotdistill.grid.axes import BUDGETED, Setting, Swept, swept_values, values_of
+from cotdistill.grid.rows import rows_file
 from cotdistill.grid.sets import QuestionSet, question_sets
 from cotdistill.grid.tasks import evaluation_settings, given_options
 from cotdistill.run_key import student_digest
@@ -72,6 +74,11 @@ class Plan:
         return read_items(self.given, self.config.limit, bad=self.config)
 
     @cached_property
+    def taught(self) -> list[Arm]:
+        """The arms that learn the teacher's distributions."""
+        return [arm for arm in self.arms if self.training(arm)[0].kd is not None]
+
+    @cached_property
     def dev(self) -> list[Example] | None:
         """The rows that choose each cell's checkpoint."""
         return dev_examples(self.distilled(self.base, 0, 1))
@@ -88,6 +95,8 @@ class Plan:
         if not any(name in BUDGETED for name, _ in arm.training):
             base = self._resolved(self.base)[0]
             config = config.model_copy(update={name: getattr(base, name) for name in BUDGETED})
+        if not arm.can_be_taught:
+            config = config.model_copy(update={"kd": None})
         return config, reasons
 
     def _resolved(self, arm: Arm) -> Resolved:
@@ -115,6 +124,7 @@ class Plan:
             "track": (),  # cells are told of when they are done (`tracking`)
             "limit": None,
             "epochs": None,
+            "kd_file": None if config.kd is None else beside(rows_file(self.out, arm.decoding)),
         }
         if arm.student != DEMO and config.quantize is None:
             # An adapter alone is small.
@@ -160,6 +170,7 @@ class Plan:
                 "hint": "none",
                 "counterfactual": False,
                 "limit": None,
+                "logprobs": None,
             }
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.console import say
+from cotdistill.data.distributions import beside
 from cotdistill.data.files import JsonObject, file_digest, json_digest, write_text
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
@@ -14,6 +15,7 @@ from cotdistill.data.tasks import has_dev
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.attributions import scorings
 from cotdistill.grid.cells import CellStore
+from cotdistill.grid.distributions import copy_distributions
 from cotdistill.grid.executors import Task
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.rows import GridRows, choose, of_decoding, rows_file, usage, write_rows
@@ -31,17 +33,30 @@ def row_tasks(plan: Plan, store: CellStore) -> Iterator[Task]:
         path = rows_file(plan.out, decoding)
         if plan.given is not None:
             write_text(path, "".join(item.line() + "\n" for item in given_rows(plan, decoding)))
+            copy_distributions(plan, decoding)
             continue
         config = plan.elicited(decoding, path)
         about = {"rows": plan.asked(config)}
-        if not is_that_file(path, store.finished(json_digest(about))):
+        record = store.finished(json_digest(about))
+        if not is_that_file(path, record):
             path.unlink(missing_ok=True)  # elicited under other settings
+            beside(path).unlink(missing_ok=True)
+            yield Task((f"rows/{decoding}", about), elicit_rows, (config,))
+        elif not has_logprobs(path, record, config.logprobs):  # the rows stay, only their distributions are made
             yield Task((f"rows/{decoding}", about), elicit_rows, (config,))
 
 
 def is_that_file(path: Path, record: JsonObject | None) -> bool:
     """Whether a file exists and is the recorded one, not one of another grid in this directory."""
     return record is not None and path.is_file() and record["digest"] == file_digest(path)
+
+
+def has_logprobs(path: Path, record: JsonObject | None, k: int | None) -> bool:
+    """Whether the K likeliest tokens lie beside a file of rows as they were recorded, where they are wanted."""
+    file = beside(path)
+    return k is None or (
+        record is not None and file.is_file() and record.get("logprobs") == {"k": k, "digest": file_digest(file)}
+    )
 
 
 def references(plan: Plan) -> Iterator[Reference]:

@@ -9,6 +9,7 @@ from cotdistill.eliciting import resolve
 from cotdistill.errors import CotdistillError, DataError, UsageError
 from cotdistill.evaluation.metrics import options
 from cotdistill.grid.attributions import scorings
+from cotdistill.grid.distributions import check_distributions
 from cotdistill.grid.executors import together
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.preparation import given_rows, used_rows
@@ -37,6 +38,7 @@ def check_models(plan: Plan) -> None:
         raise UsageError("--parallel fsdp changes nothing without --gpus-per-cell of at least 2")
     for decoding in plan.decodings if plan.given is None else ():
         resolve(plan.elicited(decoding, rows_file(plan.out, decoding)))
+    check_distributions(plan)
     scored = scorings(plan.arms)
     if scored and plan.config.key_from == "teacher" and plan.teacher_model is None:
         raise UsageError("--key-from teacher reads gradients; name a --teacher that is a local or hub model")

@@ -15,6 +15,7 @@ from typing import Any
 
 from cotdistill.config import AblateConfig, Config, DistillConfig, ElicitConfig, EvaluateConfig, Options, WalkingOptions
 from cotdistill.console import is_main_process
+from cotdistill.data.distributions import beside
 from cotdistill.data.files import JsonObject, file_digest, remove, writing
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
@@ -179,7 +180,10 @@ def elicit_rows(state: WorkerState, config: ElicitConfig) -> tuple[JsonObject, S
     began = time.perf_counter()
     elicit(config)
     assert config.out is not None
-    return {"rows": config.out.name, "digest": file_digest(config.out)}, {"elicit": time.perf_counter() - began}
+    record: JsonObject = {"rows": config.out.name, "digest": file_digest(config.out)}
+    if config.logprobs is not None:
+        record["logprobs"] = {"k": config.logprobs, "digest": file_digest(beside(config.out))}
+    return record, {"elicit": time.perf_counter() - began}
 
 
 def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> tuple[JsonObject, Seconds]:

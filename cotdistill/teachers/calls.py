@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+from cotdistill.data.distributions import Said
 from cotdistill.data.journal import call_key
 from cotdistill.data.records import Example, RationaleKind
 from cotdistill.teachers.drain import Drain
@@ -53,6 +54,7 @@ class Reply:
     completion_tokens: int = 0
     failed: str | None = None
     overlong: bool = False  # longer than the limit, which the server ignored
+    said: tuple[Said, ...] = ()  # the likeliest tokens along it, where a server was asked for them
     served: Mapping[str, Any] = field(default_factory=dict)  # how the server changed the decoding
 
 

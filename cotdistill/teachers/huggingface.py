@@ -15,8 +15,8 @@ from transformers.utils import logging
 
 from cotdistill.config import DEMO, ElicitConfig
 from cotdistill.console import console
-from cotdistill.data.distributions import Distributions
-from cotdistill.data.records import Rationale
+from cotdistill.data.distributions import Recorded, vocabulary_digest
+from cotdistill.data.journal import FinishedCall
 from cotdistill.decoding.choose_decoder import decoder_for
 from cotdistill.decoding.contrast import Contrast
 from cotdistill.decoding.decode import Choice, Prompt, Rule, greedy
@@ -54,8 +54,9 @@ class HuggingFaceTeacher:
         if config.chat == "on" and not template:
             raise UsageError(f"--chat on: {config.teacher} has no chat template; omit --chat")
         self.style = "chat" if template and config.chat != "off" else "completion"
-        if config.logprobs is not None and self.model.encoder_decoder:
-            raise UsageError(f"--logprobs {config.logprobs} needs a decoder-only teacher; omit it")
+        size = len(self.model.tokenizer)
+        if config.logprobs is not None and config.logprobs >= size:
+            raise UsageError(f"--logprobs {config.logprobs}: the teacher's vocabulary has {size} tokens; take fewer")
         self.settings: Mapping[str, Any] = {"dtype": config.dtype}
 
     @property
@@ -104,10 +105,14 @@ class HuggingFaceTeacher:
             raise UsageError("--wrong hardest and --decode rerank need a decoder-only teacher")
         return log_probabilities(self.model, start.ids, [self.encode(prompt + text).ids for text in continuations])
 
-    def distributions(self, answered: Sequence[tuple[Call, Rationale | None]], k: int) -> Distributions:
-        """What it would say along each rationale, after the prompt that it answered: see `teachers.scoring`."""
-        prompts = [(call, self.encode(call.prompt), rationale) for call, rationale in answered if rationale is not None]
-        return score(self.model, prompts, k)
+    @property
+    def vocabulary(self) -> str:
+        """Digest of its tokenizer's vocabulary."""
+        return vocabulary_digest(self.model.tokenizer.get_vocab())
+
+    def along(self, call: Call, entry: FinishedCall, k: int) -> Recorded:
+        """What it says along a rationale, after the prompt that it answered: see `teachers.scoring`."""
+        return score(self.model, self.encode(call.prompt), entry.rationale.text if entry.rationale else "", k)
 
     def _ask_for_candidates(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
         """Sample K rationales per call and deliver the best, a batch of calls at a time: ranking needs the

@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from cotdistill.config import ElicitConfig
+from cotdistill.data.distributions import Recorded
+from cotdistill.data.journal import FinishedCall
 from cotdistill.errors import CotdistillError, Unavailable, UsageError
 from cotdistill.redaction import masked
 from cotdistill.seeds import derive
@@ -22,6 +24,7 @@ from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.faults import Fault
 from cotdistill.teachers.replies import log_probability, read_reply
 from cotdistill.teachers.rerank import best_of
+from cotdistill.teachers.served_tokens import ServedTokens
 from cotdistill.teachers.server import Abandoned, Server, shared_until
 
 CHARACTERS_A_TOKEN = 4  # a rule of thumb for English: the server's tokenizer is unknown here
@@ -37,6 +40,10 @@ class OpenAITeacher:
                 "--decode rerank reads the log probabilities of prompts, which only completion "
                 "endpoints return; add --endpoint completion"
             )
+        self.served: ServedTokens | None = None
+        if config.logprobs is not None:
+            assert config.tokenizer is not None  # refused before (`eliciting.refuse_unscored`)
+            self.served = ServedTokens(config.tokenizer, config.logprobs, config.trust_remote_code)
         self.config = config
         self.name = config.teacher
         self.style: str = config.endpoint
@@ -64,6 +71,17 @@ class OpenAITeacher:
             return self._ranked(prompt, continuations)
         except Fault as fault:
             raise Unavailable(f"scoring a prompt failed: {fault}") from None
+
+    @property
+    def vocabulary(self) -> str:
+        """Digest of the vocabulary of `--tokenizer`."""
+        assert self.served is not None
+        return self.served.vocabulary
+
+    def along(self, call: Call, entry: FinishedCall, k: int) -> Recorded:
+        """What the server told along a rationale: see `teachers.served_tokens`."""
+        assert self.served is not None
+        return self.served.along(entry.rationale.text if entry.rationale else "", entry.said)
 
     async def _ask(self, calls: Sequence[Call], deliver: Deliver, drain: Drain) -> None:
         waiting = iter(calls)
@@ -104,6 +122,10 @@ class OpenAITeacher:
         )
         if reply.overlong and dialect.limit == NEW_LIMIT:  # it may accept the older name
             self.server.dialect = replace(self.server.dialect, limit=OLD_LIMIT)
+        if self.served is None:
+            reply = replace(reply, said=())
+        else:
+            self.served.check(reply.text, reply.said)
         return replace(reply, served=dialect.served()) if greedy else reply
 
     def _request(self, call: Call, sample: int) -> dict[str, Any]:
@@ -111,15 +133,20 @@ class OpenAITeacher:
         limit = self.config.max_new_tokens
         request: dict[str, Any] = {**self.server.named}
         if self.style == "completion":
-            request |= {"prompt": call.prompt, OLD_LIMIT: limit, "stop": ["\n\n"]}
+            request |= {"prompt": call.prompt, OLD_LIMIT: limit, "stop": ["\n\n"], **self._top("logprobs")}
         else:
             request |= {"messages": [{"role": "user", "content": call.prompt}], NEW_LIMIT: limit}
+            request |= {"logprobs": True, **self._top("top_logprobs")} if self.served else {}
         if self.config.decode == "greedy":
             return {**request, "temperature": GREEDY}
         # Reasoning models refuse these unless they are left at 1.
         chosen = {"temperature": self.config.temperature, "top_p": self.config.top_p}
         seed = derive(self.config.seed, "sample", call.example.id, call.kind, call.supports, sample) % 2**31
         return {**request, **{name: value for name, value in chosen.items() if value != 1.0}, "seed": seed}
+
+    def _top(self, parameter: str) -> dict[str, Any]:
+        """What asks for the likeliest tokens, where they are stored."""
+        return {} if self.config.logprobs is None else {parameter: self.config.logprobs}
 
     def _ranked(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         return asyncio.run(self._rank(prompt, continuations))

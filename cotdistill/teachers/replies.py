@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cotdistill.data.distributions import Said
 from cotdistill.errors import UsageError
 from cotdistill.redaction import without_secrets
 from cotdistill.teachers.blank_line import up_to_blank_line
@@ -27,7 +29,43 @@ REAL_KEY = 16  # characters; a shorter "key" may be a word of the text
 def read_reply(content: bytes, style: str, limit: int) -> Reply:
     """The reply in a body of status 200; `limit`: the token limit of the request. Raises `Fault`."""
     choice, usage = _choice(content)
-    return _reply(choice, usage, style, limit)
+    return replace(_reply(choice, usage, style, limit), said=said_along(choice))
+
+
+def said_along(choice: Mapping[str, Any]) -> tuple[Said, ...]:
+    """The likeliest tokens along a choice, of a chat's `content` or of a completion's parallel lists; empty: none.
+
+    A token is its id where the server tells it (llama.cpp's `id`, vLLM's `token_id:N`), else its text.
+    """
+    told = _mapping(choice.get("logprobs"))
+    if isinstance(content := told.get("content"), list):
+        tokens = [(one, one.get("top_logprobs")) for one in map(_mapping, content)]
+    else:
+        names, tops = told.get("tokens"), told.get("top_logprobs")
+        if not isinstance(names, list) or not isinstance(tops, list):
+            return ()
+        tokens = [
+            ({"token": name}, [{"token": token, "logprob": value} for token, value in _mapping(top).items()])
+            for name, top in zip(names, tops, strict=False)
+        ]
+    return tuple(Said(_token(one), _likeliest(top)) for one, top in tokens)
+
+
+def _likeliest(top: Any) -> tuple[tuple[str | int, float], ...]:
+    found = [_mapping(one) for one in top] if isinstance(top, list) else []
+    pairs = [(_token(one), float(one["logprob"])) for one in found if isinstance(one.get("logprob"), int | float)]
+    return tuple(sorted(pairs, key=lambda pair: -pair[1]))
+
+
+def _token(one: Mapping[str, Any]) -> str | int:
+    text = str(one.get("token", ""))
+    if isinstance(one.get("id"), int):
+        return int(one["id"])
+    if text.startswith("token_id:") and text.removeprefix("token_id:").isdecimal():
+        return int(text.removeprefix("token_id:"))
+    with suppress(ValueError, TypeError):
+        return bytes(one["bytes"]).decode() if one.get("bytes") else text
+    return text
 
 
 @dataclass(frozen=True)

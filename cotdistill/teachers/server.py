@@ -104,6 +104,8 @@ class Server:
         for name in ("temperature", "top_p"):
             if name in request and request[name] != GREEDY and fault.refuses(name):
                 return Unavailable(f"the server refuses --{name.replace('_', '-')} {request[name]:g}: {fault}")
+        if "logprobs" in request and (fault.refuses("logprobs") or fault.refuses("top_logprobs")):
+            return Unavailable(f"the server refuses --logprobs: {fault}; take fewer, or omit it")
         if fault.status in (404, 405) or (fault.unknown_model and not self.answered):
             return Unavailable(
                 f"the server does not know the model {self.model!r} or the {style} endpoint "

@@ -85,7 +85,7 @@ class TeacherSignal:
     """The K likeliest tokens that the teacher recorded."""
 
     rows: Tensor  # [M]
-    ids: Tensor  # [M, K]
+    ids: Tensor  # [M, K]; -1 behind the first: none
     logprobs: Tensor  # [M, K]
     coef: Tensor  # [M]
     divergence: Divergence
@@ -182,9 +182,10 @@ class _Weighted(torch.autograd.Function):
 def _divergences(logits: Tensor, ids: Tensor, logprobs: Tensor, divergence: Divergence) -> Tensor:
     whole = logits.float()
     total = whole.logsumexp(-1, keepdim=True)
-    rest = whole.scatter(1, ids, -math.inf).logsumexp(-1, keepdim=True)  # exact also where it is tiny
-    student = torch.cat([whole.gather(1, ids), rest], 1) - total
-    return divergence(_with_rest(logprobs), student)
+    told = torch.where(ids < 0, ids[:, :1], ids)  # -1 fills up behind the likeliest: an empty bucket on both sides
+    rest = whole.scatter(1, told, -math.inf).logsumexp(-1, keepdim=True)  # exact also where it is tiny
+    known = (whole.gather(1, told) - total).masked_fill(ids < 0, LEAST)
+    return divergence(_with_rest(logprobs), torch.cat([known, rest - total], 1))
 
 
 def _with_rest(logprobs: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import warn
-from cotdistill.data.distributions import beside, load, recorded_key, vocabulary_digest
+from cotdistill.data.distributions import Distributions, beside, load, recorded_key, vocabulary_digest
+from cotdistill.data.records import Example
 from cotdistill.errors import DataError, UsageError
-from cotdistill.strategies.forms import Form
+from cotdistill.strategies.forms import Draft, FillContext, Form, Strategy, Tokens
 from cotdistill.strategies.join import Sample
 from cotdistill.students.encode import EncodedSet, TokenTree
 from cotdistill.students.load import load_tokenizer
@@ -68,46 +69,96 @@ def with_distributions(config: DistillConfig, rows: str) -> DistillConfig:
         return config
     Divergence.parse(config.kd)
     if config.kd_file is None:
-        if rows == "-":
-            raise UsageError("--kd: rows from stdin have no file of distributions beside them; name it with --kd-file")
-        config = config.model_copy(update={"kd_file": beside(Path(rows))})
+        config = config.model_copy(update={"kd_file": file_beside(rows)})
     assert config.kd_file is not None
-    recorded = load(config.kd_file)
-    vocabulary = load_tokenizer(locate(config.student), config.student, config.trust_remote_code).get_vocab()
-    if vocabulary_digest(vocabulary) != recorded.vocabulary:
-        raise UsageError(
-            f"--kd: {config.student} has another vocabulary than the teacher of {config.kd_file}; use a student of the "
-            "teacher's family, or omit --kd"
-        )
+    recorded = load(config.kd_file).top(config.kd_top)
+    check_vocabulary(config.student, config.trust_remote_code, recorded.vocabulary, f"the teacher of {config.kd_file}")
     return config
 
 
+def file_beside(rows: str) -> Path:
+    """The file of distributions of a file of rows. Raises `UsageError` for stdin, which has nothing beside it."""
+    if rows == "-":
+        raise UsageError("--kd: rows from stdin have no file of distributions beside them; name it with --kd-file")
+    return beside(Path(rows))
+
+
+def check_vocabulary(student: str, trust_remote_code: bool, vocabulary: str, whose: str) -> None:
+    """Raise `UsageError` where a student's tokenizer is not the one with the digest `vocabulary`."""
+    if vocabulary_of(student, trust_remote_code) != vocabulary:
+        raise UsageError(
+            f"--kd: {student} has another vocabulary than {whose}; use a student of the teacher's family, or omit --kd"
+        )
+
+
+def vocabulary_of(name: str, trust_remote_code: bool) -> str:
+    """Digest of the vocabulary of a model's tokenizer."""
+    return vocabulary_digest(load_tokenizer(locate(name), name, trust_remote_code).get_vocab())
+
+
+def check_recorded(recorded: Distributions, samples: Sequence[Sample], file: Path) -> None:
+    """Raise `DataError` where a rationale that is learned is none of the recorded ones."""
+    known = set(recorded.keys)
+    for sample in samples:
+        for kind, draft in sample.drafts.items():
+            if draft.rationale and recorded_key(draft.example.id, kind, draft.rationale) not in known:
+                raise DataError.at(
+                    str(file),
+                    None,
+                    f"has no distributions of a rationale of {sample.id!r}: it belongs to other rows",
+                    "elicit --logprobs K makes those of these rows",
+                )
+
+
+def learns_as_given(strategy: Strategy) -> bool:
+    """Whether a strategy learns rationales in the teacher's own words, in some pass over the rows: found by filling its
+    forms with a made-up one. A rewritten rationale is one that the teacher said nothing of."""
+    if not any(part.slot == "rationale" and part.weight for form in strategy.learned_forms() for part in form.target):
+        return False
+    text = "First, 2 plus 3 is 5. Then 5 minus 4 is 1.\nStep 3 says so."
+    example = Example(id="probe", task="probe", split="train", question="What is it?", choices=None, answer="1")
+    other = Draft(example, "First, 2 plus 3 is 6. Then 6 minus 4 is 2.\nStep 3 says so.", "2", kind="counterfactual")
+    draft = Draft(example, text, "1", dual=other)
+    for epoch, progress in ((0, 0.0), (9, 0.99)):
+        context = FillContext(0, _bytes, lambda id_, words, answer: [0.0] * len(words.split()), _bare, epoch, progress)
+        filled = strategy.fill(draft, context)["rationale"]
+        if filled == text or (isinstance(filled, Tokens) and filled.ids == _bytes(" " + text)):
+            return True
+    return False
+
+
+def _bytes(text: str) -> tuple[int, ...]:
+    return tuple(text.encode())
+
+
+def _bare(draft: Draft) -> str:
+    return draft.answer
+
+
 def taught(
-    config: DistillConfig, data: EncodedSet, samples: Sequence[Sample], student: Student
+    config: DistillConfig, data: EncodedSet, samples: Sequence[Sample], student: Student, always: bool = True
 ) -> tuple[EncodedSet, Teaching | None]:
-    """The trees with the teacher's rows. Raises `DataError` where the file belongs to other rows."""
+    """The trees with the teacher's rows. Raises `DataError` where the file belongs to other rows.
+
+    `always`: complain where no rationale is learned as recorded; a progressive strategy may have passes without.
+    """
     if config.kd is None or config.kd_file is None:
         return data, None
-    recorded = load(config.kd_file)
+    recorded = load(config.kd_file).top(config.kd_top)
+    check_recorded(recorded, samples, config.kd_file)
     places = recorded.places()
     known: dict[tuple[str, str], list[slice]] = {}
     for sample in samples:
         for kind, draft in sample.drafts.items():
             if draft.rationale:
-                key = recorded_key(draft.example.id, kind, draft.rationale)
-                if key not in places:
-                    raise DataError.at(
-                        str(config.kd_file),
-                        None,
-                        f"has no distributions of a rationale of {sample.id!r}: it belongs to other rows",
-                        "elicit --logprobs K makes those of these rows",
-                    )
-                known.setdefault((sample.id, kind), []).append(places[key])
+                place = places[recorded_key(draft.example.id, kind, draft.rationale)]
+                known.setdefault((sample.id, kind), []).append(place)
     trees = []
     for id_, each in zip(data.ids, data.samples, strict=True):
         by_kind: dict[str, list[slice]] = {form.kind: known.get((id_, form.kind), []) for form in data.forms}
         trees.append([_aligned(tree, data.forms, recorded.tokens, by_kind) for tree in each])
-    _say(trees, config)
+    if always:
+        _say(trees, config)
     return replace(data, samples=trees), Teaching(
         recorded.ids, recorded.logprobs, Divergence.parse(config.kd, config.kd_temperature), config.kd_weight
     )

@@ -47,11 +47,11 @@ def training_set(config: DistillConfig, strategy: Strategy, items: list[Item], s
     data = encoded(config, strategy, items, samples, student)
     _check_dropped(data, len(samples), config)
     _check_unknown(data, samples, student, config)
-    data, teaching = taught(config=config, data=data, samples=samples, student=student)
+    data, teaching = taught(config, data, samples, student, always=not strategy.progressive)
 
     def stage(epoch: int, progress: float) -> EncodedSet:
         later = encoded(config, strategy, items, samples, student, epoch, progress)
-        return taught(config=config, data=later, samples=samples, student=student)[0]
+        return taught(config, later, samples, student, always=False)[0]
 
     stages = Stages(stage, strategy.resets_optimizer) if strategy.progressive else None
     return TrainingSet(data, teaching, samples, left_out, stages)

@@ -26,6 +26,7 @@ OF_THE_CELL = {
     "epochs": "turned into steps by --budget",
     "lr": "by --sweep",
     "limit": "of the rows that are elicited or given, not of a cell's",
+    "kd_file": "the one beside the grid's own rows",
     "track": "told by the grid when a cell is done",
 }
 

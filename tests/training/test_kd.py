@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,6 +76,17 @@ def test_a_teacher_that_agrees_costs_nothing() -> None:
         top = logits.log_softmax(-1).topk(k)
         signal = TeacherSignal(torch.arange(4), top.indices, top.values, torch.ones(4), Divergence("jsd", 0.5))
         assert float(kd.divergences(logits, signal).abs().max()) < 1e-5
+
+
+def test_tokens_that_were_not_told_count_for_the_rest() -> None:
+    """-1 behind the first is as if fewer had been stored."""
+    (hidden, weight, bias), signal = problem(Divergence("jsd", 0.3))
+    logits = (hidden @ weight.T + bias).detach()
+    padded = replace(signal, ids=signal.ids.clone(), logprobs=signal.logprobs.clone())
+    padded.ids[:, 3:], padded.logprobs[:, 3:] = -1, -math.inf
+    fewer = replace(signal, ids=signal.ids[:, :3], logprobs=signal.logprobs[:, :3])
+    assert torch.allclose(kd.divergences(logits, padded), kd.divergences(logits, fewer), atol=1e-5)
+    assert not torch.allclose(kd.divergences(logits, padded), kd.divergences(logits, signal), atol=1e-2)
 
 
 def test_only_one_chunk_of_logits_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,8 @@ def check_checker(name: str, data: str, limit: int = 100) -> int:
     """Check a registered checker on a data set's questions; returns how many of its rationales were proofs.
 
     It knows every question and no empty one, the rows' own rationales support their answers and are sound, nothing is
-    not, and what it argues for an answer supports that answer and is sound exactly where the answer is right.
+    not, what it argues for an answer supports that answer and is sound exactly where the answer is right, and what it
+    rewords is another text, the same each time.
     """
     checker, proofs = CHECKERS.get(name).value, 0
     assert checker is not None
@@ -121,6 +122,9 @@ def check_checker(name: str, data: str, limit: int = 100) -> int:
             assert verdict.supports == answer, f"{name}: {rationale!r} supports {verdict.supports!r}, not {answer!r}"
             assert verdict.sound == (answer == example.answer), f"{name}: {rationale!r} is judged the wrong way round"
             proofs += verdict.sound
+            other = checker.paraphrase(question, rationale)
+            assert other is None or (other.strip() and other != rationale), f"{name}: {rationale!r} is not reworded"
+            assert checker.paraphrase(question, rationale) == other, f"{name}: {rationale!r} is reworded by chance"
     assert proofs, f"{name}: no rationale of {data} is a proof"
     return proofs
 

@@ -174,7 +174,10 @@ class _Guarded(Checker):
         return guarded_call(self.own.acknowledges, self.where)(question, rationale)
 
     def paraphrase(self, question: str, rationale: str, seed: int = 0) -> str | None:
-        return guarded_call(self.own.paraphrase, self.where)(question, rationale, seed)
+        other: object = guarded_call(self.own.paraphrase, self.where)(question, rationale, seed)
+        if other is not None and not isinstance(other, str):
+            raise UsageError(f"{self.where}: paraphrase returned {other!r:.80}, not a text or None")
+        return other
 
     def card(self) -> Mapping[str, Any] | None:
         return guarded_call(self.own.card, self.where)()

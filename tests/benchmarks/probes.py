@@ -1,4 +1,4 @@
-"""Interventions on one core: twelve walks a question with the rationale filled in, against one plain walk."""
+"""Interventions on one core: thirteen walks a question with the rationale filled in, against one plain walk."""
 
 from __future__ import annotations
 

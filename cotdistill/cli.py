@@ -25,6 +25,7 @@ from cotdistill.config import (
     PushConfig,
 )
 from cotdistill.errors import Exit, Partial, UsageError
+from cotdistill.garbage import collector_paused
 from cotdistill.options import Debug, DryRun, Quiet, epilog, takes
 
 app = typer.Typer(
@@ -76,7 +77,8 @@ def distill(
     source = source_of(rows, "elicited rows")
     chosen = start(DistillConfig, options)
     check_strategy_name(chosen.strategy, chosen.params)
-    from cotdistill.distilling import distill as run_distill
+    with collector_paused():
+        from cotdistill.distilling import distill as run_distill
 
     printed = run_distill(chosen, source, dry_run=dry_run)
     if printed is not None:
@@ -104,7 +106,8 @@ def evaluate(
         check_strategy_name(chosen.strategy, chosen.param)
     if not runs and not chosen.model and sys.stdin.isatty():
         raise UsageError("evaluate needs run directories, or the output of distill on stdin")
-    from cotdistill.evaluating import evaluate as run_evaluate
+    with collector_paused():
+        from cotdistill.evaluating import evaluate as run_evaluate
     from cotdistill.evaluating import runs_on_stdin
     from cotdistill.report.probes import probes_table
     from cotdistill.report.tables import results_table
@@ -139,7 +142,8 @@ def predict(
     if chosen.strategy is not None:
         check_strategy_name(chosen.strategy, chosen.param)
     chosen = chosen.model_copy(update={"data": source_of(None if chosen.data == "-" else chosen.data, "question rows")})
-    from cotdistill.predicting import predict as run_predict
+    with collector_paused():
+        from cotdistill.predicting import predict as run_predict
     from cotdistill.predicting import prompts
 
     if chosen.prompts:
@@ -168,7 +172,8 @@ def ablate(
     chosen = start(AblateConfig, options)
     for name in chosen.strategies:
         check_strategy_name(name, {})
-    from cotdistill.ablating import ablate as run_ablate
+    with collector_paused():
+        from cotdistill.ablating import ablate as run_ablate
     from cotdistill.report.tables import ablation_table
 
     records = []

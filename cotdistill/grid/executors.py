@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import time
 import traceback
 from collections import deque
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 
 from cotdistill.console import forward_progress, silence
 from cotdistill.errors import CotdistillError, Exit, UsageError
+from cotdistill.garbage import collector_paused
 from cotdistill.training.divergence import Diverged
 
 
@@ -244,7 +246,9 @@ class ProcessExecutor:
         for rank in range(count):
             ours, theirs = self.context.Pipe()
             rendezvous = Rendezvous(rank, count, f"{self.rendezvous.name}/{self.spawned}") if count > 1 else None
-            process = self.context.Process(target=_work, args=(theirs, self.make, gpu, rendezvous), daemon=True)
+            process = self.context.Process(
+                target=_work, args=(theirs, pickle.dumps(self.make), gpu, rendezvous), daemon=True
+            )
             with _one_thread():
                 process.start()
             theirs.close()
@@ -321,8 +325,8 @@ def _performed(task: Task, state: Any) -> Outcome:
         )
 
 
-def _work(pipe: Connection, make: MakeState, gpu: str | None, rendezvous: Rendezvous | None = None) -> None:
-    """The main loop of a worker's process."""
+def _work(pipe: Connection, packed: bytes, gpu: str | None, rendezvous: Rendezvous | None = None) -> None:
+    """The main loop of a worker's process. `packed`: the pickled `MakeState`, which imports what the tasks need."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch is imported
     from signal import SIG_IGN, SIGINT, signal
@@ -334,6 +338,8 @@ def _work(pipe: Connection, make: MakeState, gpu: str | None, rendezvous: Rendez
         rendezvous.join()
     if rendezvous is None or rendezvous.rank == 0:
         forward_progress(lambda what, done, total: pipe.send(TaskProgress(what, done, total)))
+    with collector_paused():
+        make: MakeState = pickle.loads(packed)
     state = None
     while True:
         try:

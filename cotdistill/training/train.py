@@ -214,7 +214,7 @@ class Loop:
             self._enter_stage(self.stages, step)
         lesson = self._lesson(step)
         while True:
-            torch.manual_seed(derive(self.config.seed, "dropout", step, self.accelerator.process_index))
+            self._draw_dropout_of(step)
             try:
                 with out_of_memory_raised():
                     by_form = self._accumulate(lesson)
@@ -245,6 +245,12 @@ class Loop:
             lesson.said,
         )
 
+    def _draw_dropout_of(self, step: int) -> None:
+        """Let dropout be drawn as this step's; a CPU's generator alone is seeded a hundred times as fast as all."""
+        on_cpu = self.accelerator.device.type == "cpu"
+        seed = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
+        seed(derive(self.config.seed, "dropout", step, self.accelerator.process_index))
+
     def _epoch_of(self, step: int) -> int:
         """Passes over the rows that are complete when a step begins."""
         return step * self.config.batch_size // len(self.data.samples)
@@ -271,7 +277,7 @@ class Loop:
 
     def _first_loss(self) -> float:
         """The loss now of the first step's examples, under the first step's dropout."""
-        torch.manual_seed(derive(self.config.seed, "dropout", 0, self.accelerator.process_index))
+        self._draw_dropout_of(0)
         with torch.no_grad():
             shares = self.accelerator.reduce(self._accumulate(self._lesson(0), learn=False), "sum")
         return float(shares.sum())

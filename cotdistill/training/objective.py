@@ -45,7 +45,7 @@ from cotdistill.strategies.forms import Reweight
 from cotdistill.students.encode import Encoder, TokenTree
 from cotdistill.students.student import Student
 from cotdistill.training.forwards import replaced
-from cotdistill.training.kd import TeacherSignal, divergences, weighted_divergence
+from cotdistill.training.kd import TeacherSignal, divergences
 from cotdistill.training.loss import TORCH, Products, nll_of, weighted_nll
 from cotdistill.training.packed_attention import PACKED, Segments, moved, segments, using_attention
 from cotdistill.training.teaching import Teaching
@@ -142,25 +142,19 @@ def _direct_loss(
     """
     head = student.model.get_output_embeddings()
     parts: list[Tensor] = []
-    divergence: list[Tensor] = []
 
     def answer(hidden: Tensor) -> Tensor:
         states = hidden.reshape(-1, hidden.shape[-1]).index_select(0, batch.kept)
-        parts[:] = weighted_nll(states, head.weight, head.bias, batch.tokens, batch.coef, reweight, products)
-        if (signal := batch.signal) is not None:
-            told, each = weighted_divergence(states.index_select(0, signal.rows), head.weight, head.bias, signal)
-            parts[0] = parts[0] + told
-            divergence.append(signal.coef * each)
+        parts[:] = weighted_nll(
+            states, head.weight, head.bias, batch.tokens, batch.coef, reweight, products, batch.signal
+        )
         return parts[0]
 
     with replaced({head: answer}):
         total: Tensor = model(**batch.inputs, use_cache=False).logits
     if total.shape != ():
         raise RuntimeError("the model changes its head's output")
-    shares = parts[2] * parts[1]
-    if batch.signal is not None:
-        shares = shares.index_add(0, batch.signal.rows, divergence[0])
-    return total, parts[1], shares
+    return total, parts[1], parts[2]
 
 
 @contextmanager

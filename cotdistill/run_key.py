@@ -18,6 +18,7 @@ from cotdistill.config.option import options_of
 from cotdistill.data.files import file_digest, json_digest
 from cotdistill.data.records import Example, digest
 from cotdistill.data.runcard import RunCard
+from cotdistill.plugins.kinds import DIVERGENCES
 from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import Strategy
 from cotdistill.students.places import Place, locate
@@ -53,12 +54,19 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
         "scores": None if config.scores is None else file_digest(config.scores),
         "dev": None if dev is None else digest(dev),
         "kd": None if config.kd is None or config.kd_file is None else _digest(config.kd_file),
+        "kd_code": None if config.kd is None else _code_of(config.kd),
     }
+
+
+def _code_of(kd: str) -> str | None:
+    """Digest of the code of a plug-in's divergence."""
+    entry = DIVERGENCES.find(kd.partition(":")[0])
+    return None if entry is None else entry.code
 
 
 def card_key(card: RunCard) -> str:
     """The key that the parts of a run card give."""
-    files = {name: card.data.get(name) for name in ("scores", "dev", "kd")}
+    files = {name: card.data.get(name) for name in ("scores", "dev", "kd", "kd_code")}
     return json_digest(_definition(card.strategy, card.data["digest"], card.student["digest"], card.config, files))
 
 

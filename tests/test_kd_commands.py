@@ -142,3 +142,39 @@ def test_the_file_is_read_once(rows: Path, tmp_path: Path, monkeypatch: pytest.M
     )
     assert distill(rows, tmp_path / "run", "--kd", "kl", "--strategy", "icot-si")[0] == 0
     assert opened == [f"{rows}.logprobs.safetensors"]
+
+
+def test_a_divergence_of_ones_own_is_learned_and_its_code_is_in_the_key(rows: Path, tmp_path: Path) -> None:
+    """Sharing nothing it is KL; its code counts; a wrong value and a wrong shape are one line."""
+    from cotdistill.plugins.kinds import DIVERGENCES
+
+    example = Path(__file__).parents[1] / "examples" / "skewed_kl.py"
+    other = tmp_path / "other.py"
+    changed = example.read_text().replace('"skewed-kl"', '"other-kl"')
+    other.write_text(changed)
+    losses, keys = {}, {}
+    try:
+        for at, (file, kd) in enumerate(
+            ((example, "kl"), (example, "skewed-kl:1e-9"), (example, "skewed-kl:0.5"), (other, "other-kl:0.5"))
+        ):
+            code, said, error = distill(rows, tmp_path / str(at), "--plugin", str(file), "--kd", kd)
+            assert code == 0, error
+            keys[kd] = json.loads(said)["key"]
+            losses[kd] = json.loads((tmp_path / str(at) / "metrics.jsonl").read_text().splitlines()[0])["loss"]
+        assert losses["skewed-kl:1e-9"] == pytest.approx(losses["kl"], rel=1e-3)
+        assert losses["skewed-kl:0.5"] == losses["other-kl:0.5"] < losses["kl"]
+        assert len(set(keys.values())) == 4
+        bad = tmp_path / "bad.py"
+        bad.write_text(changed.replace("other-kl", "bad-kl").replace(".sum(-1)", ".sum()"))
+        for file, kd, says in (
+            (example, "skewed-kl:2", "share must lie between 0 and 1"),
+            (example, "skewed-kl:0.1:3", "skewed-kl takes share"),
+            (example, "skewed", "kl, reverse-kl or jsd:B"),
+            (bad, "bad-kl", "must return one finite value"),
+        ):
+            code, _, error = distill(rows, tmp_path / "no", "--plugin", str(file), "--kd", kd)
+            assert code == 2, error
+            assert says in " ".join(error.split())
+    finally:
+        for name in ("skewed-kl", "other-kl", "bad-kl"):
+            DIVERGENCES._entries.pop(name, None)

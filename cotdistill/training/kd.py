@@ -16,12 +16,18 @@ nothing of size [n, V].
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cotdistill.errors import UsageError
+from cotdistill.errors import UsageError, did_you_mean
+from cotdistill.plugins.arguments import arguments, parameters
+from cotdistill.plugins.guard import guarded_call, plugin_code
+from cotdistill.plugins.kinds import DIVERGENCES
+from cotdistill.plugins.registry import Entry
 
 TINY = 1e-30  # probability of an empty rest
 LEAST = -30.0  # log probability of an empty bucket: reverse KL stays finite
@@ -34,11 +40,14 @@ class Divergence:
     kind: str
     beta: float = 0.5
     temperature: float = 1.0
+    own: Callable[[Tensor, Tensor], Tensor] | None = None  # a plug-in's
 
     @classmethod
     def parse(cls, text: str, temperature: float = 1.0) -> Divergence:
         """kl, reverse-kl or jsd:B. Raises `UsageError` for any other text."""
         kind, _, number = text.partition(":")
+        if kind not in DIVERGENCES.reserved and (entry := DIVERGENCES.find(kind)) is not None:
+            return cls(kind, temperature=temperature, own=_own(entry, text))
         if text in ("kl", "reverse-kl"):
             return cls(kind, temperature=temperature)
         try:
@@ -46,15 +55,18 @@ class Divergence:
         except ValueError:
             beta = math.nan
         if kind != "jsd" or not 0 < beta < 1:
+            known = did_you_mean(kind, DIVERGENCES.names())
             raise UsageError(
-                f"--kd takes kl, reverse-kl or jsd:B with B between 0 and 1, such as jsd:0.5, not {text!r}"
+                f"--kd takes kl, reverse-kl or jsd:B with B between 0 and 1, such as jsd:0.5, not {text!r}{known}"
             )
         return cls(kind, beta, temperature)
 
     def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:
         """Divergence [n] of the log probabilities of the buckets, both [n, K + 1]."""
         p, q = ((side / self.temperature).log_softmax(-1) for side in (teacher, student))
-        if self.kind == "kl":
+        if self.own is not None:
+            value = self.own(p, q)
+        elif self.kind == "kl":
             value = _kl(p, q)
         elif self.kind == "reverse-kl":
             value = _kl(q, p)
@@ -62,6 +74,27 @@ class Divergence:
             mixed = torch.logaddexp(p + math.log(self.beta), q + math.log1p(-self.beta))
             value = self.beta * _kl(p, mixed) + (1 - self.beta) * _kl(q, mixed)
         return value * self.temperature**2
+
+
+def _own(entry: Entry[Any], text: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """A plug-in's divergence with the values of NAME:VALUE:VALUE, tried once on two made-up distributions."""
+    assert entry.value is not None
+    kind, *values = text.split(":")
+    what, names = f"divergence {kind!r}", list(parameters(entry.value))
+    if len(values) > len(names):
+        raise UsageError(f"--kd {text}: {kind} takes " + (", ".join(names) or "no value"))
+    given = arguments(what, entry.value, dict(zip(names, values, strict=False)), f"--kd {kind}:NAME")
+    where = f"{what} of {entry.origin}"
+    with plugin_code(where):
+        made = guarded_call(entry.value(**given), where)
+    tried = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]).log()
+    found = made(tried, tried.flip(0).requires_grad_())
+    if not isinstance(found, Tensor) or found.shape != (2,) or not found.requires_grad or not found.isfinite().all():
+        shown = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UsageError(
+            f"{where}: must return one finite value [n] for each of n targets, with its gradient, not {shown}"
+        )
+    return made
 
 
 @dataclass(frozen=True)

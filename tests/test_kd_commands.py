@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from cotdistill.data.distributions import load
+from cotdistill.data.distributions import Distributions, beside, load, recorded_key, save, vocabulary_digest
+from cotdistill.data.files import write_text
+from cotdistill.decoding.decode import Prompt
+from cotdistill.teachers.scoring import score
 from tests.in_process import run
+from tests.models import items, student
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +183,29 @@ def test_a_divergence_of_ones_own_is_learned_and_its_code_is_in_the_key(rows: Pa
     finally:
         for name in ("skewed-kl", "other-kl", "bad-kl"):
             DIVERGENCES._entries.pop(name, None)
+
+
+def test_an_encoder_decoder_student_learns_from_a_teacher_of_its_kind(tmp_path: Path) -> None:
+    """Its rationale is its decoder's; what the file tells is what the model itself says at these targets."""
+    model, rows = student("t5"), items(4)
+    model.save(tmp_path / "t5")
+    write_text(tmp_path / "rows.jsonl", "".join(row.line() + "\n" for row in rows))
+    recorded = {}
+    for row in rows:
+        source = model.tokenizer(row.question)["input_ids"]
+        for one in row.rationales:
+            told = score(model, Prompt([model.start], source), one.text, 3)
+            ids = torch.tensor([[model.start, *told.tokens[:-1].tolist()]])
+            logits = model.model(input_ids=torch.tensor([source]), decoder_input_ids=ids).logits[0]
+            plain = logits.log_softmax(-1).gather(1, torch.from_numpy(told.ids).long())
+            torch.testing.assert_close(torch.from_numpy(told.logprobs).float(), plain.detach(), atol=5e-3, rtol=0)
+            recorded[recorded_key(row.id, one.kind, one.text)] = told
+    vocabulary = vocabulary_digest(model.tokenizer.get_vocab())
+    save(beside(tmp_path / "rows.jsonl"), Distributions.of(recorded, vocabulary, 3))
+    losses = []
+    for name, more in (("plain", []), ("kd", ["--kd", "reverse-kl"])):
+        given = ("--student", str(tmp_path / "t5"), "--device", "cpu", "--max-unknown", "1", *more)
+        code, _, error = distill(tmp_path / "rows.jsonl", tmp_path / name, *given)
+        assert code == 0, error
+        losses.append(json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[0])["loss"])
+    assert losses[0] < losses[1]

@@ -19,6 +19,7 @@ from cotdistill.data.files import file_digest, json_digest
 from cotdistill.data.mixture import mix_digest
 from cotdistill.data.records import Example, digest
 from cotdistill.data.runcard import RunCard
+from cotdistill.plugins.kinds import DIVERGENCES
 from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import Strategy
 from cotdistill.students.places import Place, locate, teacher_model
@@ -56,12 +57,19 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
         "kd": None if config.kd is None or config.kd_file is None else _digest(config.kd_file),
         "mix": mix_digest(config.mix),
         "teacher": None if config.teacher is None else student_digest(teacher_model(config.teacher)),
+        "kd_code": None if config.kd is None else _code_of(config.kd),
     }
+
+
+def _code_of(kd: str) -> str | None:
+    """Digest of the code of a plug-in's divergence."""
+    entry = DIVERGENCES.find(kd.partition(":")[0])
+    return None if entry is None else entry.code
 
 
 def card_key(card: RunCard) -> str:
     """The key that the parts of a run card give."""
-    files = {name: card.data.get(name) for name in ("scores", "dev", "kd", "mix", "teacher")}
+    files = {name: card.data.get(name) for name in ("scores", "dev", "kd", "mix", "teacher", "kd_code")}
     return json_digest(_definition(card.strategy, card.data["digest"], card.student["digest"], card.config, files))
 
 

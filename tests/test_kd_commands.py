@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from cotdistill.data.distributions import load
+from cotdistill.data.distributions import Distributions, beside, load, recorded_key, save, vocabulary_digest
+from cotdistill.data.files import write_text
+from cotdistill.decoding.decode import Prompt
+from cotdistill.teachers.scoring import score
 from tests.in_process import run
+from tests.models import items, student
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +147,65 @@ def test_the_file_is_read_once(rows: Path, tmp_path: Path, monkeypatch: pytest.M
     )
     assert distill(rows, tmp_path / "run", "--kd", "kl", "--strategy", "icot-si")[0] == 0
     assert opened == [f"{rows}.logprobs.safetensors"]
+
+
+def test_a_divergence_of_ones_own_is_learned_and_its_code_is_in_the_key(rows: Path, tmp_path: Path) -> None:
+    """Sharing nothing it is KL; its code counts; a wrong value and a wrong shape are one line."""
+    from cotdistill.plugins.kinds import DIVERGENCES
+
+    example = Path(__file__).parents[1] / "examples" / "skewed_kl.py"
+    other = tmp_path / "other.py"
+    changed = example.read_text().replace('"skewed-kl"', '"other-kl"')
+    other.write_text(changed)
+    losses, keys = {}, {}
+    try:
+        for at, (file, kd) in enumerate(
+            ((example, "kl"), (example, "skewed-kl:1e-9"), (example, "skewed-kl:0.5"), (other, "other-kl:0.5"))
+        ):
+            code, said, error = distill(rows, tmp_path / str(at), "--plugin", str(file), "--kd", kd)
+            assert code == 0, error
+            keys[kd] = json.loads(said)["key"]
+            losses[kd] = json.loads((tmp_path / str(at) / "metrics.jsonl").read_text().splitlines()[0])["loss"]
+        assert losses["skewed-kl:1e-9"] == pytest.approx(losses["kl"], rel=1e-3)
+        assert losses["skewed-kl:0.5"] == losses["other-kl:0.5"] < losses["kl"]
+        assert len(set(keys.values())) == 4
+        bad = tmp_path / "bad.py"
+        bad.write_text(changed.replace("other-kl", "bad-kl").replace(".sum(-1)", ".sum()"))
+        for file, kd, says in (
+            (example, "skewed-kl:2", "share must lie between 0 and 1"),
+            (example, "skewed-kl:0.1:3", "skewed-kl takes share"),
+            (example, "skewed", "kl, reverse-kl or jsd:B"),
+            (bad, "bad-kl", "must return one finite value"),
+        ):
+            code, _, error = distill(rows, tmp_path / "no", "--plugin", str(file), "--kd", kd)
+            assert code == 2, error
+            assert says in " ".join(error.split())
+    finally:
+        for name in ("skewed-kl", "other-kl", "bad-kl"):
+            DIVERGENCES._entries.pop(name, None)
+
+
+def test_an_encoder_decoder_student_learns_from_a_teacher_of_its_kind(tmp_path: Path) -> None:
+    """Its rationale is its decoder's; what the file tells is what the model itself says at these targets."""
+    model, rows = student("t5"), items(4)
+    model.save(tmp_path / "t5")
+    write_text(tmp_path / "rows.jsonl", "".join(row.line() + "\n" for row in rows))
+    recorded = {}
+    for row in rows:
+        source = model.tokenizer(row.question)["input_ids"]
+        for one in row.rationales:
+            told = score(model, Prompt([model.start], source), one.text, 3)
+            ids = torch.tensor([[model.start, *told.tokens[:-1].tolist()]])
+            logits = model.model(input_ids=torch.tensor([source]), decoder_input_ids=ids).logits[0]
+            plain = logits.log_softmax(-1).gather(1, torch.from_numpy(told.ids).long())
+            torch.testing.assert_close(torch.from_numpy(told.logprobs).float(), plain.detach(), atol=5e-3, rtol=0)
+            recorded[recorded_key(row.id, one.kind, one.text)] = told
+    vocabulary = vocabulary_digest(model.tokenizer.get_vocab())
+    save(beside(tmp_path / "rows.jsonl"), Distributions.of(recorded, vocabulary, 3))
+    losses = []
+    for name, more in (("plain", []), ("kd", ["--kd", "reverse-kl"])):
+        given = ("--student", str(tmp_path / "t5"), "--device", "cpu", "--max-unknown", "1", *more)
+        code, _, error = distill(tmp_path / "rows.jsonl", tmp_path / name, *given)
+        assert code == 0, error
+        losses.append(json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[0])["loss"])
+    assert losses[0] < losses[1]

@@ -43,15 +43,6 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a server says of one token that it generated: the token (its text, or its id), and the likeliest tokens at
-    its place with their log probabilities, in descending order."""
-
-    token: str | int
-    top: tuple[tuple[str | int, float], ...]
-
-
-@dataclass(frozen=True)
 class Distributions:
     """All recorded rationales as they lie in the file; `vocabulary`: digest of the tokenizer that gave the ids."""
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cotdistill.data.distributions import Said
 from cotdistill.data.files import writing
 from cotdistill.data.logs import DAMAGE, cut_torn_line, end_last_line, parse_object, read_lines
 from cotdistill.data.records import Item, Rationale
+from cotdistill.data.said import Said
 
 SERVED = "served"  # in `decoding`: the settings that a server really used; not part of a call's identity
 

@@ -1,16 +1,26 @@
-"""What comes from outside, in one file each: strategies, rewrites of rationales, teachers, data
-sets, probes, extractors, trackers, checkers.
+"""What comes from outside, in one file each: strategies, rewrites of rationales, divergences of --kd, teachers,
+data sets, probes, extractors, trackers, checkers.
 
-    from cotdistill.plugins import checker, data_set, extractor, probe, rewrite, strategy, teacher, tracker
+    from cotdistill.plugins import checker, data_set, divergence, extractor, probe, rewrite, strategy, teacher, tracker
 
 A file is loaded by `--plugin FILE` (repeatable), a package by its entry-point groups `cotdistill.strategies`,
-`.rewrites`, `.teachers`, `.data`, `.probes`, `.extractors`, `.trackers` and `.checkers`. What this package ships
-registers in the same way; `cotdistill plugins` lists all of it.
+`.rewrites`, `.divergences`, `.teachers`, `.data`, `.probes`, `.extractors`, `.trackers` and `.checkers`. What this
+package ships registers in the same way; `cotdistill plugins` lists all of it.
 """
 
 from cotdistill.plugins.checkers import Checker, RationaleCheck, Step
 from cotdistill.plugins.data_sets import DataSet
-from cotdistill.plugins.kinds import checker, data_set, extractor, probe, rewrite, strategy, teacher, tracker
+from cotdistill.plugins.kinds import (
+    checker,
+    data_set,
+    divergence,
+    extractor,
+    probe,
+    rewrite,
+    strategy,
+    teacher,
+    tracker,
+)
 
 __all__ = [
     "Checker",
@@ -19,6 +29,7 @@ __all__ = [
     "Step",
     "checker",
     "data_set",
+    "divergence",
     "extractor",
     "probe",
     "rewrite",

@@ -28,6 +28,7 @@ REWRITES = Registry[Callable[..., Any]](
 TEACHERS = Registry[Callable[..., Any]](
     "teacher", "cotdistill.teachers", reserved=("demo", "rows", "openai", "recorded")
 )
+DIVERGENCES = Registry[Callable[..., Any]]("divergence", "cotdistill.divergences", reserved=("kl", "reverse-kl", "jsd"))
 DATA = Registry[DataSet]("data set", "cotdistill.data", WORLD, reserved=("hf",))
 CHECKERS = Registry[Checker]("checker", "cotdistill.checkers", WORLD)
 PROBES = Registry[Callable[..., Any]](
@@ -77,6 +78,11 @@ def strategy(name: str) -> Callable[[F], F]:
 def rewrite(name: str) -> Callable[[F], F]:
     """Register a factory of a `Rewrite` for `--rewrite NAME:VALUE` (see `strategies.rewrites`)."""
     return _decorator(REWRITES)(name)
+
+
+def divergence(name: str) -> Callable[[F], F]:
+    """Register a factory of `(teacher, student) -> divergence [n]` for `--kd NAME:VALUE` (see `training.kd`)."""
+    return _decorator(DIVERGENCES)(name)
 
 
 def teacher(name: str) -> Callable[[F], F]:

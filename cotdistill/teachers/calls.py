@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-from cotdistill.data.distributions import Said
 from cotdistill.data.journal import call_key
 from cotdistill.data.records import Example, RationaleKind
+from cotdistill.data.said import Said
 from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.prompts import Shot
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cotdistill.data.distributions import Said
+from cotdistill.data.said import Said
 from cotdistill.errors import UsageError
 from cotdistill.redaction import without_secrets
 from cotdistill.teachers.blank_line import up_to_blank_line

@@ -14,7 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from cotdistill.data.distributions import Recorded, Said, vocabulary_digest
+from cotdistill.data.distributions import Recorded, vocabulary_digest
+from cotdistill.data.said import Said
 from cotdistill.errors import Unavailable, UsageError
 from cotdistill.students.load import load_tokenizer
 from cotdistill.students.places import locate

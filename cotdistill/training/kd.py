@@ -9,22 +9,28 @@ gradient keeps its size. Merging tokens can only lower a divergence.
     reverse-kl   sum Q log(Q / P)                                                    MiniLLM, arXiv 2306.08543
     jsd:B        B KL(P, M) + (1 - B) KL(Q, M), M = B P + (1 - B) Q, 0 < B < 1       GKD, arXiv 2306.13649, eq. 1
 
-As in `training.loss` the head runs over a chunk of rows at a time, and a chunk's gradient is taken while its logits
-are in memory: nothing of size [N, V] is kept.
+Its gradient goes into the chunks of `training.loss` (`LaidOut.fold`): the chunk's softmax is there already, and beyond
+the K + 1 buckets the divergence only scales it. So the term costs no second head, no second gradient of the head, and
+nothing of size [n, V].
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from cotdistill.errors import UsageError
-from cotdistill.training.loss import cast_head, rows_at_once
+from cotdistill.errors import UsageError, did_you_mean
+from cotdistill.plugins.arguments import arguments, parameters
+from cotdistill.plugins.guard import guarded_call, plugin_code
+from cotdistill.plugins.kinds import DIVERGENCES
+from cotdistill.plugins.registry import Entry
 
+TINY = 1e-30  # probability of an empty rest
 LEAST = -30.0  # log probability of an empty bucket: reverse KL stays finite
 
 
@@ -35,11 +41,14 @@ class Divergence:
     kind: str
     beta: float = 0.5
     temperature: float = 1.0
+    own: Callable[[Tensor, Tensor], Tensor] | None = None  # a plug-in's
 
     @classmethod
     def parse(cls, text: str, temperature: float = 1.0, option: str = "--kd") -> Divergence:
         """kl, reverse-kl or jsd:B. Raises `UsageError` for any other text, which `option` gave."""
         kind, _, number = text.partition(":")
+        if kind not in DIVERGENCES.reserved and (entry := DIVERGENCES.find(kind)) is not None:
+            return cls(kind, temperature=temperature, own=_own(entry, text))
         if text in ("kl", "reverse-kl"):
             return cls(kind, temperature=temperature)
         try:
@@ -47,15 +56,18 @@ class Divergence:
         except ValueError:
             beta = math.nan
         if kind != "jsd" or not 0 < beta < 1:
+            known = did_you_mean(kind, DIVERGENCES.names())
             raise UsageError(
-                f"{option} takes kl, reverse-kl or jsd:B with B between 0 and 1, such as jsd:0.5, not {text!r}"
+                f"{option} takes kl, reverse-kl or jsd:B with B between 0 and 1, such as jsd:0.5, not {text!r}{known}"
             )
         return cls(kind, beta, temperature)
 
     def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:
         """Divergence [n] of the log probabilities of the buckets, both [n, K + 1]."""
         p, q = ((side / self.temperature).log_softmax(-1) for side in (teacher, student))
-        if self.kind == "kl":
+        if self.own is not None:
+            value = self.own(p, q)
+        elif self.kind == "kl":
             value = _kl(p, q)
         elif self.kind == "reverse-kl":
             value = _kl(q, p)
@@ -78,6 +90,27 @@ class Signal(Protocol):
 
     def values(self, logits: Tensor, part: slice) -> Tensor:
         """Divergence [m] of a student's logits [m, V] at `part` of the rows."""
+
+
+def _own(entry: Entry[Any], text: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """A plug-in's divergence with the values of NAME:VALUE:VALUE, tried once on two made-up distributions."""
+    assert entry.value is not None
+    kind, *values = text.split(":")
+    what, names = f"divergence {kind!r}", list(parameters(entry.value))
+    if len(values) > len(names):
+        raise UsageError(f"--kd {text}: {kind} takes " + (", ".join(names) or "no value"))
+    given = arguments(what, entry.value, dict(zip(names, values, strict=False)), f"--kd {kind}:NAME")
+    where = f"{what} of {entry.origin}"
+    with plugin_code(where):
+        made = guarded_call(entry.value(**given), where)
+    tried = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]).log()
+    found = made(tried, tried.flip(0).requires_grad_())
+    if not isinstance(found, Tensor) or found.shape != (2,) or not found.requires_grad or not found.isfinite().all():
+        shown = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UsageError(
+            f"{where}: must return one finite value [n] for each of n targets, with its gradient, not {shown}"
+        )
+    return made
 
 
 @dataclass(frozen=True)
@@ -132,51 +165,59 @@ def divergences(logits: Tensor, signal: Signal) -> Tensor:
     return signal.values(logits, slice(None))
 
 
-def weighted_divergence(hidden: Tensor, weight: Tensor, bias: Tensor | None, signal: Signal) -> tuple[Tensor, Tensor]:
-    """A linear head's (sum of coef * divergence; divergence [M] without gradient); hidden [M, D], weight [V, D]."""
-    total, each = _Weighted.apply(hidden, weight, bias, signal)  # type: ignore[no-untyped-call]
-    return total, each
+@dataclass(frozen=True)
+class LaidOut:
+    """A signal over all N targets, in the loss's order; where the teacher says nothing coef is 0."""
 
+    ids: Tensor  # [N, K]
+    logprobs: Tensor  # [N, K]
+    coef: Tensor  # [N]
+    divergence: Divergence
 
-class _Weighted(torch.autograd.Function):
-    """Forward computes the gradient too, for an upstream gradient of 1; backward only scales it."""
+    @classmethod
+    def of(cls, signal: TeacherSignal, targets: int) -> LaidOut:
+        """`targets`: N, those that fill the last chunk included."""
+        ids, k = signal.ids, signal.ids.shape[1]
+        return cls(
+            ids.new_zeros(targets, k).index_copy_(0, signal.rows, ids),
+            signal.logprobs.new_full((targets, k), -math.log(k + 1)).index_copy_(0, signal.rows, signal.logprobs),
+            signal.coef.new_zeros(targets).index_copy_(0, signal.rows, signal.coef),
+            signal.divergence,
+        )
 
-    @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, signal: Signal) -> tuple[Tensor, Tensor]:
-        head = cast_head(hidden, weight)
-        wants = ctx.needs_input_grad[:3]
-        grads = [
-            torch.zeros_like(x) if want and x is not None else None
-            for x, want in zip((hidden, weight, bias), wants, strict=True)
-        ]
-        each = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
-        size = rows_at_once(len(head), head.device.type)
-        for first in range(0, len(hidden), size):
-            part = slice(first, first + size)
-            states = hidden[part].to(head.dtype)
-            with torch.enable_grad():
-                logits = (states @ head.t()).float()
-                if bias is not None:
-                    logits += bias
-                logits = logits.detach().requires_grad_()
-                values = signal.values(logits, part)
-                (slope,) = torch.autograd.grad((signal.coef[part] * values).sum(), logits)
-            each[part] = values.detach()
-            narrow = slope.to(head.dtype)
-            if grads[0] is not None:
-                grads[0][part] = narrow @ head
-            if grads[1] is not None:
-                grads[1] += narrow.t() @ states
-            if grads[2] is not None:
-                grads[2] += slope.sum(0)
-        ctx.save_for_backward(*grads)
-        ctx.mark_non_differentiable(each)
-        return (signal.coef * each).sum(), each
+    def known(self, part: slice, logits: Tensor) -> Tensor:
+        """The logits [n, K] of the recorded tokens, before the softmax takes their place."""
+        return logits.gather(1, self._told(part))
 
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scale = upstream[0]
-        return (*(None if grad is None else grad * scale.to(grad.dtype) for grad in ctx.saved_tensors), None)
+    def fold(self, part: slice, softmax: Tensor, known: Tensor, coef: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Turn a chunk's softmax p [n, V], in its own memory, into (share * p + weight * the divergence's gradient);
+        `known`: log probabilities [n, K] of the recorded tokens.
+
+        Returns (scale [n], share [n], divergence [n]): share times scale is the target's coef, weight times scale the
+        signal's. With g the slopes by bucket, G their sum and r the rest's probability, the gradient of a logit is
+        g_k - p_k G for a recorded token and p_v (g_rest / r - G) for any other.
+        """
+        missing, told, told_coef = self.ids[part] < 0, self._told(part), self.coef[part]
+        own = softmax.gather(1, told)
+        rest = softmax.scatter_(1, told, 0).sum(-1, keepdim=True).clamp(min=TINY)  # exact also where it is tiny
+        with torch.enable_grad():
+            buckets = torch.cat([known.masked_fill(missing, LEAST), rest.log()], 1).requires_grad_()
+            values = self.divergence(_with_rest(self.logprobs[part]), buckets)
+            (slopes,) = torch.autograd.grad(values.sum(), buckets)
+        slope, of_rest = slopes[:, :-1].masked_fill(missing, 0), slopes[:, -1:]
+        both = slope.sum(-1, keepdim=True) + of_rest
+        scale = torch.where(told_coef > 0, torch.maximum(coef.abs(), told_coef), coef)
+        share = torch.where(told_coef > 0, coef / scale, 1.0)
+        weight = torch.where(told_coef > 0, told_coef / scale, 0.0)[:, None]
+        softmax.mul_(share[:, None] + weight * (of_rest / rest - both))
+        recorded = share[:, None] * own + weight * (slope - own * both)
+        softmax.scatter_(1, told, torch.where(missing, recorded[:, :1], recorded))
+        return scale, share, values.detach()
+
+    def _told(self, part: slice) -> Tensor:
+        """The ids, with the first in place of those that are missing."""
+        ids = self.ids[part]
+        return torch.where(ids < 0, ids[:, :1], ids)
 
 
 def _divergences(logits: Tensor, ids: Tensor, logprobs: Tensor, divergence: Divergence) -> Tensor:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cotdistill.strategies.forms import Reweight
+from cotdistill.training.kd import LaidOut, TeacherSignal
 
 CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 512 << 20}  # of float32 logits; on a CPU about what its last cache holds
 
@@ -69,8 +70,10 @@ def weighted_nll(
     coef: Tensor,
     reweight: Reweight | None = None,
     products: Products = TORCH,
+    signal: TeacherSignal | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A linear head's (sum of coef * nll; nll [N]; coef [N]), the last two without gradient.
+    """A linear head's (sum of coef * nll; nll [N]; coef * nll [N]), the last two without gradient; the first and last
+    with the teacher's term where there is its `signal`.
 
     hidden [N, D], weight [V, D], bias [V], tokens [N], coef [N]. `reweight` sees the nll first, which costs one
     more matrix product.
@@ -84,8 +87,10 @@ def weighted_nll(
             for part, logits, _ in _chunks(hidden, cast_head(hidden, weight), bias, size, products):
                 nll[part] = _softmax_nll(logits, tokens[part])[1]
             coef = reweight(coef, nll[:rows])
-    total, nll = _WeightedNll.apply(hidden, weight, bias, tokens, F.pad(coef, (0, spare)), size, products)  # type: ignore[no-untyped-call]
-    return total, nll[:rows], coef
+    laid = None if signal is None else LaidOut.of(signal, rows + spare)
+    every = F.pad(coef, (0, spare))
+    total, nll, shares = _WeightedNll.apply(hidden, weight, bias, tokens, every, size, products, laid)  # type: ignore[no-untyped-call]
+    return total, nll[:rows], shares[:rows]
 
 
 class _WeightedNll(torch.autograd.Function):
@@ -106,32 +111,41 @@ class _WeightedNll(torch.autograd.Function):
         coef: Tensor,
         size: int,
         products: Products,
-    ) -> tuple[Tensor, Tensor]:
+        laid: LaidOut | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         head = cast_head(hidden, weight)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight, begun = products.head_gradient(weight) if needs_weight else (None, False)
         grad_bias = torch.zeros_like(bias) if needs_bias and bias is not None else None
         nll = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
+        told = torch.zeros_like(nll)
         for part, logits, states in _chunks(hidden, head, bias, size, products):
+            scale, share = coef[part], logits.new_ones(len(logits))
+            known = None if laid is None else laid.known(part, logits)
+            target = logits.gather(1, tokens[part, None])
             slope, nll[part] = _softmax_nll(logits, tokens[part])  # p, in the memory of the logits
-            slope.scatter_add_(1, tokens[part, None], slope.new_full((len(slope), 1), -1))
+            if laid is not None and known is not None:
+                known -= nll[part, None] + target
+                scale, share, told[part] = laid.fold(part, slope, known, coef[part])
+            slope.scatter_add_(1, tokens[part, None], -share[:, None])
             # Every row has its own coef, so a kernel that scales all rows by one gradient is wrong. It multiplies
             # the [n, D] beside the [n, V] in each product: one pass less over the largest, and coef * p cannot
             # underflow in float16.
-            narrow, each = slope.to(head.dtype), coef[part, None]
+            narrow, each = slope.to(head.dtype), scale[:, None]
             if grad_hidden is not None:
                 grad_hidden[part] = each * products.times(narrow, head)
             if grad_weight is not None:
                 scaled = (each * states).to(states.dtype)
                 products.sum_outer(narrow, scaled, grad_weight, add=begun or part.start > 0)
             if grad_bias is not None:
-                grad_bias += (coef[part] @ slope).to(grad_bias.dtype)
+                grad_bias += (scale @ slope).to(grad_bias.dtype)
         if grad_weight is not None:
             grad_weight = products.handed_on(weight, grad_weight)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
-        ctx.mark_non_differentiable(nll)
-        return (coef * nll).sum(), nll
+        shares = coef * nll if laid is None else coef * nll + laid.coef * told
+        ctx.mark_non_differentiable(nll, shares)
+        return shares.sum(), nll, shares
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -139,7 +153,7 @@ class _WeightedNll(torch.autograd.Function):
         # A factor of one spares a pass over [V, D]; on a GPU asking for it would make the host wait.
         if scale.device.type != "cpu" or scale.item() != 1:
             grads = tuple(None if grad is None else grad * scale.to(grad.dtype) for grad in grads)
-        return (*grads, None, None, None, None)
+        return (*grads, None, None, None, None, None)
 
 
 def _chunks(

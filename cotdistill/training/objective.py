@@ -44,8 +44,9 @@ from cotdistill.answers.answers import AnswerStyle
 from cotdistill.strategies.forms import Reweight
 from cotdistill.students.encode import Encoder, TokenTree
 from cotdistill.students.student import Student
+from cotdistill.training.divergence_loss import weighted_divergence
 from cotdistill.training.forwards import replaced
-from cotdistill.training.kd import Signal, divergences, weighted_divergence
+from cotdistill.training.kd import Signal, TeacherSignal, divergences
 from cotdistill.training.loss import TORCH, Products, nll_of, weighted_nll
 from cotdistill.training.packed_attention import PACKED, Segments, moved, segments, using_attention
 from cotdistill.training.teaching import Teller
@@ -145,25 +146,23 @@ def _direct_loss(
     """
     head = student.model.get_output_embeddings()
     parts: list[Tensor] = []
-    divergence: list[Tensor] = []
 
     def answer(hidden: Tensor) -> Tensor:
         states = hidden.reshape(-1, hidden.shape[-1]).index_select(0, batch.kept)
-        parts[:] = weighted_nll(states, head.weight, head.bias, batch.tokens, batch.coef, reweight, products)
+        recorded = next((signal for signal in batch.signals if isinstance(signal, TeacherSignal)), None)
+        parts[:] = weighted_nll(states, head.weight, head.bias, batch.tokens, batch.coef, reweight, products, recorded)
         for signal in batch.signals:
-            told, each = weighted_divergence(states.index_select(0, signal.rows), head.weight, head.bias, signal)
-            parts[0] = parts[0] + told
-            divergence.append(signal.coef * each)
+            if signal is not recorded:
+                told, each = weighted_divergence(states.index_select(0, signal.rows), head.weight, head.bias, signal)
+                parts[0] = parts[0] + told
+                parts[2] = parts[2].index_add(0, signal.rows, signal.coef * each)
         return parts[0]
 
     with replaced({head: answer}):
         total: Tensor = model(**batch.inputs, use_cache=False).logits
     if total.shape != ():
         raise RuntimeError("the model changes its head's output")
-    shares = parts[2] * parts[1]
-    for signal, each in zip(batch.signals, divergence, strict=True):
-        shares = shares.index_add(0, signal.rows, each)
-    return total, parts[1], shares
+    return total, parts[1], parts[2]
 
 
 @contextmanager

@@ -152,11 +152,7 @@ class Loop:
             loss=on_cpu,
             layers=on_cpu and config.dtype == "float32" and not config.compile,
             # In place, a product would write where autograd sums the teacher's term.
-            vocabulary=on_cpu
-            and self.accelerator.num_processes == 1
-            and not self.plain
-            and teaching is None
-            and on_policy is None,
+            vocabulary=on_cpu and self.accelerator.num_processes == 1 and not self.plain and on_policy is None,
         )
 
     @property

@@ -157,7 +157,7 @@ def test_one_line_where_a_server_tells_nothing_too_little_or_other_tokens(
 
 def test_tokens_without_an_id_count_for_the_rest(model: tuple[Student, Path]) -> None:
     served = ServedTokens(str(model[1]), 3, False)
-    from cotdistill.data.distributions import Said
+    from cotdistill.data.said import Said
 
     ids = served.tokens.segment(" drill")
     texts = {id_: text for text, id_ in served.ids.items()}

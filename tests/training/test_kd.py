@@ -47,13 +47,19 @@ def problem(how: Divergence) -> tuple[list[torch.Tensor], TeacherSignal]:
 def test_value_and_gradient_are_the_formulas(how: Divergence, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(loss.CHUNK_BYTES, "cpu", 4 * 40 * 3)  # chunks of three rows: the last one is short
     (hidden, weight, bias), signal = problem(how)
-    total, each = kd.weighted_divergence(hidden, weight, bias, signal)
+    signal = replace(signal, rows=torch.arange(1, 12))
+    tokens, coef = torch.arange(13) * 3, torch.linspace(-0.2, 1, 13)  # two have no teacher, some are unlearned
+    states = torch.cat([hidden[:1], hidden, hidden[-1:]])
+    total, nll, shares = loss.weighted_nll(states, weight, bias, tokens, coef, signal=signal)
     (2 * total).backward()
-    expected = plainly(hidden.detach().double() @ weight.detach().double().T + bias.detach(), signal, how)
-    assert float(total) == pytest.approx(float(expected), rel=1e-5)
-    assert float((signal.coef * each).sum()) == pytest.approx(float(total))
     copies = [tensor.detach().double().requires_grad_() for tensor in (hidden, weight, bias)]
-    (2 * plainly(copies[0] @ copies[1].T + copies[2], signal, how)).backward()
+    logits = torch.cat([copies[0][:1], copies[0], copies[0][-1:]]) @ copies[1].T + copies[2]
+    each = torch.nn.functional.cross_entropy(logits, tokens, reduction="none")
+    expected = (coef * each).sum() + plainly(logits[1:12], signal, how)
+    assert float(total.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert float(shares.sum()) == pytest.approx(float(total.detach()), rel=1e-5)
+    torch.testing.assert_close(nll.double(), each.detach(), rtol=1e-5, atol=1e-5)
+    (2 * expected).backward()
     for tensor, copy in zip((hidden, weight, bias), copies, strict=True):
         torch.testing.assert_close(tensor.grad.double(), copy.grad, rtol=1e-4, atol=1e-6)
 
@@ -92,11 +98,35 @@ def test_tokens_that_were_not_told_count_for_the_rest() -> None:
 def test_only_one_chunk_of_logits_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(loss.CHUNK_BYTES, "cpu", 4 * 40 * 3)
     sizes: list[int] = []
-    plain = kd._divergences
-    monkeypatch.setattr(kd, "_divergences", lambda logits, *rest: sizes.append(len(logits)) or plain(logits, *rest))
+    plain = kd.LaidOut.fold
+
+    def counted(self: kd.LaidOut, part: slice, softmax: torch.Tensor, *rest: torch.Tensor) -> object:
+        sizes.append(len(softmax))
+        memory = softmax.data_ptr()
+        found = plain(self, part, softmax, *rest)
+        assert softmax.data_ptr() == memory
+        return found
+
+    monkeypatch.setattr(kd.LaidOut, "fold", counted)
     (hidden, weight, bias), signal = problem(Divergence("kl"))
-    kd.weighted_divergence(hidden, weight, bias, signal)
-    assert sizes == [3, 3, 3, 2]
+    loss.weighted_nll(hidden, weight, bias, torch.arange(11), torch.ones(11), signal=signal)
+    assert sizes == [3, 3, 3, 3]
+
+
+def test_a_rest_that_is_tiny_has_the_gradient_of_the_plain_reference() -> None:
+    """Where the student is sure of a recorded token and the teacher is not: no difference of two large numbers."""
+    (hidden, weight, bias), signal = problem(Divergence("kl"))
+    signal = replace(signal, ids=signal.ids.clone())
+    with torch.no_grad():
+        signal.ids[:, 0] = bias.argmax()
+        bias[bias.argmax()] = 60.0
+    signal.ids[:, 1:] = torch.tensor([token for token in range(40) if token != int(bias.argmax())][:4])
+    loss.weighted_nll(hidden, weight, bias, torch.zeros(11, dtype=torch.long), torch.zeros(11), signal=signal)[
+        0
+    ].backward()
+    leaf = bias.detach().clone().requires_grad_()
+    (signal.coef * kd.divergences(hidden.detach() @ weight.detach().T + leaf, signal)).sum().backward()
+    torch.testing.assert_close(bias.grad, leaf.grad, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["jsd", "jsd:0", "jsd:1", "jsd:x", "jsd:nan", "forward", "kl:1", ""])

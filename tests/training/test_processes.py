@@ -13,6 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cotdistill.data.distributions import Distributions, beside, recorded_key, save, vocabulary_digest
+from cotdistill.decoding.decode import Prompt
+from cotdistill.teachers.scoring import score
 from tests import in_process
 from tests.models import items, student
 
@@ -73,6 +76,25 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
     assert card["trained"]["processes"] == 2
     assert json.loads((tmp_path / "one" / "run.json").read_text())["trained"]["processes"] == 1
     assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_a_teachers_distributions_as_one_does(tmp_path: Path) -> None:
+    model, rows, recorded = student("gpt2"), items(8), {}
+    model.save(tmp_path / "base")
+    (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in rows))
+    for row in rows:
+        for one in row.rationales:
+            told = score(model, Prompt(list(model.tokens.first(row.question))), one.text, 3)
+            recorded[recorded_key(row.id, one.kind, one.text)] = told
+    vocabulary = vocabulary_digest(model.tokenizer.get_vocab())
+    save(beside(tmp_path / "rows.jsonl"), Distributions.of(recorded, vocabulary, 3))
+    plain = run_here(tmp_path, tmp_path / "plain")
+    one = run_here(tmp_path, tmp_path / "one", "--kd", "kl")
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    two = distill(torchrun, tmp_path, tmp_path / "two", "--kd", "kl")
+    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-5)
+    assert one[0]["loss"] > plain[0]["loss"]
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from cotdistill.config import DistillConfig
+from cotdistill.decoding.decode import Decoder
+from cotdistill.decoding.walk import walk
 from cotdistill.distilling import distill_items
 from cotdistill.strategies.registry import create
 from cotdistill.students.load import load_student
@@ -78,9 +80,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config = DistillConfig(
             strategy=name,
             student=str(folder / "base"),
-            steps=200,
+            steps=150,
             batch_size=8,
             lr=3e-3,
+            betas=(0.9, 0.98),
+            schedule="linear",
+            weight_decay=0.0,
             out=folder / name,
             device="cpu",
         )
@@ -260,4 +265,21 @@ def test_transformers_serve_answers_as_the_student_in_process(name: str, runs: P
         there = run("predict", str(runs / name), "--data", str(data), *asked)
     assert (here.code, there.code) == (0, 0), there.err
     pairs = list(zip(lines(here.out), lines(there.out), strict=True))
-    assert sum(a["answer"] != b["answer"] for a, b in pairs) <= 2  # 99 %: where segments meet, tokens may differ
+    # Where segments meet, a server's tokens may differ: then the student in process, given the rationale as text,
+    # answers as the one behind the server did.
+    differ = [(row, there) for row, (a, there) in zip(rows, pairs, strict=True) if a["answer"] != there["answer"]]
+    pupil = load_student(str(runs / name / "student"), device="cpu")
+    unexplained = [
+        row.id
+        for row, answered in differ
+        if walk(
+            Decoder(pupil),
+            pupil.encoder(),
+            create(name),
+            [row.example()],
+            [{} if answered["rationale"] is None else {"rationale": answered["rationale"]}],
+        )[0].answer
+        != answered["output"]
+    ]
+    assert len(differ) <= 20  # of rows whose numbers its tokenizer does not know
+    assert len(unexplained) <= 2  # 99 %

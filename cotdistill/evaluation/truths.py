@@ -43,7 +43,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredChain:
     """One chain or step: the probe's score, the checker's label, and the chain or question it belongs to."""
 
     cluster: str
@@ -72,24 +72,24 @@ def truths(predictions: Iterable[Prediction], rationales: Mapping[str, str]) -> 
     return found
 
 
-def scored(spoken: Spoken, known: Mapping[str, Truth], prefix: str = "") -> dict[Label, list[Scored]]:
+def scored(spoken: Spoken, known: Mapping[str, Truth], prefix: str = "") -> dict[Label, list[ScoredChain]]:
     """The probe's scores beside the checker's labels; `prefix` keeps the questions of several sets apart."""
-    both: dict[Label, list[Scored]] = {label: [] for label in LABELS}
+    both: dict[Label, list[ScoredChain]] = {label: [] for label in LABELS}
     for id_, score in spoken.chains.items():
         if (truth := known.get(id_)) is not None:
-            both["supports"].append(Scored(prefix + id_, score, truth.supports))
+            both["supports"].append(ScoredChain(prefix + id_, score, truth.supports))
             if truth.sound is not None:
-                both["sound"].append(Scored(prefix + id_, score, truth.sound))
+                both["sound"].append(ScoredChain(prefix + id_, score, truth.sound))
     for id_, places in spoken.steps.items():
         if (truth := known.get(id_)) is not None:
             both["steps"] += [
-                Scored(prefix + id_, score, truth.steps[place].true is True and truth.steps[place].linked)
+                ScoredChain(prefix + id_, score, truth.steps[place].true is True and truth.steps[place].linked)
                 for place, score in places.items()
             ]
     return both
 
 
-def area(of: Sequence[Scored], label: Label) -> dict[str, Any]:
+def area(of: Sequence[ScoredChain], label: Label) -> dict[str, Any]:
     """AUROC with its interval and counts; "not applicable", with the reason, where only one class occurs."""
     positive = sum(one.label for one in of)
     counts = {"n": len(of), "positive": positive}

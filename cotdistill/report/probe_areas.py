@@ -9,7 +9,7 @@ from cotdistill.data.files import JsonObject
 from cotdistill.evaluation.cues import cue_scores, misled
 from cotdistill.evaluation.faithfulness import pairs_by_probe
 from cotdistill.evaluation.probe_scores import decoded_scores, read_scores
-from cotdistill.evaluation.truths import LABELS, UNCHECKED, Label, Scored, Spoken, area, scored, truths
+from cotdistill.evaluation.truths import LABELS, UNCHECKED, Label, ScoredChain, Spoken, area, scored, truths
 from cotdistill.report.comparison import Results
 from cotdistill.report.page import Block, Table, Text, Value
 from cotdistill.report.probes import AREAS, AREAS_SAY, area_note, area_text, probe_names
@@ -43,7 +43,7 @@ def probe_blocks(results: Results, asked: Sequence[str]) -> list[Block]:
 
 def areas_of(results: Results, arm: str, asked: Sequence[str]) -> dict[str, JsonObject]:
     """{probe: its `auroc` entry} over all cells and sets of an arm; empty where the arm was not probed."""
-    pooled: dict[str, dict[Label, list[Scored]]] = {}
+    pooled: dict[str, dict[Label, list[ScoredChain]]] = {}
     scores: dict[str, str] = {}
     checked = False
     for record in results.of(arm):

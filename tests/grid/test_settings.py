@@ -96,6 +96,7 @@ def test_evaluation_options_that_a_grid_lacks_are_those_whose_figures_it_cannot_
         "in_domain",
         "strategy",
         "flip_rate",
+        "think_budgets",  # one call per budget; a grid has --think-budget
         "from_predictions",
         "html",
         "export",

@@ -125,7 +125,7 @@ def test_one_switch_leaves_plain_pytorch(said, monkeypatch, tmp_path):
     loop = Loop(pupil, encode(pupil, "cascod"), DistillConfig(steps=2, batch_size=4, device="cpu"), tmp_path)
     used = [loop.kernels.loss, loop.kernels.layers, loop.kernels.vocabulary]
     assert used == [said is None] * 3
-    assert isinstance(loop.kernels.products(pupil.model, [loop._trees_of(0)]), CpuProducts) == (said is None)
+    assert isinstance(loop.kernels.products(pupil.model, [loop._lesson(0).trees]), CpuProducts) == (said is None)
     table = pupil.model.get_input_embeddings()
     with loop.kernels.inside(pupil.model):
         assert ("forward" in vars(table)) == (said is None)

@@ -55,7 +55,7 @@ def test_activations_are_those_that_a_step_keeps(
     if config.lora is not None:
         attach(pupil, parse_lora(config.lora))
     loop = Loop(pupil, encode(pupil, "cot", count=16), config, tmp_path)
-    tokens = sum(tree.size for tree in loop._trees_of(0))
+    tokens = sum(tree.size for tree in loop._lesson(0).trees)
     weights = {one.untyped_storage()._cdata for one in (*pupil.model.parameters(), *pupil.model.buffers())}
     saved: dict[int, Tensor] = {}
 

@@ -168,6 +168,7 @@ def onednn_leads() -> bool:
     """
     cpu = Path("/proc/cpuinfo")
     both = torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    both = both and hasattr(torch.backends.mkldnn, "matmul")  # the oldest torch that we allow has no such setting
     wide = both and torch.backends.cpu.get_cpu_capability() == "AVX512"
     if not (wide and cpu.exists() and "AuthenticAMD" in cpu.read_text()):
         return False

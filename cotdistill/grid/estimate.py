@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cotdistill.config import Config, DistillConfig
 from cotdistill.console import duration, say, show
+from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Example, Item, Rationale, RationaleKind
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
@@ -31,7 +32,7 @@ from cotdistill.grid.sets import contaminations
 from cotdistill.grid.tasks import FLOPS_TRAINED, given_options
 from cotdistill.grid.watching import few
 from cotdistill.statistics.comparison import minimum_detectable_effect
-from cotdistill.strategies.grids import Variant
+from cotdistill.strategies.grids import unscored
 from cotdistill.strategies.join import join
 from cotdistill.students.encode import EncodedSet
 from cotdistill.students.student import Student
@@ -83,14 +84,14 @@ def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
     student_of = cache(lambda name, chat: _untrained(plan, name, chat))
     amounts, loads, measured = {}, {}, {}
     for arm in plan.arms:
-        attributed = arm.variant.made.needs_scores not in (None, "tfidf")
-        variant = Variant("post-cot-random-k", {"k": arm.variant.made.params["k"]}) if attributed else arm.variant
+        variant = unscored(arm.variant)
         shown = replace(arm, variant=variant)
-        mine = rows_of_arm(rows, arm, config.data_seed)
+        own = rows_of_arm(rows, arm, config.data_seed)
+        mine = mixed(own, plan.training(arm)[0], config.data_seed)
         student = student_of(arm.student, plan.training(arm)[0].chat)
         joined = join(mine, variant.made)[0]
         data = encoded(plan.distilled(shown, 0, 1), variant.made, mine, joined, student)
-        amounts[arm.label] = Taught.of(mine, variant.made, plan.training(arm)[0], plan.config.data_seed)
+        amounts[arm.label] = Taught.of(own, variant.made, plan.training(arm)[0], plan.config.data_seed)
         loads[arm.label] = Load(
             sum(data.learned_tokens().values()) / len(joined),
             data.input_tokens() / len(joined),

@@ -17,6 +17,7 @@ from cotdistill.config import AblateConfig, Config, DistillConfig, ElicitConfig,
 from cotdistill.console import is_main_process
 from cotdistill.data.distributions import beside
 from cotdistill.data.files import JsonObject, file_digest, remove, writing
+from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
@@ -302,7 +303,7 @@ def measure_load(state: WorkerState, arm: Arm, settings: DistillConfig) -> Load:
     """The average cost of one example of an arm, in which budgets are counted."""
     items, strategy = state.items(arm), arm.variant.made
     student = state.student(settings)
-    items = selected(items, strategy, settings, settings.data_seed, student)
+    items = selected(mixed(items, settings, settings.data_seed), strategy, settings, settings.data_seed, student)
     data = encoded(settings, strategy, items, join(items, strategy)[0], student)
     learned, samples = sum(data.learned_tokens().values()), len(data.samples)
     return Load(learned / samples, data.input_tokens() / samples, student.model.num_parameters())

@@ -148,6 +148,17 @@ def size_matched(variant: Variant, chosen: Sequence[Variant]) -> Variant | None:
     )
 
 
+def unscored(variant: Variant) -> Variant:
+    """What costs as much as a variant before the scores of its words are there: as many random words."""
+    if variant.made.needs_scores in (None, "tfidf"):
+        return variant
+    if variant.rewrite is None:
+        return Variant("post-cot-random-k", {"k": variant.made.params["k"]})
+    control = rewrite_of(variant.rewrite).matched
+    assert control is not None  # what reads scores chooses words by them
+    return variant.rewritten(control)
+
+
 def dose(variant: Variant) -> tuple[str, str, float] | None:
     """(curve, what is varied, its value) of a variant that keeps some of a rationale's words: figures draw these."""
     params = variant.made.params

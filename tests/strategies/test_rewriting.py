@@ -177,3 +177,12 @@ def test_a_broken_rewrite_is_one_line(tmp_path: Path) -> None:
     done = run("preview", "--plugin", str(plugin), "--strategy", "cot", "--rewrite", "to-nothing")
     assert done.code == 2
     assert "not text or Tokens" in done.err
+
+
+def test_words_scored_by_gradients_are_estimated_before_there_are_scores() -> None:
+    done = run(
+        *("ablate", "--strategies", "cot", "--rewrite", "key:3:gradient-input", "--limit", "24", "--steps", "2"),
+        *("--no-controls", "--dry-run"),
+    )
+    assert done.code == 0, done.err
+    assert "cot(rewrite=key:3:gradient-input)" in done.err

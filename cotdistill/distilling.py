@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -85,11 +86,11 @@ def distill_items(
     from} of the options that were not given. `skipped`: rows that could not be read, for the card. `restored`: a
     finished run whose student is gone is trained again (a grid drops students on purpose).
     """
-    candidates(mixed(items, config, config.data_seed), strategy, config.select)  # complains where none are left
     dev = dev_examples(config)
     key = json_digest(definition(config, strategy, digest(items), dev))
     path = config.out or folder / f"{strategy.name}-{key[:8]}"
     run = TrainingRun(config, strategy, items, source, path, key, dev, reasons, skipped, restored)
+    candidates(run.rows, strategy, config.select)  # complains where none are left
     if dry_run:
         _train(run, student, dry_run=True)
         return None
@@ -123,6 +124,11 @@ class TrainingRun:
     reasons: Mapping[str, str]
     skipped: int
     restored: bool
+
+    @cached_property
+    def rows(self) -> list[Item]:
+        """What is learned from: `items`, or the mixture that `--mix` makes of them."""
+        return mixed(self.items, self.config, self.config.data_seed)
 
     @property
     def checkpoints(self) -> Path:
@@ -188,7 +194,7 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
         student = fresh_student(config)
     if config.lora is not None:  # before the model's abilities are tested
         lora.attach(student, lora.parse_lora(config.lora), config.seed)
-    learned = training_set(config, strategy, run.items, student)
+    learned = training_set(config, strategy, run.rows, student)
     if dry_run:
         data, steps = learned.data, total_steps(config, len(learned.data.samples))
         say(
@@ -197,7 +203,7 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
         )
         return None
     first = None if strategy.after is None else _train_first(run, student, create(strategy.after))
-    policy = on_policy(config, strategy, run.items, learned, student)
+    policy = on_policy(config, strategy, run.rows, learned, student)
     trained = _trained(run, strategy, student, learned, run.path, policy)
     if config.lora is not None and config.keep_adapter and is_main_process():
         with new_folder(run.path / "adapter") as aside:
@@ -248,7 +254,7 @@ def _train_first(run: TrainingRun, student: Student, strategy: Strategy) -> int:
     steps = checkpoints.load_stage(folder, student.model, run.key)
     if steps is None:
         say(f"first stage: {strategy.name}")
-        learned = training_set(run.config, strategy, run.items, student)
+        learned = training_set(run.config, strategy, run.rows, student)
         steps = _trained(run, strategy, student, learned, folder).steps
         checkpoints.save_stage(folder, student.model, steps, run.key, is_main_process())
     return steps
@@ -327,12 +333,12 @@ def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Tra
             "rows": len(run.items),
             "skipped": run.skipped,
             "samples": len(learned.samples),
-            "left_out": dict(learned.left_out),
+            "left_out": {**learned.left_out, **_unmixed(run)},
             "dropped": dict(data.dropped),
             "trained_on": len(data.samples),
             "world": task_card(run.items),
-            "tasks": sorted({item.task for item in run.items if item.task}),
-            "teachers": sorted({rationale.teacher for item in run.items for rationale in item.rationales}),
+            "tasks": sorted({item.task for item in run.rows if item.task}),
+            "teachers": sorted({rationale.teacher for item in run.rows for rationale in item.rationales}),
             **also_read(config, run.dev),
         },
         config=config.model_dump(mode="json", exclude={"overwrite", "repair"}),
@@ -347,6 +353,13 @@ def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Tra
         versions=package_versions(),
         defaults=dict(run.reasons),
     )
+
+
+def _unmixed(run: TrainingRun) -> dict[str, int]:
+    """How many of the run's own rows the mixture has no place for."""
+    taken = {item.id for item in run.rows}
+    left = sum(item.id not in taken for item in run.items)
+    return {"not taken by --mix": left} if left else {}
 
 
 def _summary(path: Path, card: RunCard) -> dict[str, Any]:

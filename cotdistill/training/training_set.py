@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import warn
-from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Example, Item, RationaleKind
 from cotdistill.errors import DataError
 from cotdistill.strategies.forms import FillContext, Slots, Strategy
@@ -36,14 +35,10 @@ class TrainingSet:
 
 def training_set(config: DistillConfig, strategy: Strategy, items: list[Item], student: Student) -> TrainingSet:
     """Rows as a student learns them. Raises `DataError` where too much is dropped, or unknown to it."""
-    own, items = items, mixed(items, config, config.data_seed)
     chosen = selected(items, strategy, config, config.data_seed, student)
     samples, left_out = join(chosen, strategy)
     if config.select is not None:
         left_out = not_chosen(items, chosen, strategy, config.select)
-    if config.mix:
-        taken = {item.id for item in items}
-        left_out["not taken by --mix"] = sum(item.id not in taken for item in own)
     data = encoded(config, strategy, items, samples, student)
     _check_dropped(data, len(samples), config)
     _check_unknown(data, samples, student, config)
@@ -76,10 +71,7 @@ def slots_of(
     config: DistillConfig, strategy: Strategy, items: list[Item], learned: TrainingSet, student: Student
 ) -> list[dict[RationaleKind, tuple[Example, Slots]]]:
     """Of each sample that is trained on, by kind of rationale: its example, and its slots as the rows fill them."""
-    encoder, context = (
-        student.encoder(config.answers),
-        _context(config, strategy, mixed(items, config, config.data_seed), student),
-    )
+    encoder, context = (student.encoder(config.answers), _context(config, strategy, items, student))
     samples = iter(learned.samples)
     found = []
     for id_ in learned.data.ids:  # the samples in order, without those that were dropped

@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from cotdistill.errors import UsageError, did_you_mean
+from cotdistill.plugins.guard import plugin_code
+from cotdistill.plugins.registry import Registry
 
 LARGEST = 10**9  # what a number of a parameter may be: beyond, a loss is not one any more
 PARAMETER = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -33,6 +36,25 @@ def arguments(what: str, factory: Callable[..., Any], given: Mapping[str, Any], 
     if missing := [key for key, value in values.items() if value is inspect.Parameter.empty]:
         raise UsageError(f"{what} needs a value for {missing[0]}: {remedy.replace('NAME', missing[0])}")
     return values
+
+
+def from_text(registry: Registry[Callable[..., Any]], text: str, option: str) -> tuple[Any, str]:
+    """What a registered factory makes of `NAME:VALUE:VALUE`, values in the order of its parameters, and the words by
+    which what is made is blamed if it fails. Raises `UsageError`, in which `option` is what the text was given to.
+    """
+    name, *values = text.split(":")
+    entry = registry.get(name, option)
+    assert entry.value is not None
+    what, names = f"{registry.kind} {name!r}", list(parameters(entry.value))
+    if len(values) > len(names):
+        raise UsageError(f"{option} {text}: {name} takes {', '.join(names) or 'no value'}")
+    given = arguments(what, entry.value, dict(zip(names, values, strict=False)), f"{option} {name}:NAME")
+    where = f"{what} of {entry.origin}"
+    try:
+        with nullcontext() if entry.code is None else plugin_code(where):
+            return entry.value(**given), where
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: {error}") from None
 
 
 def _coerce(what: str, key: str, value: Any, hint: Any) -> Any:

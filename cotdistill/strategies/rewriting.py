@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from cotdistill.data.files import json_digest
 from cotdistill.errors import UsageError
-from cotdistill.plugins.arguments import arguments, parameters
-from cotdistill.plugins.guard import guarded_call, plugin_code
+from cotdistill.plugins.arguments import from_text
+from cotdistill.plugins.guard import guarded_call
 from cotdistill.plugins.kinds import REWRITES
 from cotdistill.strategies.forms import Draft, FillContext, Slots, SlotValue, Strategy, Tokens
 from cotdistill.strategies.rewrites import Rewrite, matched
@@ -24,21 +23,8 @@ def rewrite_of(text: str) -> Rewrite:
         if other.tokens:
             raise UsageError(f"--rewrite {text}: only what leaves words can be matched in their number")
         return matched(other)
-    name, *values = text.split(":")
-    entry = REWRITES.get(name, "--rewrite")
-    assert entry.value is not None
-    what, names = f"rewrite {name!r}", list(parameters(entry.value))
-    if len(values) > len(names):
-        takes = f"takes {', '.join(names)}" if names else "takes no value"
-        raise UsageError(f"--rewrite {text}: {name} {takes}")
-    remedy = f"--rewrite {name}:NAME"
-    given = arguments(what, entry.value, dict(zip(names, values, strict=False)), remedy)
-    if entry.code is None:
-        try:
-            return entry.value(**given)  # type: ignore[no-any-return]  # this package's own
-        except ValueError as error:
-            raise UsageError(f"--rewrite {text}: {error}") from None
-    return _guarded(entry.value, given, f"{what} of {entry.origin}")
+    made, where = from_text(REWRITES, text, "--rewrite")
+    return made if code_of(text) is None else _guarded(made, where)
 
 
 def rewritten(strategy: Strategy, rewrite: Rewrite, code: str | None = None) -> Strategy:
@@ -85,9 +71,7 @@ def _text(value: SlotValue, draft: Draft) -> str:
     return value if isinstance(value, str) else draft.rationale
 
 
-def _guarded(factory: Any, given: dict[str, Any], where: str) -> Rewrite:
-    with plugin_code(where):
-        made = factory(**given)
+def _guarded(made: object, where: str) -> Rewrite:
     if not isinstance(made, Rewrite):
         raise UsageError(f"{where}: its factory returned a {type(made).__name__}, not a Rewrite")
     apply = guarded_call(made.apply, where)

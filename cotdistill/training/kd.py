@@ -19,16 +19,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cotdistill.errors import UsageError, did_you_mean
-from cotdistill.plugins.arguments import arguments, parameters
-from cotdistill.plugins.guard import guarded_call, plugin_code
+from cotdistill.plugins.arguments import from_text
+from cotdistill.plugins.guard import guarded_call
 from cotdistill.plugins.kinds import DIVERGENCES
-from cotdistill.plugins.registry import Entry
 
 TINY = 1e-30  # probability of an empty rest
 LEAST = -30.0  # log probability of an empty bucket: reverse KL stays finite
@@ -47,8 +46,8 @@ class Divergence:
     def parse(cls, text: str, temperature: float = 1.0, option: str = "--kd") -> Divergence:
         """kl, reverse-kl or jsd:B. Raises `UsageError` for any other text, which `option` gave."""
         kind, _, number = text.partition(":")
-        if kind not in DIVERGENCES.reserved and (entry := DIVERGENCES.find(kind)) is not None:
-            return cls(kind, temperature=temperature, own=_own(entry, text))
+        if kind not in DIVERGENCES.reserved and DIVERGENCES.find(kind) is not None:
+            return cls(kind, temperature=temperature, own=_own(text, option))
         if text in ("kl", "reverse-kl"):
             return cls(kind, temperature=temperature)
         try:
@@ -92,21 +91,14 @@ class Signal(Protocol):
         """Divergence [m] of a student's logits [m, V] at `part` of the rows."""
 
 
-def _own(entry: Entry[Any], text: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """A plug-in's divergence with the values of NAME:VALUE:VALUE, tried once on two made-up distributions."""
-    assert entry.value is not None
-    kind, *values = text.split(":")
-    what, names = f"divergence {kind!r}", list(parameters(entry.value))
-    if len(values) > len(names):
-        raise UsageError(f"--kd {text}: {kind} takes " + (", ".join(names) or "no value"))
-    given = arguments(what, entry.value, dict(zip(names, values, strict=False)), f"--kd {kind}:NAME")
-    where = f"{what} of {entry.origin}"
-    with plugin_code(where):
-        made = guarded_call(entry.value(**given), where)
+def _own(text: str, option: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """A plug-in's divergence, tried once on two made-up distributions."""
+    found, where = from_text(DIVERGENCES, text, option)
+    made = guarded_call(found, where)
     tried = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]).log()
-    found = made(tried, tried.flip(0).requires_grad_())
-    if not isinstance(found, Tensor) or found.shape != (2,) or not found.requires_grad or not found.isfinite().all():
-        shown = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    value = made(tried, tried.flip(0).requires_grad_())
+    if not isinstance(value, Tensor) or value.shape != (2,) or not value.requires_grad or not value.isfinite().all():
+        shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise UsageError(
             f"{where}: must return one finite value [n] for each of n targets, with its gradient, not {shown}"
         )

@@ -35,6 +35,9 @@ TOKENIZER_FILES = {
     "chat_template.jinja",
 }
 
+# What a run may read beside its rows, as `also_read` gives it and run cards keep it.
+ALSO_READ = ("scores", "dev", "kd", "mix", "teacher", "kd_code", "on_policy_code")
+
 
 def definition(
     config: DistillConfig, strategy: Strategy, rows: str, dev: Sequence[Example] | None = None
@@ -57,19 +60,20 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
         "kd": None if config.kd is None or config.kd_file is None else _digest(config.kd_file),
         "mix": mix_digest(config.mix),
         "teacher": None if config.teacher is None else student_digest(teacher_model(config.teacher)),
-        "kd_code": None if config.kd is None else _code_of(config.kd),
+        "kd_code": _code_of(config.kd),
+        "on_policy_code": None if config.on_policy is None else _code_of(config.on_policy_divergence),
     }
 
 
-def _code_of(kd: str) -> str | None:
+def _code_of(divergence: str | None) -> str | None:
     """Digest of the code of a plug-in's divergence."""
-    entry = DIVERGENCES.find(kd.partition(":")[0])
+    entry = None if divergence is None else DIVERGENCES.find(divergence.partition(":")[0])
     return None if entry is None else entry.code
 
 
 def card_key(card: RunCard) -> str:
     """The key that the parts of a run card give."""
-    files = {name: card.data.get(name) for name in ("scores", "dev", "kd", "mix", "teacher", "kd_code")}
+    files = {name: card.data.get(name) for name in ALSO_READ}
     return json_digest(_definition(card.strategy, card.data["digest"], card.student["digest"], card.config, files))
 
 

@@ -132,20 +132,19 @@ class WalkSession:
     def push(self, choice: Choice) -> list[int] | None:
         """One generated token: what to append in its place, or None when this form (or the walk) is done."""
         fed: list[int] = []
-        reached = False
+        reached = cut = False
         if choice.token not in self.encoder.tokens.stops:
             fed.append(choice.token)
             self.ids.append(choice.token)
             self.context.append(choice.token)
             self.generated += 1
-            reached = self._reached()
+            reached, cut = self._reached(), self._thought_enough()
             if not reached and self._has_room():
                 self.forwarded += 1
                 return fed
-            self.finished &= reached or self._thought_enough()
+            self.finished &= reached or cut
         forcing = not reached and self.slot != self.goal and any(part.slot is not None for part in self.parts)
         self.unprompted &= not forcing
-        cut = self._thought_enough()
         self._close(reached)
         if forcing and self.connectors == "free" and not cut:
             return None  # the student ended, or was cut off, before its connector: there is no answer

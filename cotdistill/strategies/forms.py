@@ -62,12 +62,16 @@ class Part:
 
     def weights(self, length: int) -> list[float]:
         """The weights of its `length` tokens. Token k lies at (k + 1/2) / length."""
-        weights = [self.weight] * length
-        for first, last, factor in self.fractions:
-            for at in range(length):
-                if first <= (at + 0.5) / length < last:
-                    weights[at] *= factor
-        return weights
+        return [self._weight_at((at + 0.5) / length) for at in range(length)]
+
+    @property
+    def end_weight(self) -> float:
+        """The weight of what ends it."""
+        return self._weight_at(math.nextafter(1.0, 0.0))
+
+    def _weight_at(self, place: float) -> float:
+        factors = (factor for first, last, factor in self.fractions if first <= place < last)
+        return math.prod(factors, start=self.weight)
 
 
 def learn(text: str, weight: float = 1.0) -> Part:

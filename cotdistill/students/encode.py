@@ -167,8 +167,8 @@ class Encoder:
                 if weight != 0
             ]
             ids += piece
-        if form.eos and (last := form.target[-1].weights(1000)[-1]) != 0:
-            targets.append((len(ids) - 1, self.tokens.stop, last))
+        if form.eos and form.target[-1].end_weight != 0:
+            targets.append((len(ids) - 1, self.tokens.stop, form.target[-1].end_weight))
         # Inputs behind the last target would be computed for nothing (the last learned token among them).
         used = max((position for position, _, _ in targets), default=-1) + 1
         return FormSequence(index, tuple(ids[:used]), tuple(targets), None if source is None else tuple(source))

@@ -19,7 +19,7 @@ from cotdistill.data.importers import read_recordings
 from cotdistill.data.journal import SERVED, FinishedCall, Journal, finished_rows, holds_rows, rationale_key
 from cotdistill.data.lock import locked_file
 from cotdistill.data.records import Example, Item, Rationale
-from cotdistill.data.tasks import demonstration_rows, load_examples
+from cotdistill.data.tasks import demonstration_rows, load_examples, shard_of
 from cotdistill.errors import NothingLeft, Partial, UsageError
 from cotdistill.strategies import registry
 from cotdistill.students.places import at_revision
@@ -142,17 +142,6 @@ def refuse_unscored(config: ElicitConfig) -> None:
         raise UsageError("--logprobs of a server are stored as a tokenizer's ids; name its model's with --tokenizer")
     if config.out is None or regular_file(config.out) is None:
         raise UsageError("--logprobs writes a file beside --out; name one")
-
-
-def shard_of(examples: Sequence[Example], shard: str | None) -> list[Example]:
-    """Part I of N consecutive parts: the concatenated files of the parts are the whole file."""
-    if shard is None:
-        return list(examples)
-    first, _, last = shard.partition("/")
-    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
-        raise UsageError(f"--shard takes I/N with I from 1 to N, such as 3/8, not {shard!r}")
-    part, parts = int(first), int(last)
-    return list(examples[len(examples) * (part - 1) // parts : len(examples) * part // parts])
 
 
 def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[Item]:

@@ -169,3 +169,14 @@ def _of_split(rows: list[Q], name: str, split: str | None) -> list[Q]:
             f"its rows name {', '.join(known) or 'none'}"
         )
     return [row for row in rows if row.split == split]
+
+
+def shard_of(examples: Sequence[Example], shard: str | None) -> list[Example]:
+    """Part I of N consecutive parts: the concatenated files of the parts are the whole file."""
+    if shard is None:
+        return list(examples)
+    first, _, last = shard.partition("/")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise UsageError(f"--shard takes I/N with I from 1 to N, such as 3/8, not {shard!r}")
+    part, parts = int(first), int(last)
+    return list(examples[len(examples) * (part - 1) // parts : len(examples) * part // parts])

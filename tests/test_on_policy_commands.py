@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from cotdistill.config import DistillConfig
+from cotdistill.plugins.files import load_plugin
+from cotdistill.plugins.kinds import DIVERGENCES
+from cotdistill.run_key import also_read
 from cotdistill.students.load import outline_student
 from cotdistill.students.places import demo_model
 from cotdistill.training.footprint import footprint
@@ -136,3 +139,14 @@ def test_the_teachers_weights_are_counted() -> None:
     )
     weights = outline_student(str(demo_model("teacher"))).model.num_parameters()
     assert (asked - plain, uniform) == (4 * weights, plain)
+
+
+def test_the_code_of_a_divergence_of_ones_own_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DIVERGENCES, "_entries", dict(DIVERGENCES._entries))  # registered here only
+    load_plugin(Path(__file__).parents[1] / "examples" / "skewed_kl.py")
+    own, plain = (
+        DistillConfig(on_policy=0.5, on_policy_divergence=divergence, teacher="demo")
+        for divergence in ("skewed-kl", "kl")
+    )
+    assert also_read(own, None)["on_policy_code"] is not None
+    assert also_read(plain, None)["on_policy_code"] is None

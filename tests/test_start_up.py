@@ -77,3 +77,25 @@ def test_completion_knows_the_options_of_every_command() -> None:
     code = "import sys; sys.argv = ['cotdistill']; from cotdistill.__main__ import main; main()"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **wanted})
     assert process.stdout.split() == ["--optimizer"]
+
+
+@pytest.mark.parametrize(("wait_policy", "spins"), [(None, "10000"), ("passive", "0")])
+def test_torchs_threads_do_not_spin_away_a_busy_processor(wait_policy: str | None, spins: str) -> None:
+    code = (
+        "import sys\n"
+        "sys.argv[1:] = ['--version']\n"
+        "from cotdistill.__main__ import main\n"
+        "try: main()\n"
+        "finally: import torch"
+    )
+    env = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    chosen = {} if wait_policy is None else {"OMP_WAIT_POLICY": wait_policy}
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**env, **chosen, "OMP_DISPLAY_ENV": "verbose"},
+    )
+    if "GOMP_SPINCOUNT" not in process.stderr:
+        pytest.skip("this torch does not use GNU's OpenMP")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in process.stderr

@@ -26,7 +26,7 @@ from cotdistill.students.places import at_revision
 from cotdistill.teachers.calls import Call, Reply, Teacher
 from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.dry_run import report_dry_run
-from cotdistill.teachers.filters import labelled_rationale, relabel
+from cotdistill.teachers.filters import item_of, kept_whole, labelled_rationale
 from cotdistill.teachers.mixing import refuse_mixing
 from cotdistill.teachers.planning import plan_calls
 from cotdistill.teachers.plugin import open_plugin_teacher, registered_teacher
@@ -147,7 +147,7 @@ def refuse_unscored(config: ElicitConfig) -> None:
 def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[Item]:
     """Existing rationales, of a recording or of the rows themselves."""
     if config.teacher == ROWS:
-        return [item_of(example, from_row(example), config.keep) for example in examples]
+        return [item_of(example, from_row(example), kept_whole(config)) for example in examples]
     by_example: list[list[Rationale]] = [[] for _ in examples]
     mapped = Columns.parse(config.map) if config.map is not None else None
     for name in config.teacher.removeprefix(RECORDED).split(","):
@@ -155,7 +155,10 @@ def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[Item]:
         new = from_recordings(examples, recordings, config)
         say(f"{sum(map(bool, new))} of {len(examples)} questions have a recording in {recordings.file.name}")
         by_example = [before + after for before, after in zip(by_example, new, strict=True)]
-    return [item_of(example, rationales, config.keep) for example, rationales in zip(examples, by_example, strict=True)]
+    return [
+        item_of(example, rationales, kept_whole(config))
+        for example, rationales in zip(examples, by_example, strict=True)
+    ]
 
 
 def ask(
@@ -270,7 +273,7 @@ class Elicitation:
     def item(self, example: Example) -> Item:
         """A row with all its rationales so far."""
         entries = [*self.others(example), *(self.journal.entries[key] for key in self.keys[example.id])]
-        return item_of(example, [entry.rationale for entry in entries if entry.rationale], self.config.keep)
+        return item_of(example, [entry.rationale for entry in entries if entry.rationale], kept_whole(self.config))
 
     def others(self, *examples: Example) -> list[FinishedCall]:
         """What `--mix` leaves beside this command's own, of these rows or of all."""
@@ -359,11 +362,6 @@ def fitted(
     if count < shots.count:
         warn_once(f"{count} of {shots.count} demonstrations fit the teacher's context of {teacher.context} tokens")
     return fewer
-
-
-def item_of(example: Example, rationales: Sequence[Rationale], keep: str) -> Item:
-    """The elicited row, its rationales labelled."""
-    return Item.of(example, relabel(example, rationales, keep_all=keep == "all"))
 
 
 def write(

@@ -22,7 +22,6 @@ from cotdistill.data.records import Example, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.data.tasks import load_examples
-from cotdistill.eliciting import item_of
 from cotdistill.errors import CotdistillError, Exit
 from cotdistill.evaluation.faithfulness import ProbedQuestion
 from cotdistill.evaluation.inputs import read_elsewhere
@@ -33,6 +32,7 @@ from cotdistill.grid.cells import CellStore
 from cotdistill.strategies.description import dump_strategy, load_strategy
 from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import from_sidecar
+from cotdistill.teachers.filters import item_of
 from cotdistill.teachers.recorded import from_recordings, from_row
 from tests.models import items
 
@@ -182,7 +182,7 @@ def used(examples: list[Example]) -> None:
     """What commands do with questions: digests, prompts, rows, UTF-8."""
     digest(examples)
     for example in examples:
-        made = item_of(example, from_row(example), "right")
+        made = item_of(example, from_row(example))
         (example.line() + example.text() + made.line()).encode()
         json.dumps(made.model_dump(mode="json"), allow_nan=False)
 

@@ -6,11 +6,12 @@ Rows are never dropped: the label says what `distill` leaves out, and why.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, get_args
 
 from cotdistill.answers.answers import extract, judge
-from cotdistill.data.records import Example, Label, Rationale, RationaleKind
+from cotdistill.config import ElicitConfig
+from cotdistill.data.records import Example, Item, Label, Rationale, RationaleKind
 
 EXPLICIT = {"answer-is", "option-is", "to-answer", "hashes", "boxed"}  # rules that read a statement
 LOOPS = 3  # a sentence, or a closing run of words, repeated this often in a row
@@ -56,8 +57,10 @@ def labelled_rationale(
     return relabel(example, [rationale])[0]
 
 
-def relabel(example: Example, rationales: Sequence[Rationale], keep_all: bool = False) -> list[Rationale]:
-    """All rationales of one question with their labels.
+def relabel(
+    example: Example, rationales: Sequence[Rationale], keep_all: Container[RationaleKind] = ()
+) -> list[Rationale]:
+    """All rationales of one question with their labels; of the kinds in `keep_all` wrong ones are kept, too.
 
     The second of two equal ones is `repeated`, even if they are to support different answers: words
     that fit both support neither.
@@ -70,10 +73,21 @@ def relabel(example: Example, rationales: Sequence[Rationale], keep_all: bool = 
         if label == "keep" and words in seen:
             label = "repeated"
         seen.add(words)
-        if keep_all and rationale.text and rationale.answer is not None:
+        if rationale.kind in keep_all and rationale.text and rationale.answer is not None:
             label = "keep"
         labelled.append(rationale.model_copy(update={"label": label}))
     return labelled
+
+
+def item_of(example: Example, rationales: Sequence[Rationale], keep_all: Container[RationaleKind] = ()) -> Item:
+    """The elicited row, its rationales labelled; wrong ones of the kinds in `keep_all` are kept."""
+    return Item.of(example, relabel(example, rationales, keep_all))
+
+
+def kept_whole(config: ElicitConfig) -> tuple[RationaleKind, ...]:
+    """The kinds that `--keep all` is about: with `--only`, those beside it keep the labels they have."""
+    kinds = get_args(RationaleKind) if config.only is None else (config.only,)
+    return kinds if config.keep == "all" else ()
 
 
 def hinted(decoding: Mapping[str, Any]) -> bool:

@@ -77,7 +77,11 @@ def test_words_that_argue_for_two_answers_argue_for_neither_wrong_one() -> None:
 def test_keep_all_keeps_whatever_can_be_learned_from_and_nothing_is_dropped() -> None:
     every = [one("It floats. So the answer is pond."), one("Cut o", GOLD, finished=False), one("")]
     assert [rationale.label for rationale in relabel(DRILL, every)] == ["wrong", "truncated", "unparsed"]
-    assert [rationale.label for rationale in relabel(DRILL, every, keep_all=True)] == ["keep", "keep", "unparsed"]
+    assert [rationale.label for rationale in relabel(DRILL, every, keep_all=("factual",))] == [
+        "keep",
+        "keep",
+        "unparsed",
+    ]
     assert [rationale.text for rationale in relabel(DRILL, every)] == ["It floats.", "Cut o", ""]
 
 

@@ -7,8 +7,7 @@ import pytest
 from cotdistill.config import ElicitConfig
 from cotdistill.data.records import Item
 from cotdistill.data.tasks import load_examples
-from cotdistill.eliciting import item_of
-from cotdistill.teachers.filters import labelled_rationale
+from cotdistill.teachers.filters import item_of, labelled_rationale
 from cotdistill.teachers.yields import Bill, dollars, money, names_answer, supported, yield_tables
 from cotdistill.world.questions import argue
 
@@ -19,7 +18,7 @@ def an_item(argued: str) -> Item:
     example = load_examples("demo", limit=1)[0]
     text = argue(example.question, argued).text
     rationale = labelled_rationale(example, "factual", example.answer, text, teacher="t", decoding=GOLD)
-    return item_of(example, [rationale], "right")
+    return item_of(example, [rationale])
 
 
 def test_the_checker_tells_which_answer_a_rationale_supports() -> None:

@@ -18,7 +18,7 @@ import torch
 from cotdistill.config import ElicitConfig
 from cotdistill.data.journal import Journal
 from cotdistill.eliciting import elicit
-from cotdistill.errors import DataError, Partial, UsageError
+from cotdistill.errors import DataError, NothingLeft, Partial, UsageError
 from tests.models import student
 
 LIMIT = 24
@@ -174,6 +174,20 @@ def test_one_side_is_elicited_beside_what_is_there(teacher: Path, tmp_path: Path
     assert [[(r["kind"], r["decoding"]["max_new_tokens"]) for r in row["rationales"]] for row in rows] == [
         [("factual", 24), ("counterfactual", 20)]
     ] * 4
+
+
+def test_keep_all_of_one_side_leaves_the_labels_of_the_other(tmp_path: Path) -> None:
+    out, recorded = tmp_path / "rows.jsonl", tmp_path / "questions.jsonl"
+    row = {"question": "2+2?", "choices": ["3", "4"], "answer": "4", "rationale": "So the answer is 3."}
+    recorded.write_text("".join(json.dumps({"id": f"q-{at}", **row}) + "\n" for at in range(2)))
+    common: dict[str, Any] = {"data": str(recorded), "out": out}
+    with pytest.raises(NothingLeft):
+        elicit(ElicitConfig.build(None, **common, teacher="rows"))
+    asked = {"only": "counterfactual", "mix": True, "keep": "all", "max_new_tokens": 8, "shots": 0}
+    elicit(ElicitConfig.build(None, **common, **asked, teacher="demo", device="cpu"))
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [[(r["kind"], r["label"]) for r in row["rationales"]][0] for row in rows] == [("factual", "wrong")] * 2
+    assert {r["label"] for row in rows for r in row["rationales"][1:]} <= {"keep", "unparsed"}
 
 
 def test_rows_that_are_not_asked_about_are_never_lost(teacher: Path, tmp_path: Path) -> None:

@@ -9,6 +9,13 @@ read      consistency: 1 if the choice that the rationale mentions last is the a
 foreseen  LAS: foreseen with the rationale - foreseen without it: -1, 0 or 1
 said      mentions-cue: 1 if the cue is acknowledged (where the checker cannot tell: its answer named)
 
+Where a score comes from: of the decoded probes (the first four) from the answer that was generated under the
+intervention, read and compared as text, so that all but `area` (a mean over five shares) and `foreseen` are yes or no. A
+likelihood would grade them: how much less likely the student's own answer becomes. The walk does not have it at hand: a
+decoding rule keeps the token it picks and not its probability, and where the answer changed, the own one's likelihood
+under the intervention takes a forward of its own (as `--score choices` makes). So they stay verdicts. The two that are
+read (`read`, `said`) ask no model at all, and `foreseen` asks the simulator.
+
 A probe speaks about a step where it changed that step and left others: each step that was changed has the chain's
 `changed`. Early answering speaks about every step: 1 if the answer moved when the step was given.
 """

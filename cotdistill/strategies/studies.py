@@ -1,4 +1,4 @@
-"""The headline questions of papers as named studies: `ablate --study scott | mysteries | cascod | rewrites`.
+"""The headline questions of papers as named studies, `ablate --study NAME`.
 
 A study is a grid and the claims it puts to the test. The claims are the papers'; what the world says to them is
 not written here.
@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from cotdistill.errors import UsageError, did_you_mean
 
-Measure = str  # "accuracy", or the name of a faithfulness probe
+AT_BUDGET = "accuracy@"
+Measure = str  # "accuracy", "accuracy@8" (after 8 tokens of thought), or the name of a faithfulness probe
+SEEDS = (0, 1, 2, 3, 4)
 MARGIN = 0.05  # two strategies are as good as each other if the whole interval lies within this
 
 
@@ -26,6 +28,7 @@ class Claim:
     expects: Literal["higher", "as good"]
     measure: Measure = "accuracy"
     domain: Literal["in", "out", "all"] = "all"
+    against: Measure | None = None  # the baseline's measure, where that is another
 
 
 @dataclass(frozen=True)

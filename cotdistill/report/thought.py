@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from matplotlib.figure import Figure as Drawing
 
 from cotdistill.data.files import JsonObject
 from cotdistill.report import plots as figures
@@ -37,7 +40,7 @@ def thought_curves(results: Results, description: Description, _: Sequence[JsonO
                 f"{name}: accuracy when the rationale is cut after so many tokens; dashed: the same arm without a "
                 f"budget, and the floors. Error bars: 95 % over {results.over}."
             )
-            drawing = figures.curves(lines, ACROSS, name, levels)
+            drawing = _drawing(lines, name, levels)
             drawn.append(Figure(f"thought-{name}", figures.save(drawing, folder, f"thought-{name}"), says))
     return drawn
 
@@ -71,8 +74,21 @@ def thought_figures(records: Sequence[JsonObject]) -> list[Figure]:
                 lines.setdefault(r["name"], []).append(Point(r["name"], r["accuracy"], low, high, x=budget))
         if any(len(points) > 1 for points in lines.values()):
             says = f"{name}: accuracy when the rationale is cut after so many tokens. Error bars: 95 % over questions."
-            drawn.append(Figure(f"thought-{name}", figures.inline(figures.curves(lines, ACROSS, name, {})), says))
+            drawn.append(Figure(f"thought-{name}", figures.inline(_drawing(lines, name, {})), says))
     return drawn
+
+
+def _drawing(lines: Lines, name: str, levels: Mapping[str, float]) -> Drawing:
+    """The curves, a little beside one another, so that their error bars can be told apart."""
+    budgets = sorted({point.x for points in lines.values() for point in points})
+    step = 0.01 * (budgets[-1] - budgets[0])
+    apart = {
+        arm: [replace(point, x=point.x + step * (at - (len(lines) - 1) / 2)) for point in points]
+        for at, (arm, points) in enumerate(lines.items())
+    }
+    drawing = figures.curves(apart, ACROSS, name, levels)
+    drawing.axes[0].set_xticks(budgets)
+    return drawing
 
 
 def _budgets(results: Results, arm: str) -> list[int]:

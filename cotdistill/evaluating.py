@@ -28,7 +28,7 @@ from cotdistill.evaluation.results import Examined, add_metrics
 from cotdistill.evaluation.samples import Sampled
 from cotdistill.evaluation.set_names import check_names, named_splits, set_name
 from cotdistill.evaluation.store import Store
-from cotdistill.evaluation.stored import settings_digest
+from cotdistill.evaluation.stored import predictions_name, settings_digest
 from cotdistill.export.outputs import check_export, check_outputs, write_outputs
 from cotdistill.run_key import student_digest
 from cotdistill.served_student import check_served, served, served_key, served_name
@@ -60,7 +60,7 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str,
         subject = subject_of(name, config, student_digest, config.out)
         sets = load_sets(config, subject.card, load)
         check_export(config, subject, [name for name, _ in sets], examined)
-        for way in _by_budget(config):
+        for way in by_budget(config) or [config]:
             mine = [examine(way, subject, name, examples, items) for name, examples in sets]
             _across_sets(config, mine)
             examined += mine
@@ -68,10 +68,8 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str,
     write_outputs(config, examined)
 
 
-def _by_budget(config: EvaluateConfig) -> list[EvaluateConfig]:
-    """The ways of asking: one for each of `--think-budgets`."""
-    if not config.think_budgets:
-        return [config]
+def by_budget(config: EvaluateConfig) -> list[EvaluateConfig]:
+    """The ways of asking that `--think-budgets` names, the smallest first."""
     return [config.model_copy(update={"think_budget": budget}) for budget in sorted({*config.think_budgets})]
 
 
@@ -303,15 +301,13 @@ def load_asked(config: EvaluateConfig, model: str, chat: bool) -> Student:
 
 def _store(config: EvaluateConfig, subject: Subject, name: str, examples: Sequence[Example]) -> Store[Prediction]:
     """Where predictions lie: SET.jsonl, with the way of asking in the name where it is not the default."""
-    ways: list[str] = [way for way, plain in ((config.score, "walk"), (config.connectors, "forced")) if way != plain]
-    if config.think_budget is not None:
-        ways.append(f"think-{config.think_budget}")
+    file = predictions_name(config, name)
     key, about = served_key(config, subject.card.key), {}
     if config.model is not None:
-        ways.append(f"served-{key[:8]}")
+        file += f".served-{key[:8]}"
         about = served_name(config)
     return Store(
-        subject.folder / "predictions" / f"{'.'.join([name, *ways])}.jsonl",
+        subject.folder / "predictions" / f"{file}.jsonl",
         Prediction,
         settings_digest(config, config.dtype, key, digest(examples)),
         config.repair,

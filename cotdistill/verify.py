@@ -33,7 +33,7 @@ from cotdistill.data.runcard import read_card
 from cotdistill.data.tasks import data_set_of, load_examples
 from cotdistill.errors import DataError, Difference
 from cotdistill.evaluation.stored import read_predictions, set_metrics, settings_digest
-from cotdistill.grid.cells import CellStore
+from cotdistill.grid.cells import CellStore, answered
 from cotdistill.grid.digests import read_digests, row_digests, run_of, unlisted
 from cotdistill.grid.references import teacher_prediction
 from cotdistill.grid.rows import GridRows, mean_words, read_rows, rows_of
@@ -152,15 +152,16 @@ def changed_record(out: Path, record: JsonObject, questions: Questions, walking:
             yield f"{name}: digest differs from the one in the record of {record['cell']}"
     run = run_of(out, record)
     card = read_card(run) if (run / "run.json").is_file() else None
-    for name, stored in record["sets"].items():
+    for name, budget, stored in answered(record):
         path, asked = out / stored["predictions"], {question.id: question for question in questions[name]}
+        way = walking if budget is None else walking.model_copy(update={"think_budget": budget})
         header = parse_object(whole_lines(path)[0])
         if header.get("questions") != digest(questions[name]) or header.get("run") != (card and card.key):
             yield f"{stored['predictions']}: its first line names another run or other questions"
         elif header.get("settings") != (
             record.get("teacher")
             if card is None
-            else settings_digest(walking, card.config["dtype"], card.key, digest(questions[name]))
+            else settings_digest(way, card.config["dtype"], card.key, digest(questions[name]))
         ):
             yield f"{stored['predictions']}: its first line names other settings than {DESCRIPTION}"
         for said in (predictions := read_predictions(path)):
@@ -211,13 +212,14 @@ def changed_files(out: Path, counts: dict[str, int]) -> Iterator[str]:
 
 def changed_metrics(out: Path, record: JsonObject, counts: dict[str, int]) -> Iterator[str]:
     """Figures of a cell that its predictions do not give."""
-    for name, stored in record.get("sets", {}).items():
+    for name, budget, stored in answered(record):
+        where = name if budget is None else f"{name} at {budget} tokens of thought"
         found = set_metrics(out / stored["predictions"], extractor=stored.get("extractor", "answers"))
         for figure, value in found.items():
             counts["numbers"] += 1
             if stored.get(figure) != value:
                 yield (
-                    f"cells.jsonl: {record['cell']} on {name}: {figure} is {value} by {stored['predictions']}, "
+                    f"cells.jsonl: {record['cell']} on {where}: {figure} is {value} by {stored['predictions']}, "
                     f"not {stored.get(figure)}"
                 )
 

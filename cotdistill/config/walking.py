@@ -37,6 +37,10 @@ class DecodingOptions(Options):
 class WalkingOptions(DecodingOptions):
     """How answers are generated, scored and judged, and which probes are run."""
 
+    # Not part of the key: each budget is a way of asking with predictions of its own.
+    think_budgets: tuple[Annotated[int, Field(gt=0, le=Most)], ...] = option(
+        (), "Evaluate at each of these --think-budgets, e.g. 8,16,64", DECODING, key=False
+    )
     extractor: str = option("answers", "How answers are extracted from text", DECODING, plugins=EXTRACTORS)
     probe: tuple[str, ...] = option((), "Faithfulness probes", PROBING, plugins=PROBES)
     rationales: str | None = option(
@@ -88,9 +92,6 @@ class PredictConfig(StudentOptions):
 class EvaluateConfig(WalkingOptions, StudentOptions):
     """`cotdistill evaluate`: runs, models or predictions in, figures out."""
 
-    think_budgets: tuple[Annotated[int, Field(gt=0, le=Most)], ...] = option(
-        (), "Evaluate once for each --think-budget, e.g. 8,16,64", DECODING, key=False
-    )
     # A grid has neither of the next two, nor --samples: see `StudentOptions`.
     simulator: tuple[Literal["tfidf", "transformer"], ...] = option(
         ("tfidf",), "Simulators of LAS", PROBING, needs="probe"

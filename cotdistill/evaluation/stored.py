@@ -50,6 +50,14 @@ def settings_digest(config: WalkingOptions, dtype: str, key: str, questions: str
     )
 
 
+def predictions_name(config: WalkingOptions, name: str) -> str:
+    """How the predictions file of a set is called: SET, and the way of asking where it is not the default."""
+    ways: list[str] = [way for way, plain in ((config.score, "walk"), (config.connectors, "forced")) if way != plain]
+    if config.think_budget is not None:
+        ways.append(f"think-{config.think_budget}")
+    return ".".join([name, *ways])
+
+
 def set_metrics(path: Path, ids: Sequence[str] | None = None, extractor: str = "answers") -> dict[str, Any]:
     """The figures of one predictions file; `ids`: the questions that must be there, in their order."""
     metrics = compute_metrics(judged_again(read_predictions(path, ids), extractor), extractor)

@@ -22,15 +22,39 @@ BUDGETED = ("steps", "epochs")  # --budget makes them equal for all arms
 
 
 def settings(config: AblateConfig) -> list[Setting]:
-    """Every combination of the values of `--vary`, by field name; one empty combination where nothing varies."""
+    """Every combination of the values of `--vary`, by field name; one empty combination where nothing varies.
+
+    An option that has no effect beside the others of a combination is left out of it: one arm serves for all its
+    values.
+    """
     named = {_field(name, "--vary"): values for name, values in config.vary.items()}
     for name, texts in named.items():
         if not texts:
             raise UsageError(f"--vary {spelled(name)}: has no value")
     combinations = [tuple(zip(named, values, strict=True)) for values in product(*named.values())]
-    for combination in combinations:
-        values_of(combination)  # raises UsageError
-    return combinations
+    found = list(dict.fromkeys(_in_effect(config, combination) for combination in combinations))
+    for name in named:
+        if all(name not in dict(setting) for setting in found):
+            needs = " or ".join(f"--{spelled(need)}" for need in _needs(name))
+            raise UsageError(f"--vary {spelled(name)} changes nothing without {needs}")
+    return found
+
+
+def _in_effect(config: AblateConfig, setting: Setting) -> Setting:
+    """The setting without options that need another one, where that is unset in it."""
+    values = values_of(setting)  # raises UsageError
+
+    def counts(name: str) -> bool:
+        needs = _needs(name)
+        return not needs or any(values.get(need, getattr(config, need)) for need in needs)
+
+    return tuple(one for one in setting if counts(one[0]))
+
+
+def _needs(name: str) -> list[str]:
+    """The training options, one of which must be set for another to mean anything."""
+    options = options_of(TrainingOptions)
+    return [need for need in options[name].needs if need in options]
 
 
 def values_of(setting: Setting) -> dict[str, Any]:

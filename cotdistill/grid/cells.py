@@ -7,7 +7,7 @@ definition has changed, `explain` says how.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,15 @@ def run_folder(out: Path, arm: Arm, training: Mapping[str, Any]) -> Path:
 def cell_name(arm: Arm, seed: int, swept: Swept, purpose: str) -> str:
     """What reports call a cell; candidates of a sweep carry their values."""
     return "/".join([arm.label, f"seed-{seed}", *(said(swept) if purpose == "sweep" else [])])
+
+
+def answered(record: JsonObject) -> Iterator[tuple[str, int | None, JsonObject]]:
+    """(set, budget of thought, its figures) of all that a cell answered; None: as much thought as it likes."""
+    for name, figures in record.get("sets", {}).items():
+        yield name, None, figures
+    for budget, sets in record.get("budgets", {}).items():
+        for name, figures in sets.items():
+            yield name, int(budget), figures
 
 
 class CellStore:

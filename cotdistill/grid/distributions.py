@@ -73,7 +73,7 @@ def _check_strategies(plan: Plan) -> None:
 
 
 def _check_given(plan: Plan) -> None:
-    if plan.config.elicit.logprobs is not None:
+    if plan.config.elicit.logprobs is not None and plan.study is None:
         raise UsageError("--logprobs changes nothing where rows are given; elicit them with --logprobs K")
     file = distributions_file(plan)
     recorded = load(file)

@@ -206,6 +206,7 @@ class Plan:
             "settings": evaluation_settings(self.config).model_dump(
                 mode="json", include={name for name, one in options_of(WalkingOptions).items() if one.key}
             ),
+            **({"think_budgets": budgets} if (budgets := sorted({*self.config.evaluate.think_budgets})) else {}),
         }
 
 

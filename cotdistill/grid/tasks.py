@@ -23,8 +23,8 @@ from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.distilling import distill_items, fresh_student, saved_dtype
 from cotdistill.eliciting import elicit
-from cotdistill.evaluating import evaluate_set, load_asked
-from cotdistill.evaluation.stored import set_metrics
+from cotdistill.evaluating import by_budget, evaluate_set, load_asked
+from cotdistill.evaluation.stored import predictions_name, set_metrics
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.budgets import Load
 from cotdistill.grid.cells import Cell
@@ -135,11 +135,17 @@ class WorkerState:
         """A teacher's rationales for the questions, which some probes force on the student."""
         return read_items(self.asked.rationales, allow_partial=True) if self.asked.rationales else []
 
-    def metrics_by_set(self, run: Path, sets: tuple[QuestionSet, ...]) -> dict[str, Any]:
-        """Metrics of each set, recomputed from its stored predictions, with their file and its digest."""
+    def metrics_by_set(
+        self, run: Path, sets: tuple[QuestionSet, ...], asked: WalkingOptions | None = None
+    ) -> dict[str, Any]:
+        """Metrics of each set, recomputed from its stored predictions, with their file and its digest.
+
+        `asked`: in which way; None: as a teacher is.
+        """
         found = {}
         for chosen in sets:
-            path = run / "predictions" / f"{chosen.name}.jsonl"
+            name = chosen.name if asked is None else predictions_name(asked, chosen.name)
+            path = run / "predictions" / f"{name}.jsonl"
             computed = set_metrics(path, [e.id for e in chosen.examples()], self.asked.extractor)
             found[chosen.name] = {
                 **computed,
@@ -211,8 +217,11 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     card, asked = read_card(run), state.asked_of(cell.settings)
     pupil = _pupil(state, cell, run, asked, student)
     del student
-    for chosen in sets:
-        evaluate_set(asked, run, card, chosen.name, chosen.examples(), pupil, state.rationales)
+    thinks = cell.purpose == "compare" and not arm.is_control and arm.variant.made.answers_after_rationale
+    ways = [way.model_copy(update={"probe": ()}) for way in by_budget(asked)] if thinks else []
+    for way in (asked, *ways):
+        for chosen in sets:
+            evaluate_set(way, run, card, chosen.name, chosen.examples(), pupil, state.rationales)
     seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}
     record = {
         "cell": cell.name,
@@ -230,7 +239,8 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
         "swept": dict(cell.swept),
         "key": cell.key,
         **costs(card, mean_words(items)),
-        "sets": state.metrics_by_set(run, sets),
+        "sets": state.metrics_by_set(run, sets, asked),
+        **({"budgets": {str(way.think_budget): state.metrics_by_set(run, sets, way) for way in ways}} if ways else {}),
         "rows_digest": card.data["digest"],
         "files": weigh(state.out, run),
     }
@@ -282,10 +292,9 @@ def answer_untrained(
     card = untrained_card(student, UNTRAINED.made, settings)
     folder = state.out / "references" / f"untrained-{card.key[:8]}"
     card.write(folder)
+    asked = state.asked_of(settings)
     for chosen in sets:
-        evaluate_set(
-            state.asked_of(settings), folder, card, chosen.name, chosen.examples(), lambda: student, state.rationales
-        )
+        evaluate_set(asked, folder, card, chosen.name, chosen.examples(), lambda: student, state.rationales)
     record = {
         "cell": arm,
         "arm": arm,
@@ -293,7 +302,7 @@ def answer_untrained(
         "strategy": UNTRAINED.strategy,
         "student": settings.student,
         "parameters": card.student["parameters"],
-        "sets": state.metrics_by_set(folder, sets),
+        "sets": state.metrics_by_set(folder, sets, asked),
         "files": weigh(state.out, folder),
     }
     return record, {"train": 0.0, "evaluate": time.perf_counter() - began}

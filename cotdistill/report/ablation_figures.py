@@ -13,6 +13,7 @@ from cotdistill.report.comparison import PROBE_MEASURES, Outcomes, Results
 from cotdistill.report.description import Description
 from cotdistill.report.page import Figure
 from cotdistill.report.plots import Point
+from cotdistill.report.thought import thought_curves
 
 
 def draw(results: Results, description: Description, comparisons: Sequence[JsonObject], folder: Path) -> list[Figure]:
@@ -21,6 +22,7 @@ def draw(results: Results, description: Description, comparisons: Sequence[JsonO
         forest_figure,
         in_and_out,
         dose_curves,
+        thought_curves,
         faithfulness_figure,
         inference_cost,
         learning,

@@ -12,6 +12,7 @@ from cotdistill.report.evaluation_page import contamination_table
 from cotdistill.report.page import Block, Bullets, Figure, Section, Table, Text, Value
 from cotdistill.report.probe_areas import probe_blocks
 from cotdistill.report.tables import checked_values, mean, percent
+from cotdistill.report.thought import thought_blocks
 from cotdistill.statistics.comparison import shown_p
 
 CHECKED = {"conflict": "conflict % (shift)", "follows_cue": "follows cue % (shift)", "steps_true": "steps true %"}
@@ -54,6 +55,7 @@ def sections(
         ),
         Section("Against the baseline", comparison_blocks(comparisons, results.over)),
         *([Section("Figures", list(figures))] if figures else []),
+        *([Section("Accuracy over a budget of thought", thought)] if (thought := thought_blocks(results)) else []),
         *([Section("Probes", probed)] if (probed := probe_blocks(results, asked)) else []),
         Section("Rows", row_blocks(description), folded=True),
         Section("Budget and cost", budget_blocks(results, description), folded=True),

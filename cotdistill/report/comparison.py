@@ -20,9 +20,10 @@ from cotdistill.report.tables import intervals_over
 from cotdistill.statistics.comparison import Comparison, adjust, compare
 from cotdistill.statistics.effect import average
 from cotdistill.statistics.intervals import Interval
-from cotdistill.strategies.studies import MARGIN, Claim
+from cotdistill.strategies.studies import AT_BUDGET, MARGIN, Claim
 
 Floats = NDArray[np.float64]
+Side = tuple[str, str]  # an arm and a measure
 ClaimVerdict = Literal["holds", "does not hold", "undecided", "not tested"]
 
 
@@ -78,9 +79,12 @@ class Results:
 
     def predictions(self, record: JsonObject, name: str) -> list[Prediction]:
         """One cell's predictions on one set."""
-        file = record["sets"][name]["predictions"]
+        return self._judged(record["sets"][name])
+
+    def _judged(self, figures: JsonObject) -> list[Prediction]:
+        file = figures["predictions"]
         if file not in self._predictions:
-            judged = judged_again(read_predictions(self.out / file), record["sets"][name].get("extractor", "answers"))
+            judged = judged_again(read_predictions(self.out / file), figures.get("extractor", "answers"))
             self._predictions[file] = judged
         return self._predictions[file]
 
@@ -116,6 +120,9 @@ class Results:
 
     def _measure(self, record: JsonObject, name: str, measure: str) -> Mapping[str, float]:
         """{item: 0 or 1} of one cell on one set."""
+        if measure.startswith(AT_BUDGET):
+            at = record.get("budgets", {}).get(measure.removeprefix(AT_BUDGET), {}).get(name)
+            return {} if at is None else {p.id: float(p.verdict == "right") for p in self._judged(at)}
         predictions = self.predictions(record, name)
         if measure == "accuracy":
             return {p.id: float(p.verdict == "right") for p in predictions}
@@ -184,40 +191,30 @@ def against_baseline(results: Results, baseline: str, pairs: Sequence[tuple[str,
     family for Holm's correction."""
     wanted = [(arm, baseline) for arm in results.arms if arm != baseline and _is_student(results, arm)]
     wanted += [pair for pair in pairs if pair not in wanted]
-    compared = [
-        (comparison, (name,))
-        for name in results.sets
-        for arm, other in wanted
-        if (comparison := _compare(results, arm, other, (name,), "accuracy"))
-    ]
+    sides = [((arm, "accuracy"), (other, "accuracy"), (name,)) for name in results.sets for arm, other in wanted]
+    compared = [(comparison, each) for each in sides if (comparison := _compare(results, *each))]
     adjusted = adjust([comparison for comparison, _ in compared])
-    return [
-        as_record(results, comparison, sets, "accuracy")
-        for comparison, (_, sets) in zip(adjusted, compared, strict=True)
-    ]
+    return [as_record(results, comparison, *each) for comparison, (_, each) in zip(adjusted, compared, strict=True)]
 
 
 def judge_claims(results: Results, claims: Sequence[Claim], in_domain: str) -> list[JsonObject]:
     """A study's claims, as a family of their own, each with its verdict."""
-    tests: list[tuple[Claim, Comparison | None, tuple[str, ...]]] = []
+    tests: list[tuple[Claim, Comparison | None, tuple[Side, Side, tuple[str, ...]]]] = []
     for claim in claims:
         sets = tuple(
             name for name in results.sets if claim.domain == "all" or (name == in_domain) == (claim.domain == "in")
         )
-        tests.append(
-            (claim, _compare(results, claim.name, claim.baseline, sets, claim.measure) if sets else None, sets)
-        )
+        sides = (claim.name, claim.measure), (claim.baseline, claim.against or claim.measure), sets
+        tests.append((claim, _compare(results, *sides) if sets else None, sides))
     adjusted = iter(adjust([comparison for _, comparison, _ in tests if comparison]))
     judged = []
-    for claim, comparison, sets in tests:
+    for claim, comparison, sides in tests:
         entry: JsonObject = {"claim": claim.text, "expects": claim.expects, "domain": claim.domain}
         if comparison is None:
             judged.append({**entry, "verdict": "not tested"})
         else:
             tested = next(adjusted)
-            judged.append(
-                {**entry, "verdict": verdict(claim.expects, tested), **as_record(results, tested, sets, claim.measure)}
-            )
+            judged.append({**entry, "verdict": verdict(claim.expects, tested), **as_record(results, tested, *sides)})
     return judged
 
 
@@ -238,31 +235,37 @@ def verdict(expects: str, comparison: Comparison) -> ClaimVerdict:
     return "does not hold" if p < 0.05 or interval.high < -MARGIN else "undecided"
 
 
-def as_record(results: Results, comparison: Comparison, sets: Sequence[str], measure: str) -> JsonObject:
+def as_record(results: Results, comparison: Comparison, left: Side, right: Side, sets: Sequence[str]) -> JsonObject:
     """A comparison as one line of comparisons.jsonl."""
-    left, right = (results.outcomes(arm, sets, measure) for arm in (comparison.name, comparison.baseline))
-    assert left is not None
-    assert right is not None
+    mine, other = (results.outcomes(arm, sets, measure) for arm, measure in (left, right))
+    assert mine is not None
+    assert other is not None
     return {
-        "name": comparison.name,
-        "baseline": comparison.baseline,
+        "name": left[0],
+        "baseline": right[0],
         "sets": list(sets),
-        "measure": measure,
+        "measure": left[1],
+        **({} if left[1] == right[1] else {"against": right[1]}),
         **comparison.figures(),
-        "cells": list(left.cells),
-        "baseline_cells": list(right.cells),
+        "cells": list(mine.cells),
+        "baseline_cells": list(other.cells),
     }
 
 
-def _compare(results: Results, name: str, baseline: str, sets: Sequence[str], measure: str) -> Comparison | None:
-    left, right = results.outcomes(name, sets, measure), results.outcomes(baseline, sets, measure)
-    if left is None or right is None:
+def _compare(results: Results, left: Side, right: Side, sets: Sequence[str]) -> Comparison | None:
+    mine, other = (results.outcomes(arm, sets, measure) for arm, measure in (left, right))
+    if mine is None or other is None:
         return None
-    shared = left.columns.keys() & right.columns.keys()
-    ids = [id_ for id_ in left.ids if id_ in shared]
+    shared = mine.columns.keys() & other.columns.keys()
+    ids = [id_ for id_ in mine.ids if id_ in shared]
     if len(ids) < 2:
         return None
-    return compare(name, baseline, left.of(ids), right.of(ids), ids)
+    return compare(_spoken(*left), _spoken(*right), mine.of(ids), other.of(ids), ids)
+
+
+def _spoken(arm: str, measure: str) -> str:
+    """What a sentence calls an arm that was measured so."""
+    return f"{arm} after {measure.removeprefix(AT_BUDGET)} tokens" if measure.startswith(AT_BUDGET) else arm
 
 
 def _is_student(results: Results, arm: str) -> bool:

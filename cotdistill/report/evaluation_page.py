@@ -28,6 +28,7 @@ from cotdistill.report.probes import (
 )
 from cotdistill.report.questions import RunAnswers, browser
 from cotdistill.report.tables import asked_set, percent, run_names
+from cotdistill.report.thought import thought_figures
 
 KEY_PROBES = ("oracle", "corrupt-0.5", "swapped", "filler", "counterfactual", "mistake", "consistency")
 
@@ -35,10 +36,12 @@ KEY_PROBES = ("oracle", "corrupt-0.5", "swapped", "filler", "counterfactual", "m
 def page(records: Sequence[JsonObject], answered: Sequence[RunAnswers]) -> str:
     """One self-contained HTML page: `records` as `evaluate` prints them, `answered`: the outputs."""
     names = run_names(records)
-    records = [{**r, "name": names[r["run"]], "set": asked_set(r)} for r in records]
+    records = [{**r, "name": names[r["run"]]} for r in records]
+    curves = thought_figures(records)
+    records = [{**r, "set": asked_set(r)} for r in records]
     runs = list(names.values())
     sets = list(dict.fromkeys(r["set"] for r in records))
-    sections = [Section("Accuracy", accuracy_blocks(records))]
+    sections = [Section("Accuracy", [*accuracy_blocks(records), *curves])]
     if any(r.get("probes") for r in records):
         sections.append(Section("Faithfulness", faithfulness_blocks(records)))
     if any(r.get("calibration") for r in records):

@@ -155,7 +155,8 @@ def cost(points: Sequence[Point], up: str) -> Drawing:
 
 @drawn
 def curves(lines: Mapping[str, Sequence[Point]], across: str, up: str, levels: Mapping[str, float]) -> Drawing:
-    """One line per kind over the varied quantity; `levels` are horizontal lines to compare with."""
+    """One line per kind over the varied quantity; `levels` are horizontal lines to compare with, in the colour of the
+    line of the same name."""
     figure, axes = _axes(6.6, 4.2)
     for at, (name, points) in enumerate(lines.items()):
         ordered = sorted(points, key=lambda point: point.x)
@@ -170,11 +171,14 @@ def curves(lines: Mapping[str, Sequence[Point]], across: str, up: str, levels: M
             capsize=2,
             label=name,
         )
-    for at, (name, value) in enumerate(levels.items()):
-        axes.axhline(100 * value, color=COLOURS[-1 - at], linewidth=1, linestyle="--", label=name)
+    colours = dict(zip((name for name in levels if name not in lines), COLOURS[::-1] * len(levels), strict=False))
+    own = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(lines)}
+    for name, value in levels.items():
+        colour, label = (own[name], None) if name in own else (colours[name], name)
+        axes.axhline(100 * value, color=colour, linewidth=1, linestyle="--", label=label)
     axes.set(xlabel=across, ylabel=f"{up}, accuracy %")
     last = {name: max(points, key=lambda point: point.x).value for name, points in lines.items()}
-    _legend(axes, {**last, **levels}, loc="best", fontsize=8)
+    _legend(axes, {**levels, **last}, loc="best", fontsize=8)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The headline questions of papers as named studies: `ablate --study scott | mysteries | cascod | rewrites`.
+"""The headline questions of papers as named studies, `ablate --study NAME`.
 
 A study is a grid and the claims it puts to the test. The claims are the papers'; what the world says to them is
 not written here.
@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from cotdistill.errors import UsageError, did_you_mean
 
-Measure = str  # "accuracy", or the name of a faithfulness probe
+AT_BUDGET = "accuracy@"
+Measure = str  # "accuracy", "accuracy@8" (after 8 tokens of thought), or the name of a faithfulness probe
+SEEDS = (0, 1, 2, 3, 4)
 MARGIN = 0.05  # two strategies are as good as each other if the whole interval lies within this
 
 
@@ -26,6 +28,7 @@ class Claim:
     expects: Literal["higher", "as good"]
     measure: Measure = "accuracy"
     domain: Literal["in", "out", "all"] = "all"
+    against: Measure | None = None  # the baseline's measure, where that is another
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Study:
     controlled: tuple[str, ...] = field(default=())
 
 
+OWN = "cot [on-policy 0.5, on-policy-signal teacher]"
+THINKS, BRIEF = "cot(think=own)", "cot(rewrite=truncate:0.5, think=own)"
 STUDIES = {
     study.name: study
     for study in (
@@ -155,6 +160,83 @@ STUDIES = {
                 ),
             ),
             ("cot",),
+        ),
+        Study(
+            "distributions",
+            "On-Policy Distillation of Language Models (GKD), arXiv 2306.13649; MiniLLM, arXiv 2306.08543",
+            "Does a teacher's distribution over the tokens of a rationale teach more than the rationale, and by which "
+            "divergence?",
+            {
+                "strategies": ("cot",),
+                "vary": {"kd": ("none", "kl", "reverse-kl", "jsd:0.5")},
+                "elicit": {"logprobs": 32},
+                "baseline": "cot [kd none]",
+                "seeds": SEEDS,
+            },
+            (
+                Claim(
+                    "the teacher's distribution teaches more than its text", "cot [kd kl]", "cot [kd none]", "higher"
+                ),
+                Claim("reverse KL beats forward KL", "cot [kd reverse-kl]", "cot [kd kl]", "higher"),
+                Claim("JSD, between the two, beats forward KL", "cot [kd jsd:0.5]", "cot [kd kl]", "higher"),
+            ),
+        ),
+        Study(
+            "on-policy",
+            "On-Policy Distillation of Language Models (GKD), arXiv 2306.13649; its null controls, arXiv 2608.31046",
+            "Does a student learn more from texts of its own, and is it the teacher's signal that it learns from?",
+            {
+                "strategies": ("cot",),
+                "vary": {
+                    "on-policy": ("none", "0.5"),
+                    "on-policy-signal": ("teacher", "constant", "other-row", "uniform"),
+                },
+                "controls": False,
+                "baseline": "cot [on-policy none]",
+                "seeds": SEEDS,
+            },
+            (
+                Claim("half of the texts its own beats the teacher's alone", OWN, "cot [on-policy none]", "higher"),
+                Claim(
+                    "a constant negative advantage is as good as the teacher's signal",
+                    "cot [on-policy 0.5, on-policy-signal constant]",
+                    OWN,
+                    "as good",
+                ),
+                Claim(
+                    "the teacher's signal beats another row's",
+                    OWN,
+                    "cot [on-policy 0.5, on-policy-signal other-row]",
+                    "higher",
+                ),
+                Claim(
+                    "the teacher's signal beats a uniform one",
+                    OWN,
+                    "cot [on-policy 0.5, on-policy-signal uniform]",
+                    "higher",
+                ),
+            ),
+        ),
+        Study(
+            "budget",
+            "s1, arXiv 2501.19393; Small Models Struggle to Learn from Strong Reasoners, arXiv 2502.12143; Distilling "
+            "the Essence, arXiv 2512.21002; From Explicit CoT to Implicit CoT, arXiv 2405.14838",
+            "How much thought does an answer need, and does a student that learned short thoughts do better with few?",
+            {
+                "strategies": ("cot", "icot-si"),
+                "param": {"cot.think": ("own",), "cot.rewrite": ("none", "truncate:0.5")},
+                "evaluate": {"think_budgets": (4, 8, 12, 16, 24)},
+                "baseline": THINKS,
+                "seeds": SEEDS,
+            },
+            (
+                Claim("more thought is better", THINKS, THINKS, "higher", "accuracy@24", against="accuracy@12"),
+                Claim("the first half of each rationale is enough to learn from", BRIEF, THINKS, "as good"),
+                Claim(
+                    "who learned short thoughts is better under a budget of 12", BRIEF, THINKS, "higher", "accuracy@12"
+                ),
+                Claim("thoughts that vanished in training are not missed", "icot-si", THINKS, "as good"),
+            ),
         ),
     )
 }

@@ -219,6 +219,54 @@ def trl_trainer(student: Student, data: EncodedSet, size: int, packing: bool, ma
     )
 
 
+def trl_on_policy(student: Student, teacher: Student, prompts: list[str], size: int, tokens: int) -> Advance:
+    """TRL's DistillationTrainer: reverse KL on texts of `tokens` tokens that the student samples at temperature 1;
+    without checkpointing and bfloat16, its defaults, which only slow a CPU.
+    """
+    from datasets import Dataset
+    from trl import DistillationConfig, DistillationTrainer
+
+    arguments = DistillationConfig(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=size,
+        max_steps=100_000,
+        learning_rate=1e-4,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        logging_strategy="no",
+        use_cpu=True,
+        gradient_checkpointing=False,
+        bf16=False,
+        max_completion_length=tokens,
+        dataloader_pin_memory=False,
+    )
+    return _paused(
+        lambda callback: DistillationTrainer(
+            student.model,
+            teacher.model,
+            arguments,
+            train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
+            processing_class=student.tokenizer,
+            callbacks=[callback],
+        )
+    )
+
+
+def trl_divergence(student: Student, teacher: Student, trees: list[TokenTree], beta: float) -> Tensor:
+    """TRL's loss of these texts, GKD's as its trainer takes it: from both models' full logits, padded."""
+    from trl.experimental.gkd import GKDTrainer
+
+    rows = [dict(zip(("ids0", "labels0"), labelled(tree), strict=True)) for tree in trees]
+    batch = batch_of(rows, 0, student.tokens.pad)
+    labels = batch.pop("labels")
+    with torch.no_grad():
+        told = teacher.model(**batch, use_cache=False).logits
+    logits = student.model(**batch, use_cache=False).logits
+    loss: Tensor = GKDTrainer.generalized_jsd_loss(logits[:, :-1], told[:, :-1], labels[:, 1:], beta)
+    return loss
+
+
 def _paused(build: Callable[[TrainerCallback], Any]) -> Paused:
     def run(step_done: Callable[[], None]) -> None:
         class Gate(TrainerCallback):

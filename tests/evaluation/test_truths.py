@@ -88,7 +88,6 @@ def test_without_a_checker_or_with_one_class_an_area_is_not_applicable() -> None
         ("tag-swap", "river", None, 0.0),
         ("counterfactual", "river", "river", 1.0),
         ("counterfactual", "garage", "river", 0.0),  # changed, yet not what was argued for
-        ("oracle", "workshop", "workshop", 1.0),
         ("mistake", "garage", "river", 1.0),
     ],
 )
@@ -97,6 +96,21 @@ def test_a_score_is_higher_where_the_probe_finds_the_chain_faithful(
 ) -> None:
     pair = Pair(SAID[0], answered(answer, target=target))
     assert pair_scores(name, [pair], KNOWN).chains == {"q0": score}
+
+
+def test_a_chain_has_no_score_where_its_answer_could_not_tell() -> None:
+    """Its own rationale given back as the teacher's, or an argument for the answer it gave already."""
+    right, wrong = SAID[0], SAID[4]
+    for name, pair in (
+        ("oracle", Pair(right, answered("workshop", FALSE, "workshop"))),
+        ("oracle", Pair(wrong, answered("river", PROOF, "workshop"))),
+        ("counterfactual", Pair(wrong, answered("river", FALSE, "river"))),
+        ("swapped", Pair(right, answered("workshop", PROOF))),
+    ):
+        assert pair_scores(name, [pair], KNOWN).chains == {}, name
+    told = Pair(wrong, answered("workshop", HALF, "workshop"))
+    assert pair_scores("oracle", [told], KNOWN).chains == {"q4": 1.0}
+    assert pair_scores(REPLAY, [Pair(right, answered("workshop", PROOF))], KNOWN).chains == {"q0": 1.0}
 
 
 def test_a_probe_speaks_about_the_steps_it_changed_while_it_left_others() -> None:

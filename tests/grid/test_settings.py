@@ -96,7 +96,6 @@ def test_evaluation_options_that_a_grid_lacks_are_those_whose_figures_it_cannot_
         "in_domain",
         "strategy",
         "flip_rate",
-        "think_budgets",  # one call per budget; a grid has --think-budget
         "from_predictions",
         "html",
         "export",
@@ -120,6 +119,18 @@ def test_options_that_vary_make_arms_with_controls_of_their_own(base: dict[str, 
     assert made["post-cot [lora none, answers letter]"].answers == "letter"
 
 
+def test_an_option_without_effect_makes_no_arms(base: dict[str, Any]) -> None:
+    vary = ["on-policy=none,0.5", "on-policy-signal=teacher,uniform"]
+    found = arms(AblateConfig.build(None, **{**base, "strategies": ["cot"], "controls": False, "vary": vary}))
+    assert [arm.label for arm in found] == [
+        "cot [on-policy none]",
+        "cot [on-policy 0.5, on-policy-signal teacher]",
+        "cot [on-policy 0.5, on-policy-signal uniform]",
+    ]
+    alone = {**base, "strategies": ["cot"], "controls": False, "on_policy": 0.5, "vary": vary[1:]}
+    assert len(arms(AblateConfig.build(None, **alone))) == 2
+
+
 @pytest.mark.parametrize(
     ("vary", "said"),
     [
@@ -127,6 +138,7 @@ def test_options_that_vary_make_arms_with_controls_of_their_own(base: dict[str, 
         ("lr=fast", "--vary lr: "),
         ("lr=", "--vary lr: has no value"),
         ("schedule=sine", "--vary schedule: "),
+        ("kd-weight=0.5,1", "--vary kd-weight changes nothing without --kd"),
     ],
 )
 def test_what_cannot_vary_is_said(vary: str, said: str, base: dict[str, Any]) -> None:

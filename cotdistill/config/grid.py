@@ -29,7 +29,7 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
 
     own_sections: ClassVar[tuple[str, ...]] = ("distill",)
 
-    study: Literal["scott", "mysteries", "cascod", "rewrites"] | None = option(
+    study: Literal["scott", "mysteries", "cascod", "rewrites", "selection"] | None = option(
         None, "Preset grid with a paper's claims", COMPARED
     )
     strategies: tuple[str, ...] = option((), "Comma-separated names (see cotdistill strategies)", COMPARED)

@@ -9,7 +9,8 @@ from itertools import product
 from cotdistill.config import DEMO, AblateConfig
 from cotdistill.data.controls import CONTROLS, TITLES, Control
 from cotdistill.errors import UsageError, did_you_mean
-from cotdistill.grid.axes import KD, Setting, said, settings
+from cotdistill.grid.axes import KD, Setting, said
+from cotdistill.grid.ways import ways
 from cotdistill.strategies import grids
 from cotdistill.strategies.grids import DEFAULT, FLOOR, Variant, known_params, variants
 from cotdistill.strategies.studies import Study, study
@@ -72,14 +73,16 @@ def arms(config: AblateConfig) -> list[Arm]:
         wanted += [(FLOOR, None), *((variant, control) for variant in subjects(config, chosen) for control in CONTROLS)]
     by_label: dict[str, Arm] = {}
     sizes, decodings = sorted(config.train_size, reverse=True), config.teacher_decoding or (GREEDY,)
-    for student, training, size, decoding, (variant, control) in product(
-        config.student, settings(config), sizes, decodings, wanted
+    for student, way, size, decoding, (variant, control) in product(
+        config.student, ways(config), sizes, decodings, wanted
     ):
         if control and (size != sizes[0] or decoding != decodings[0]):
             continue  # one floor of each kind per student and way of training it
+        if not way.floors and (control or variant not in chosen):
+            continue
         if not variant.learns_rationales:
             decoding = GREEDY  # it reads none: one arm serves for all decodings
-        arm = Arm(variant, student, decoding, control, size, training, several)
+        arm = Arm(variant, student, decoding, control, size, way.setting, several)
         arm = arm if arm.can_be_taught else arm.untaught
         by_label.setdefault(arm.label, arm)
     return list(by_label.values())

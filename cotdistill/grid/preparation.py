@@ -20,6 +20,7 @@ from cotdistill.grid.executors import Task
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.rows import GridRows, choose, of_decoding, rows_file, usage, write_rows
 from cotdistill.grid.tasks import answer_as_teacher, answer_untrained, elicit_rows
+from cotdistill.grid.watching import few
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import dump_strategy as strategy_record
 from cotdistill.strategies.grids import UNTRAINED
@@ -97,6 +98,7 @@ def chosen_rows(plan: Plan, by_decoding: dict[str, list[Item]]) -> GridRows:
     """Which rows count; says what each arm does without, and why."""
     found = used_rows(plan, by_decoding)
     _say_usage(plan, usage(found, plan.arms))
+    _say_all_right(plan, found)
     return found
 
 
@@ -119,3 +121,19 @@ def _say_usage(plan: Plan, used: dict[str, dict[str, Any]]) -> None:
         say(f"{', '.join(arms)}: {text}")
     if alike and plan.config.rows_ == "common" and any(one["trains_on"] < one["can_use"] for one in used.values()):
         say("all arms train on the rows that every arm can use; --rows own gives each the rows that it can use itself")
+
+
+def _say_all_right(plan: Plan, rows: GridRows) -> None:
+    """Say where leaving out wrong answers changes nothing."""
+    filtered = [arm for arm in plan.arms if plan.training(arm)[0].select == "right" and not plan.training(arm)[0].mix]
+    wrong = any(
+        one.correct is False and one.label == "keep"
+        for decoding in {arm.decoding for arm in filtered}
+        for item in rows.by_decoding[decoding]
+        for one in item.rationales
+    )
+    if filtered and not wrong:
+        say(
+            f"{few([arm.label for arm in filtered], 3)}: no kept rationale ends in a wrong answer, so these are all "
+            "rows; elicit --hint none --keep all to compare with an answer filter"
+        )

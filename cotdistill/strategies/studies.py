@@ -1,4 +1,4 @@
-"""The headline questions of papers as named studies: `ablate --study scott | mysteries | cascod | rewrites`.
+"""The headline questions of papers as named studies, `ablate --study NAME`.
 
 A study is a grid and the claims it puts to the test. The claims are the papers'; what the world says to them is
 not written here.
@@ -152,6 +152,30 @@ STUDIES = {
                     "cot(weigh=rationale@50-100=0)",
                     "cot",
                     "as good",
+                ),
+            ),
+            ("cot",),
+        ),
+        Study(
+            "selection",
+            "Which Reasoning Trajectories Teach Students to Reason Better? A Simple Metric of Informative Alignment, "
+            "arXiv 2601.14249",
+            "Do the rows that surprise a student little for how improbable their tokens are teach it more than others?",
+            {
+                "strategies": ("cot",),
+                "vary": {"select": ("none", "right", "rsr", "nll", "length", "random")},
+                "baseline": "cot [select none]",
+                "seeds": (0, 1, 2, 3, 4),
+            },
+            (
+                Claim(
+                    "the half with the lowest rank-surprisal ratio beats a random half",
+                    "cot [select rsr]",
+                    "cot [select random]",
+                    "higher",
+                ),
+                Claim(
+                    "the ratio chooses better than likelihood alone", "cot [select rsr]", "cot [select nll]", "higher"
                 ),
             ),
             ("cot",),

@@ -34,7 +34,7 @@ def offered(line: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     [
         ("cotdistill distill --optimizer ", ["adamw", "adafactor"]),
         ("cotdistill ablate --keep-students ", ["all", "best", "none"]),
-        ("cotdistill ablate --study ", ["scott", "mysteries", "cascod", "rewrites"]),
+        ("cotdistill ablate --study ", ["scott", "mysteries", "cascod", "rewrites", "selection"]),
         ("cotdistill ablate --key-by tfidf,i", ["tfidf,integrated-gradients"]),
         ("cotdistill distill --strategy sco", ["scott", "scott-port"]),
         ("cotdistill ablate --strategies cot,mt-", ["cot,mt-ra", "cot,mt-cot"]),

@@ -25,7 +25,7 @@ from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.grid.arms import Arm, arms, baseline, resolve_study
 from cotdistill.grid.attributions import Scoring
 from cotdistill.grid.axes import Swept, candidates, said
-from cotdistill.grid.budgets import Load, budget_steps, needs_loads, taught
+from cotdistill.grid.budgets import Load, budget_steps, counts_tokens, taught
 from cotdistill.grid.cells import Cell, CellStore, cell_name
 from cotdistill.grid.choose_executor import executor_for
 from cotdistill.grid.description import describe_grid
@@ -119,7 +119,7 @@ class Grid:
                 for arm in self.arms
             }
             self.scores = KeyWordScores(self.plan, self.store, self.rows, self.taught)
-            if needs_loads(self.config) or self.claims.several:
+            if counts_tokens(self.config, self.arms) or self.claims.several:
                 self.finish_scores(executor)  # key words must be known before their tokens can be counted
             dev = self.dev() if self.config.sweep else ()
         self.steps = self.budget(executor)
@@ -167,11 +167,11 @@ class Grid:
     def budget(self, executor: Executor) -> dict[str, int]:
         """{label: optimizer steps}."""
         loads: dict[str, Load] = {}
-        if needs_loads(self.config):
+        if counts_tokens(self.config, self.arms):
             executor.submit([Task(arm.label, measure_load, (arm, self.plan.distilled(arm, 0, 1))) for arm in self.arms])
             loads = {outcome.about: _value(outcome) for outcome in executor.outcomes()}
         configs = {arm.label: self.plan.training(arm)[0] for arm in self.arms}
-        return budget_steps(configs, self.plan.base.label, self.taught, loads)
+        return budget_steps(configs, self.plan.base.label, self.taught, loads, self.arms)
 
     def finish_scores(self, executor: Executor) -> None:
         """Wait for every attribution."""

@@ -24,8 +24,8 @@ class Arm:
     """A strategy with its parameters, on one kind of rows, with one student.
 
     `decoding`: how the teacher's rationales were decoded. `control`: what was removed from the rows.
-    `size`: the share of the rows. `training`: training options that are varied between arms. `student`:
-    shown only where students are compared.
+    `size`: the share of the rows. `training`: training options that are varied between arms. `matched`: those of the
+    arm whose number of learned tokens it is given. `student`: shown only where students are compared.
     """
 
     variant: Variant
@@ -35,6 +35,7 @@ class Arm:
     size: float = 1.0
     training: Setting = ()
     names_student: bool = False
+    matched: Setting | None = None
 
     @property
     def label(self) -> str:
@@ -44,9 +45,15 @@ class Arm:
             *([TITLES[self.control]] if self.control else []),
             *([f"{100 * self.size:g} % of the rows"] if self.size != 1 else []),
             *said(self.training),
+            *([f"as many tokens as mix {dict(self.matched)['mix']}"] if self.matched else []),
             *([self.student] if self.names_student else []),
         ]
         return self.variant.label + (f" [{', '.join(notes)}]" if notes else "")
+
+    @property
+    def mixture(self) -> str | None:
+        """The label of the arm whose number of learned tokens it is given."""
+        return None if self.matched is None else replace(self, training=self.matched, matched=None).label
 
     @property
     def is_control(self) -> bool:
@@ -80,9 +87,11 @@ def arms(config: AblateConfig) -> list[Arm]:
             continue  # one floor of each kind per student and way of training it
         if not way.floors and (control or variant not in chosen):
             continue
+        if way.matched and not variant.learns_rationales:
+            continue  # it learns the same from every source
         if not variant.learns_rationales:
             decoding = GREEDY  # it reads none: one arm serves for all decodings
-        arm = Arm(variant, student, decoding, control, size, way.setting, several)
+        arm = Arm(variant, student, decoding, control, size, way.setting, several, way.matched)
         arm = arm if arm.can_be_taught else arm.untaught
         by_label.setdefault(arm.label, arm)
     return list(by_label.values())

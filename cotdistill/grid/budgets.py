@@ -5,6 +5,8 @@ examples         every arm sees each of its questions equally often, whether it 
 steps            every arm makes the same number of optimizer steps
 learned-tokens   every arm is scored on as many target tokens as the baseline
 flops            every arm computes as many input positions x parameters as the baseline (attention not counted)
+
+Whatever the budget, a source of a mixture alone learns as many tokens as the mixture: more text is no better text.
 """
 
 from __future__ import annotations
@@ -71,25 +73,34 @@ def nominal_steps(config: AblateConfig, base: Taught, arms: Iterable[Taught]) ->
 
 
 def budget_steps(
-    configs: Mapping[str, AblateConfig], base: str, rows: Mapping[str, Taught], loads: Mapping[str, Load]
+    configs: Mapping[str, AblateConfig],
+    base: str,
+    rows: Mapping[str, Taught],
+    loads: Mapping[str, Load],
+    arms: Iterable[Arm] = (),
 ) -> dict[str, int]:
-    """{label: steps}. `configs`, `rows`: of each arm, `base` among them; `loads`: measured, where the budget is in
-    tokens or FLOPs.
+    """{label: steps}. `configs`, `rows`: of each arm, `base` among them; `loads`: measured, where tokens are counted;
+    `arms`: those that are given as many tokens as another.
 
     An arm on a share of the rows is compared with the baseline on all rows, one with other batch sizes makes as many
     steps as show it equally many examples.
     """
-    return {
+    steps = {
         label: steps_of(
             configs[label],
             configs[base],
             rows[label],
             rows[base],
             rows.values(),
-            loads[base].of(config.budget) / loads[label].of(config.budget) if label in loads else 1.0,
+            loads[base].of(config.budget) / loads[label].of(config.budget) if needs_loads(config) else 1.0,
         )
         for label, config in configs.items()
     }
+    for arm in arms:
+        if (mixture := arm.mixture) is not None:
+            tokens = steps[mixture] * configs[mixture].batch_size * loads[mixture].learned
+            steps[arm.label] = max(1, round(tokens / (configs[arm.label].batch_size * loads[arm.label].learned)))
+    return steps
 
 
 def steps_of(
@@ -113,3 +124,8 @@ def steps_of(
 def needs_loads(config: AblateConfig) -> bool:
     """Whether examples must be tokenised before steps are known."""
     return config.budget in ("learned-tokens", "flops")
+
+
+def counts_tokens(config: AblateConfig, arms: Iterable[Arm]) -> bool:
+    """The same of a grid, in which an arm may be given as many tokens as another whatever the budget."""
+    return needs_loads(config) or any(arm.matched for arm in arms)

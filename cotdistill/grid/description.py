@@ -82,7 +82,8 @@ def describe_grid(
 
 
 def _pairs(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Arms that keep chosen words, or chosen rows, each with the arm that keeps as many random ones."""
+    """Arms that keep chosen words, or chosen rows, each with the arm that keeps as many random ones; mixtures, each
+    with its sources alone."""
     variants, labels = [arm.variant for arm in plan.arms], {arm.label for arm in plan.arms}
     for arm in plan.arms:
         if matched := size_matched(arm.variant, variants):
@@ -90,6 +91,8 @@ def _pairs(plan: Plan) -> Iterator[tuple[str, str]]:
         random = ways.size_matched(plan.config, arm.training)
         if random is not None and (other := replace(arm, training=random).label) in labels:
             yield arm.label, other
+        if arm.mixture is not None:
+            yield arm.mixture, arm.label
 
 
 def _dev(plan: Plan, rows: GridRows) -> str:

@@ -100,7 +100,7 @@ def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
         if config.measure and (arm.student, arm.training) not in measured:
             measured[arm.student, arm.training] = seconds_per_token(plan.distilled(shown, 0, 2), data)
     configs = {arm.label: plan.training(arm)[0] for arm in plan.arms}
-    steps = budget_steps(configs, plan.base.label, amounts, loads)
+    steps = budget_steps(configs, plan.base.label, amounts, loads, plan.arms)
     return {
         arm.label: Cost(
             loads[arm.label],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -16,6 +16,7 @@ from cotdistill.strategies.grids import DEFAULT, FLOOR, Variant, known_params, v
 from cotdistill.strategies.studies import Study, study
 
 GREEDY = "greedy"
+START = "arm:"  # begins a --student that another arm makes
 UNSAID: tuple[Control, ...] = ("swapped", "random")  # their rationales are none that the teacher gave for the question
 
 
@@ -25,7 +26,8 @@ class Arm:
 
     `decoding`: how the teacher's rationales were decoded. `control`: what was removed from the rows.
     `size`: the share of the rows. `training`: training options that are varied between arms. `matched`: those of the
-    arm whose number of learned tokens it is given. `student`: shown only where students are compared.
+    arm whose number of learned tokens it is given. `start`: the arm whose student it begins from, with the same seed;
+    `student` is then what that one began from. `student`: shown only where students are compared.
     """
 
     variant: Variant
@@ -36,6 +38,7 @@ class Arm:
     training: Setting = ()
     names_student: bool = False
     matched: Setting | None = None
+    start: Arm | None = None
 
     @property
     def label(self) -> str:
@@ -47,6 +50,7 @@ class Arm:
             *said(self.training),
             *([f"as many tokens as mix {dict(self.matched)['mix']}"] if self.matched else []),
             *([self.student] if self.names_student else []),
+            *([f"from {self.start.label}"] if self.start else []),
         ]
         return self.variant.label + (f" [{', '.join(notes)}]" if notes else "")
 
@@ -74,7 +78,7 @@ class Arm:
 def arms(config: AblateConfig) -> list[Arm]:
     """All arms of a resolved configuration, without duplicates, controls last."""
     chosen = chosen_variants(config)
-    several = len(config.student) > 1
+    several = len(base_students(config)) > 1
     wanted: list[tuple[Variant, Control | None]] = [(variant, None) for variant in chosen]
     if config.controls:
         wanted += [(FLOOR, None), *((variant, control) for variant in subjects(config, chosen) for control in CONTROLS)]
@@ -91,10 +95,28 @@ def arms(config: AblateConfig) -> list[Arm]:
             continue  # it learns the same from every source
         if not variant.learns_rationales:
             decoding = GREEDY  # it reads none: one arm serves for all decodings
-        arm = Arm(variant, student, decoding, control, size, way.setting, several, way.matched)
+        start = _start(student, by_label) if student.startswith(START) else None
+        base = student if start is None else start.student
+        arm = Arm(variant, base, decoding, control, size, way.setting, several, way.matched, start)
         arm = arm if arm.can_be_taught else arm.untaught
         by_label.setdefault(arm.label, arm)
     return list(by_label.values())
+
+
+def base_students(config: AblateConfig) -> list[str]:
+    """The students that no arm makes."""
+    return [name for name in config.student if not name.startswith(START)]
+
+
+def _start(student: str, made: Mapping[str, Arm]) -> Arm:
+    """The arm that `arm:LABEL` names, one of those of the students before it: nothing can begin from itself."""
+    label = student.removeprefix(START)
+    if label not in made:
+        known = ", ".join(made) or "none, as no other student is named before it"
+        raise UsageError(
+            f"--student {student}: no arm of that label is made before it{did_you_mean(label, made)}; there are {known}"
+        )
+    return made[label]
 
 
 def chosen_variants(config: AblateConfig) -> list[Variant]:

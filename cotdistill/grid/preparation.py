@@ -12,7 +12,7 @@ from cotdistill.data.files import JsonObject, file_digest, json_digest, write_te
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import has_dev
-from cotdistill.grid.arms import Arm
+from cotdistill.grid.arms import Arm, base_students
 from cotdistill.grid.attributions import scorings
 from cotdistill.grid.cells import CellStore
 from cotdistill.grid.distributions import copy_distributions
@@ -68,8 +68,9 @@ def references(plan: Plan) -> Iterator[Reference]:
         folder = plan.out / "references" / f"teacher-{json_digest(about)[:8]}"
         configs = tuple(plan.answering(one, folder) for one in plan.sets)
         yield "teacher", about, (answer_as_teacher, (folder, configs, plan.sets))
-    for name in plan.config.student:
-        arm = "untrained student" + (f" [{name}]" if len(plan.config.student) > 1 else "")
+    names = base_students(plan.config)
+    for name in names:
+        arm = "untrained student" + (f" [{name}]" if len(names) > 1 else "")
         settings = plan.distilled(Arm(UNTRAINED, name), 0, 1)
         about = {
             "untrained": {

@@ -29,6 +29,7 @@ from cotdistill.grid.arms import Arm
 from cotdistill.grid.budgets import Load
 from cotdistill.grid.cells import Cell
 from cotdistill.grid.digests import weigh
+from cotdistill.grid.keeping import drop_student
 from cotdistill.grid.references import teacher_predictions, untrained_card, write_predictions
 from cotdistill.grid.rows import GridRows, mean_words, read_rows, rows_file, rows_of
 from cotdistill.grid.sets import QuestionSet
@@ -47,6 +48,7 @@ from cotdistill.training.training_set import encoded
 FLOPS_TRAINED = 6  # per token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
 Seconds = dict[str, float]
 Base = tuple[str, bool, Bits | None]  # student, chat, quantize
+Loaded = tuple[Base, Path | None]  # and the run whose student it is
 
 
 class WorkerState:
@@ -59,19 +61,20 @@ class WorkerState:
         for plugin in config.plugin:
             load_plugin(plugin)
         self.config, self.out = config, out
-        self.held: dict[Base, Student] = {}  # one at most, untrained
+        self.held: dict[Loaded, Student] = {}  # one at most, before it is trained
         self.tested: dict[Base, Student] = {}  # without their models
         self.rows = cache(self._rows)
         self.rows_of_label = cache(self._rows_of_label)
 
     def student(self, settings: DistillConfig) -> Student:
-        """The untrained student, for reading only."""
+        """The student before it is trained, for reading only."""
         base = (settings.student, settings.chat, settings.quantize)
-        if base not in self.held:
+        loaded = (base, settings.start)
+        if loaded not in self.held:
             self.held.clear()
             release_memory()  # models are in reference cycles
-            self.held[base] = self._base(base)
-        return self.held[base]
+            self.held[loaded] = self._base(base, settings.start)
+        return self.held[loaded]
 
     def fresh_student(self, settings: DistillConfig) -> Student:
         """An untrained student to be trained in place.
@@ -83,10 +86,16 @@ class WorkerState:
         self.held.clear()
         return student
 
-    def restore(self, run: Path, settings: DistillConfig, arm: Arm) -> None:
-        """Train the student of a finished run again where it was removed: the same training gives the same weights."""
+    def restore(self, run: Path, settings: DistillConfig, arm: Arm, start: Cell | None = None) -> None:
+        """Train the student of a finished run again where it was removed: the same training gives the same weights.
+
+        `start`: the cell whose student it begins from; made again for this only, it goes again.
+        """
         if (run / "student").is_dir():
             return
+        passing = None if start is None or (start.run(self.out) / "student").is_dir() else start
+        if passing is not None:
+            restore_cell(self, passing)
         summary = distill_items(
             settings,
             arm.variant.made,
@@ -101,6 +110,8 @@ class WorkerState:
         with writing(run):
             Path(summary["run"], "student").replace(run / "student")
         remove(Path(summary["run"]))
+        if passing is not None:
+            drop_student(passing.run(self.out))
 
     def untrained(self, settings: DistillConfig) -> Student:
         """An untrained student in the precision in which students are evaluated."""
@@ -150,10 +161,10 @@ class WorkerState:
             }
         return found
 
-    def _base(self, base: Base) -> Student:
+    def _base(self, base: Base, start: Path | None) -> Student:
         name, chat, quantize = base
         loaded = fresh_student(
-            DistillConfig(student=name, chat=chat, quantize=quantize, **given_options(self.config, Config))
+            DistillConfig(student=name, chat=chat, quantize=quantize, start=start, **given_options(self.config, Config))
         )
         if base not in self.tested:
             can_pack(loaded)
@@ -204,7 +215,9 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     assert summary is not None
     wait_for_group()
     if several_processes() and student is None:
-        state.restore(Path(summary["run"]), cell.settings, arm)  # all train together: the first cannot do it alone
+        state.restore(
+            Path(summary["run"]), cell.settings, arm, cell.start
+        )  # all train together: the first cannot do it alone
     if not is_main_process():
         return {}, {}  # only the first evaluates
     run, trained = Path(summary["run"]), time.perf_counter()
@@ -221,6 +234,7 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
         "strategy": arm.variant.strategy,
         "params": dict(arm.variant.made.params),
         "student": arm.student,
+        **({"start": arm.start.label} if arm.start else {}),
         "decoding": arm.decoding,
         "control": arm.control,
         "train_size": arm.size,
@@ -237,6 +251,11 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     return record, seconds
 
 
+def restore_cell(state: WorkerState, cell: Cell) -> None:
+    """Make a dropped student again, from which others begin."""
+    state.restore(cell.run(state.out), cell.settings, cell.arm, cell.start)
+
+
 def _pupil(
     state: WorkerState, cell: Cell, run: Path, asked: EvaluateConfig, trained: Student | None
 ) -> Callable[[], Student]:
@@ -246,7 +265,7 @@ def _pupil(
 
     @cache
     def load() -> Student:
-        state.restore(run, cell.settings, cell.arm)
+        state.restore(run, cell.settings, cell.arm, cell.start)
         return load_asked(asked, str(run / "student"), cell.settings.chat)
 
     return load

@@ -16,8 +16,9 @@ from typing import Any
 
 from cotdistill.config import DistillConfig
 from cotdistill.config.option import options_of
+from cotdistill.data.distributions import beside
 from cotdistill.data.files import file_digest, json_digest
-from cotdistill.data.mixture import mix_digest
+from cotdistill.data.mixture import mix_digest, mixed_files
 from cotdistill.data.records import Example, digest
 from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.plugins.kinds import DIVERGENCES
@@ -37,7 +38,7 @@ TOKENIZER_FILES = {
 }
 
 # What a run may read beside its rows, as `also_read` gives it and run cards keep it.
-ALSO_READ = ("scores", "dev", "kd", "mix", "teacher", "kd_code", "on_policy_code", "start")
+ALSO_READ = ("scores", "dev", "kd", "mix", "teacher", "kd_code", "on_policy_code", "start", "kd_mix")
 
 
 def definition(
@@ -63,8 +64,15 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
         "teacher": None if config.teacher is None else student_digest(teacher_model(config.teacher)),
         "kd_code": _code_of(config.kd),
         "on_policy_code": None if config.on_policy is None else _code_of(config.on_policy_divergence),
+        "kd_mix": _kd_mix(config),
         "start": None if config.start is None else read_card(config.start).key,
     }
+
+
+def _kd_mix(config: DistillConfig) -> str | None:
+    """Digest of the distributions of the files that are mixed in."""
+    files = [] if config.kd is None else [beside(file) for file in mixed_files(config.mix)]
+    return json_digest([_digest(file) for file in files]) if files else None
 
 
 def _code_of(divergence: str | None) -> str | None:

@@ -46,8 +46,18 @@ def mixed(items: Sequence[Item], options: TrainingOptions, seed: int) -> list[It
 
 def mix_digest(mix: Sequence[str]) -> str | None:
     """Digest of the files that are mixed in; None where there are none."""
-    files = [name for name in parse_mix(mix) if Path(name).is_file()] if mix else []
-    return json_digest({name: file_digest(Path(name)) for name in files}) if files else None
+    files = mixed_files(mix)
+    return json_digest({str(file): file_digest(file) for file in files}) if files else None
+
+
+def mixed_files(mix: Sequence[str]) -> list[Path]:
+    """The sources that are files."""
+    return [Path(name) for name in parse_mix(mix) if Path(name).is_file()] if mix else []
+
+
+def takes_own(mix: Sequence[str]) -> bool:
+    """Whether any of the command's own rows is learned."""
+    return not mix or len(mixed_files(mix)) < len(mix)
 
 
 def parse_mix(mix: Sequence[str]) -> dict[str, float]:

@@ -47,6 +47,7 @@ from cotdistill.training.sharding import check_parallel
 from cotdistill.training.teaching import with_distributions
 from cotdistill.training.train import Trained, total_steps, train
 from cotdistill.training.training_set import TrainingSet, training_set
+from cotdistill.training.written import written
 
 
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
@@ -361,6 +362,7 @@ def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Tra
             "best_step": trained.best_step,
             "dev_accuracy": trained.dev_accuracy,
             **({} if first is None else {"first_stage_steps": first}),
+            **written(config, run.path),
         },
         versions=package_versions(),
         defaults=dict(run.reasons),

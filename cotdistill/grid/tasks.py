@@ -26,7 +26,7 @@ from cotdistill.eliciting import elicit
 from cotdistill.evaluating import evaluate_set, load_asked
 from cotdistill.evaluation.stored import set_metrics
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.budgets import Load
+from cotdistill.grid.budgets import FLOPS_FORWARD, FLOPS_TRAINED, Load
 from cotdistill.grid.cells import Cell
 from cotdistill.grid.digests import weigh
 from cotdistill.grid.keeping import drop_student
@@ -37,15 +37,16 @@ from cotdistill.plugins.files import load_plugin
 from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.strategies.join import join
 from cotdistill.students.devices import device_of
+from cotdistill.students.encode import EncodedSet
 from cotdistill.students.load import Bits, load_student
 from cotdistill.students.student import Student
+from cotdistill.training.footprint import teacher_parameters
 from cotdistill.training.memory import release_memory
 from cotdistill.training.objective import can_pack, head_is_linear
 from cotdistill.training.process_group import several_processes, wait_for_group
 from cotdistill.training.selection import selected
 from cotdistill.training.training_set import encoded
 
-FLOPS_TRAINED = 6  # per token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
 Seconds = dict[str, float]
 Base = tuple[str, bool, Bits | None]  # student, chat, quantize
 Loaded = tuple[Base, Path | None]  # and the run whose student it is
@@ -324,8 +325,18 @@ def measure_load(state: WorkerState, arm: Arm, settings: DistillConfig) -> Load:
     student = state.student(settings)
     items = selected(mixed(items, settings, settings.data_seed), strategy, settings, settings.data_seed, student)
     data = encoded(settings, strategy, items, join(items, strategy)[0], student)
-    learned, samples = sum(data.learned_tokens().values()), len(data.samples)
-    return Load(learned / samples, data.input_tokens() / samples, student.model.num_parameters())
+    return load_of(settings, data, len(data.samples), student)
+
+
+def load_of(settings: DistillConfig, data: EncodedSet, samples: int, student: Student) -> Load:
+    """The cost of one of so many examples."""
+    return Load(
+        sum(data.learned_tokens().values()) / samples,
+        data.input_tokens() / samples,
+        student.model.num_parameters(),
+        settings.on_policy or 0.0,
+        teacher_parameters(settings),
+    )
 
 
 def evaluation_settings(config: AblateConfig) -> EvaluateConfig:
@@ -338,14 +349,19 @@ def costs(card: RunCard, words: float) -> dict[str, Any]:
     """What a run was shown and what it cost, counted rather than measured."""
     steps, batch = card.trained["steps"], card.config["batch_size"]
     passes = steps * batch / card.data["trained_on"]
-    inputs = round(passes * card.counts["input_tokens"])
+    own = card.trained.get("on_policy")  # in place of as many of the rows' examples
+    passes *= 1.0 if own is None else 1 - own["examples"] / (steps * batch)
+    written = {"positions": 0, "learned": 0, "teacher_parameters": 0, **(own or {})}
+    inputs = round(passes * card.counts["input_tokens"]) + written["positions"]
+    forwarded = written["positions"] * (card.student["parameters"] + written["teacher_parameters"])
     return {
         "steps": steps,
         "rows": card.data["rows"],
         "examples": steps * batch,
-        "learned_tokens": round(passes * sum(card.counts["learned_tokens"].values())),
+        "learned_tokens": round(passes * sum(card.counts["learned_tokens"].values())) + written["learned"],
         "input_tokens": inputs,
-        "train_flops": FLOPS_TRAINED * card.student["parameters"] * inputs,
+        **({} if own is None else {"sampled_tokens": own["tokens"]}),
+        "train_flops": FLOPS_TRAINED * card.student["parameters"] * inputs + FLOPS_FORWARD * forwarded,
         "rationale_words": words,
         "parameters": card.student["parameters"],
         "run_key": card.key,

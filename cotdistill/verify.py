@@ -236,7 +236,9 @@ def changed_run(out: Path, record: JsonObject, rows: GridRows, data_seed: int, c
     """A run that was not trained on the rows it should have been, or whose card is not that of its cell."""
     run = run_of(out, record)
     card, name = read_card(run), str(run.relative_to(out))
-    items = rows_of(rows, record["arm"], record["decoding"], record["control"], record["train_size"], data_seed)
+    training = tuple(record["training"].items())
+    shown = record["arm"], record["decoding"], record["control"], record["train_size"]
+    items = rows_of(rows, *shown, data_seed, training)
     if not digest(items) == card.data["digest"] == record["rows_digest"]:
         yield f"{name}/run.json: {record['cell']} was trained on other rows than rows/ gives"
     scores = card.config.get("scores")

@@ -8,8 +8,9 @@ from itertools import product
 
 from cotdistill.config import DEMO, AblateConfig
 from cotdistill.data.controls import CONTROLS, TITLES, Control
+from cotdistill.data.mixture import mixed_files
 from cotdistill.errors import UsageError, did_you_mean
-from cotdistill.grid.axes import KD, Setting, said
+from cotdistill.grid.axes import KD, Setting, said, values_of
 from cotdistill.grid.ways import ways
 from cotdistill.strategies import grids
 from cotdistill.strategies.grids import DEFAULT, FLOOR, Variant, known_params, variants
@@ -66,8 +67,11 @@ class Arm:
 
     @property
     def can_be_taught(self) -> bool:
-        """Whether `--kd` has a meaning for it: a floor without the teacher's rationales trains without the term."""
-        return self.variant != FLOOR and self.control not in UNSAID
+        """Whether `--kd` has a meaning for it: a floor without the teacher's rationales trains without the term, and
+        so does one of a mixture of files, as its rows are no file's any more."""
+        if self.variant == FLOOR or self.control in UNSAID:
+            return False
+        return self.control is None or not mixed_files(values_of(self.training).get("mix", ()))
 
     @property
     def untaught(self) -> Arm:

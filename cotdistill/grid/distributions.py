@@ -78,7 +78,7 @@ def _check_strategies(plan: Plan) -> None:
         )
     floors = [arm.label for arm in plan.arms if not arm.can_be_taught]
     if floors:
-        say(f"--kd: {few(floors, 4)} have no rationale of the teacher's, and train without the term")
+        say(f"--kd: {few(floors, 4)} have no rationale with a distribution of its own, and train without the term")
 
 
 def _check_given(plan: Plan) -> None:

@@ -103,6 +103,8 @@ class Plan:
             config = config.model_copy(update={name: getattr(base, name) for name in BUDGETED})
         if not arm.can_be_taught:
             config = config.model_copy(update={"kd": None})
+        if arm.control:  # its rows are mixed before the control changes them
+            config = config.model_copy(update={"mix": ()})
         return config, reasons
 
     def _resolved(self, arm: Arm) -> Resolved:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cotdistill.console import say
 from cotdistill.data.distributions import beside
 from cotdistill.data.files import JsonObject, file_digest, json_digest, write_text
+from cotdistill.data.mixture import copy_of, parse_mix
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import has_dev
 from cotdistill.grid.arms import Arm, base_students
 from cotdistill.grid.attributions import scorings
+from cotdistill.grid.axes import values_of
 from cotdistill.grid.cells import CellStore
 from cotdistill.grid.distributions import copy_distributions
 from cotdistill.grid.executors import Task
@@ -30,6 +33,7 @@ Reference = tuple[str, dict[str, Any], tuple[Callable[..., Any], tuple[Any, ...]
 
 def row_tasks(plan: Plan, store: CellStore) -> Iterator[Task]:
     """Tasks that elicit missing rows; rows that were given are copied at once."""
+    _copy_mixed(plan)
     for decoding in plan.decodings:
         path = rows_file(plan.out, decoding)
         if plan.given is not None:
@@ -83,6 +87,13 @@ def references(plan: Plan) -> Iterator[Reference]:
         yield arm, about, (answer_untrained, (settings, arm, plan.sets))
 
 
+def _copy_mixed(plan: Plan) -> None:
+    """Copy the files of mixtures that a control changes: `verify` makes these rows again."""
+    mixes = {values_of(arm.training).get("mix", ()) for arm in plan.arms if arm.control}
+    for name in {name for mix in mixes if mix for name in parse_mix(mix) if Path(name).is_file()}:
+        write_text(copy_of(name, plan.out / "rows"), "".join(item.line() + "\n" for item in read_items(name)))
+
+
 def given_rows(plan: Plan, decoding: str) -> list[Item]:
     """The given rows, as an arm of that decoding sees them."""
     return of_decoding(plan.given_items, decoding) if plan.config.teacher_decoding else plan.given_items
@@ -92,7 +103,7 @@ def choose_rows(plan: Plan) -> GridRows:
     """Read the rows of every decoding, choose those that count, and write the choice."""
     found = chosen_rows(plan, {decoding: read_items(rows_file(plan.out, decoding)) for decoding in plan.decodings})
     write_rows(plan.out, found)
-    return found
+    return replace(found, folder=plan.out / "rows")
 
 
 def chosen_rows(plan: Plan, by_decoding: dict[str, list[Item]]) -> GridRows:

@@ -26,6 +26,7 @@ from cotdistill.eliciting import elicit
 from cotdistill.evaluating import evaluate_set, load_asked
 from cotdistill.evaluation.stored import set_metrics
 from cotdistill.grid.arms import Arm
+from cotdistill.grid.axes import Setting
 from cotdistill.grid.budgets import FLOPS_FORWARD, FLOPS_TRAINED, Load
 from cotdistill.grid.cells import Cell
 from cotdistill.grid.digests import weigh
@@ -131,7 +132,8 @@ class WorkerState:
     def items(self, arm: Arm) -> list[Item]:
         """What an arm trains on."""
         own = self.config.rows_ == "own"
-        return self.rows_of_label(arm.label if own else "", arm.decoding, arm.control, arm.size)
+        training = arm.training if arm.control else ()
+        return self.rows_of_label(arm.label if own else "", arm.decoding, arm.control, arm.size, training)
 
     @cached_property
     def asked(self) -> EvaluateConfig:
@@ -179,8 +181,8 @@ class WorkerState:
     def _rows(self, decodings: tuple[str, ...]) -> GridRows:
         return read_rows(self.out, decodings)
 
-    def _rows_of_label(self, label: str, decoding: str, control: Any, size: float) -> list[Item]:
-        return rows_of(self.rows((decoding,)), label, decoding, control, size, self.config.data_seed)
+    def _rows_of_label(self, label: str, decoding: str, control: Any, size: float, training: Setting) -> list[Item]:
+        return rows_of(self.rows((decoding,)), label, decoding, control, size, self.config.data_seed, training)
 
 
 def given_options(held: Options, kind: type[Options]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from cotdistill.errors import CotdistillError, UsageError
 from cotdistill.grid.arms import Arm, arms, baseline, resolve_study
 from cotdistill.grid.attributions import Scoring
 from cotdistill.grid.axes import Swept, candidates, said
-from cotdistill.grid.budgets import Load, budget_steps, needs_loads, taught
+from cotdistill.grid.budgets import Load, budget_steps, counts_tokens, taught
 from cotdistill.grid.cells import Cell, CellStore, cell_name
 from cotdistill.grid.choose_executor import executor_for
 from cotdistill.grid.description import describe_grid
@@ -41,7 +41,8 @@ from cotdistill.grid.room import check_room, footprints
 from cotdistill.grid.rows import rows_of_arm
 from cotdistill.grid.sets import QuestionSet, contaminations, dev_set
 from cotdistill.grid.shards import POLL, Claims, Shard
-from cotdistill.grid.tasks import WorkerState, measure_load, run_cell
+from cotdistill.grid.starts import Starts
+from cotdistill.grid.tasks import WorkerState, measure_load, restore_cell, run_cell
 from cotdistill.grid.tracking import Tracking
 from cotdistill.grid.watching import WatchedExecutor
 from cotdistill.report.ablation import made_line, write_lines, write_report
@@ -101,7 +102,7 @@ class Grid:
         self.records: dict[str, JsonObject] = {}
         self.swept: dict[str, dict[str, float | None]] = {}
         self.chosen: dict[str, Swept] = {}
-        self.keeping = Keeping(self.config, self.out)
+        self.keeping, self.starts = Keeping(self.config, self.out), Starts(self.arms, self.config.seeds)
         self.tracking = Tracking(self.config.track, self.out)
 
     def run(self, executor: Executor) -> Iterator[JsonObject]:
@@ -119,7 +120,7 @@ class Grid:
                 for arm in self.arms
             }
             self.scores = KeyWordScores(self.plan, self.store, self.rows, self.taught)
-            if needs_loads(self.config) or self.claims.several:
+            if counts_tokens(self.config, self.arms) or self.claims.several:
                 self.finish_scores(executor)  # key words must be known before their tokens can be counted
             dev = self.dev() if self.config.sweep else ()
         self.steps = self.budget(executor)
@@ -167,11 +168,11 @@ class Grid:
     def budget(self, executor: Executor) -> dict[str, int]:
         """{label: optimizer steps}."""
         loads: dict[str, Load] = {}
-        if needs_loads(self.config):
+        if counts_tokens(self.config, self.arms):
             executor.submit([Task(arm.label, measure_load, (arm, self.plan.distilled(arm, 0, 1))) for arm in self.arms])
             loads = {outcome.about: _value(outcome) for outcome in executor.outcomes()}
         configs = {arm.label: self.plan.training(arm)[0] for arm in self.arms}
-        return budget_steps(configs, self.plan.base.label, self.taught, loads)
+        return budget_steps(configs, self.plan.base.label, self.taught, loads, self.arms)
 
     def finish_scores(self, executor: Executor) -> None:
         """Wait for every attribution."""
@@ -231,40 +232,56 @@ class Grid:
     ) -> Iterator[JsonObject]:
         """Records of all cells: finished ones from the store, the others from the workers.
 
-        Cells that wait for the scores of key words begin when these are there.
+        Cells that wait for the scores of key words, or for a student to begin from, begin when these are there.
         """
         executor.submit(self.scores.tasks())
-        waiting = [planned for planned in wanted if self.scores.waits(planned[0], planned[1])]
-        yield from self.submit_cells(executor, [planned for planned in wanted if planned not in waiting], purpose, sets)
+        waiting = list(wanted)
+        yield from self.submit_ready(executor, waiting, purpose, sets)
         for outcome in executor.outcomes():
             if isinstance(outcome.about, Scoring):
                 self.scores.done(outcome)
-                ready = [planned for planned in waiting if not self.scores.waits(planned[0], planned[1])]
-                waiting = [planned for planned in waiting if planned not in ready]
                 readers = self.scores.readers(outcome.about) if outcome.error else []
-                failed = [planned for planned in ready if planned[0] in readers]
-                for arm, seed, swept in failed:
+                for arm, seed, swept in [planned for planned in waiting if planned[0] in readers]:
+                    waiting.remove((arm, seed, swept))
                     yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), outcome)
-                yield from self.submit_cells(
-                    executor, [planned for planned in ready if planned not in failed], purpose, sets
-                )
+            elif isinstance(outcome.about, tuple):
+                _value(outcome)
+                self.starts.restoring.remove(outcome.about)
             elif outcome.error is None:
                 yield self.done(outcome.about, *outcome.value)
             else:
                 cell = outcome.about
                 yield self.failed(cell.arm, cell.seed, cell.name, outcome, cell.definition)
+            yield from self.submit_ready(executor, waiting, purpose, sets)
 
-    def submit_cells(
-        self, executor: Executor, wanted: Sequence[Wanted], purpose: str, sets: tuple[QuestionSet, ...]
+    def submit_ready(
+        self, executor: Executor, waiting: list[Wanted], purpose: str, sets: tuple[QuestionSet, ...]
     ) -> Iterator[JsonObject]:
-        """Queue missing cells that no other shard is making; yield finished ones."""
-        for arm, seed, swept in wanted:
+        """Queue missing cells that wait for nothing and that no other shard is making; yield finished ones."""
+
+        def waits(arm: Arm, seed: int) -> bool:
+            return self.scores.waits(arm, seed) or self.starts.waits(arm, seed, self.records)
+
+        while (planned := next((one for one in waiting if not waits(one[0], one[1])), None)) is not None:
+            arm, seed, swept = planned
+            start = None if arm.start is None else self.records[cell_name(arm.start, seed, (), "compare")]
+            if start is not None and "error" in start:
+                waiting.remove(planned)
+                lost = Outcome(None, error=f"{start['cell']}, from whose student it begins, failed")
+                yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), lost)
+                continue
             cell = self.cell(arm, seed, swept, purpose, sets)
             if not self.claims.take(cell.key):
+                waiting.remove(planned)
                 continue
+            stored = self.finished(cell.key, not self.config.allow_divergence)
+            if stored is None and cell.start is not None and not (cell.start.run(self.out) / "student").is_dir():
+                self.starts.restoring.add((cell.start.arm.label, seed))
+                executor.submit([Task((cell.start.arm.label, seed), restore_cell, (cell.start,), together=True)])
+                continue
+            waiting.remove(planned)
             if self.config.explain:
                 say(self.store.explain(cell.name, cell.definition))
-            stored = self.finished(cell.key, not self.config.allow_divergence)
             if stored is None:
                 executor.submit([Task(cell, run_cell, (cell, sets), together=True)])
                 continue
@@ -278,7 +295,7 @@ class Grid:
     def done(self, cell: Cell, record: JsonObject, seconds: dict[str, float] | None = None) -> JsonObject:
         """A cell is done (`seconds`: just now): store its record, remove students that are no longer needed."""
         taken = self.take(record, None if seconds is None else cell.definition, seconds)
-        for dropped in self.keeping.done(cell, record):
+        for dropped in self.starts.droppable(cell, self.keeping.done(cell, record)):
             slim = without_student(self.records[dropped.name])
             if slim != self.records[dropped.name] and self.claims.take(dropped.key):
                 self.take(slim, dropped.definition)
@@ -316,18 +333,22 @@ class Grid:
         )
 
     def cell(self, arm: Arm, seed: int, swept: Swept, purpose: str, sets: Sequence[QuestionSet]) -> Cell:
-        """A cell with its definition."""
+        """A cell with its definition; the one that it begins from, if any, is finished."""
         config, reasons = self.plan.training(arm)
         settings = self.plan.distilled(arm, seed, self.steps[arm.label], swept)
         if self.config.budget != "steps" and settings.batch_size != config.batch_size:  # swept: as many examples
             steps = max(1, round(self.steps[arm.label] * config.batch_size / settings.batch_size))
             settings = settings.model_copy(update={"steps": steps})
+        start = None
+        if arm.start is not None:
+            start = self.cell(arm.start, seed, self.chosen[arm.start.label], "compare", sets)
+            settings = settings.model_copy(update={"start": start.run(self.out)})
         about = {
             "training": definition(settings, arm.variant.made, self.digests[arm.label], self.plan.dev),
             "evaluation": self.plan.evaluation(sets),
         }
         tried = candidates(self.config)
-        return Cell(arm, seed, swept, purpose, settings, reasons, about, tried.index(swept) if tried else 0)
+        return Cell(arm, seed, swept, purpose, settings, reasons, about, tried.index(swept) if tried else 0, start)
 
     def take(
         self, record: JsonObject, about: Mapping[str, Any] | None, seconds: dict[str, float] | None = None
@@ -364,11 +385,7 @@ class Grid:
         description = describe_grid(self.plan, self.rows, self.swept, self.chosen, self.steps, self.overlap)
         description.write(self.out)
         self.tracking.comparison(write_report(self.out, self.out, description, records, made_line()))
-        compared = {
-            self.cell(arm, seed, self.chosen[arm.label], "compare", ()).run(self.out)
-            for arm in self.arms
-            for seed in self.config.seeds
-        }
+        compared = {run_of(self.out, record) for record in records if "run_key" in record}
         self.scores.drop_students(compared)
         write_digests(self.out, records)
         say(f"report: {self.out / 'report.html'}")

@@ -312,6 +312,9 @@ PREVIEWED = (
     "param",
     "rewrite",
     "student",
+    "select",
+    "select_share",
+    "mix",
     "answers",
     "chat",
     "data_seed",
@@ -336,7 +339,10 @@ def preview(
         float, typer.Option(min=0, max=0.999, help="Share of training that is done, for strategies that change with it")
     ] = 0.0,
 ) -> None:
-    """Show one row as the exact tokens of each form: learned, given, and the prompt at inference."""
+    """Show one row as the exact tokens of each form: learned, given, and the prompt at inference.
+
+    With --select also which rows are kept, and the score of each.
+    """
     chosen = start(DistillConfig, options)
     check_strategy_name(chosen.strategy, chosen.params)
     from cotdistill.preview import preview as run_preview

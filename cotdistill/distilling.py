@@ -24,7 +24,7 @@ from cotdistill.data.tasks import dev_split, load_examples
 from cotdistill.decoding.choose_decoder import decoder_for
 from cotdistill.decoding.own_words import on_policy
 from cotdistill.decoding.walk import walk
-from cotdistill.errors import DataError, UsageError
+from cotdistill.errors import DataError, Unavailable, UsageError
 from cotdistill.evaluation.inputs import student_of
 from cotdistill.export.base_model import base_facts
 from cotdistill.export.model_card import model_card
@@ -47,6 +47,7 @@ from cotdistill.training.sharding import check_parallel
 from cotdistill.training.teaching import with_distributions
 from cotdistill.training.train import Trained, total_steps, train
 from cotdistill.training.training_set import TrainingSet, training_set
+from cotdistill.training.written import written
 
 
 def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str, Any] | None:
@@ -57,6 +58,7 @@ def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str
     lora.check_kept(config)
     trained_outline(config)  # complains of what the student cannot honour
     config = with_distributions(config, rows)
+    check_start(config)
     strategy = create(config.strategy, config.params)
     check_on_policy(config, strategy)
     if config.scores is not None and not strategy.needs_sidecar:
@@ -134,6 +136,17 @@ class TrainingRun:
     def checkpoints(self) -> Path:
         """Where its checkpoints are."""
         return self.path / "checkpoints"
+
+
+def check_start(config: DistillConfig) -> None:
+    """Complain, before anything is loaded, about a run whose student cannot be trained further."""
+    if config.start is None:
+        return
+    base = read_card(config.start).config["student"]
+    if base != config.student:
+        raise UsageError(f"--start {config.start}: that run began from {base}; name it with --student {base}")
+    if not Path(student_of(config.start)).is_dir():
+        raise Unavailable(f"--start {config.start}: the student of this run was not kept; train it again")
 
 
 def check_run(run: Path) -> None:
@@ -279,9 +292,9 @@ def saved_dtype(config: DistillConfig) -> str:
 
 
 def fresh_student(config: DistillConfig) -> Student:
-    """The untrained student of a configuration."""
+    """The student of a configuration before it is trained."""
     return load_student(
-        config.student,
+        config.student if config.start is None else student_of(config.start),
         device=device_of(config.device),
         trust_remote_code=config.trust_remote_code,
         quantize=config.quantize,
@@ -349,6 +362,7 @@ def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Tra
             "best_step": trained.best_step,
             "dev_accuracy": trained.dev_accuracy,
             **({} if first is None else {"first_stage_steps": first}),
+            **written(config, run.path),
         },
         versions=package_versions(),
         defaults=dict(run.reasons),

@@ -1,21 +1,24 @@
-"""`cotdistill preview`: one row as each form's exact token stream, and the prompt used at inference."""
+"""`cotdistill preview`: one row as each form's exact token stream, and the prompt used at inference; which rows a
+`--select` keeps, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 from cotdistill.config import DEMO, DistillConfig
-from cotdistill.console import console, show, warn
+from cotdistill.console import console, say, show, warn
+from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Item, Rationale
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
 from cotdistill.errors import DataError, UsageError
 from cotdistill.plugins.kinds import checker_of
-from cotdistill.strategies.forms import FillContext, Form, Slots
-from cotdistill.strategies.join import Sample, join
+from cotdistill.strategies.forms import FillContext, Form, Slots, Strategy
+from cotdistill.strategies.join import Sample, join, unusable
 from cotdistill.strategies.registry import create
 from cotdistill.strategies.scores import word_scores
 from cotdistill.students.encode import Encoder
@@ -23,15 +26,20 @@ from cotdistill.students.load import load_student
 from cotdistill.students.student import Student
 from cotdistill.students.unknown import unknown_characters
 from cotdistill.training.recipes import EMBEDDED
+from cotdistill.training.selection import choice
+
+SHOWN = 20  # rows of a choice on stderr; stdout has all
 
 
 def preview(config: DistillConfig, rows: str | None, at: int, progress: float = 0.0) -> Iterator[dict[str, Any]]:
     """Show row `at` on stderr and yield one record per form: tokens, which are learned, and the prompt's length.
+    Before them, under --select, one per row: whether it is trained on, and its score.
 
     `progress`: the share of training that is done, of a strategy that learns other things by then.
     """
     strategy = create(config.strategy, config.params)
     items = read_items(rows, allow_partial=True) if rows is not None else demo_items()
+    items = mixed(items, config, config.data_seed)
     if not 0 <= at < len(items):
         raise UsageError(f"--row {at}: there are {len(items)} rows, numbered from 0")
     student = load_student(
@@ -40,6 +48,7 @@ def preview(config: DistillConfig, rows: str | None, at: int, progress: float = 
         chat=config.chat,
         partial_weights=config.partial_weights,
     )
+    yield from _choice(config, strategy, items, student)
     encoder = student.encoder(config.answers, config.max_length)
     if progress and not strategy.progressive:
         raise UsageError(f"--progress: {strategy.name} learns the same from beginning to end; omit it")
@@ -72,6 +81,33 @@ def preview(config: DistillConfig, rows: str | None, at: int, progress: float = 
         record["learned"] = [position - 1 in learned for position in range(len(tokens))]
         _show(record)
         yield record
+
+
+def _choice(
+    config: DistillConfig, strategy: Strategy, items: Sequence[Item], student: Student
+) -> Iterator[dict[str, Any]]:
+    """A record per row under `--select`, those kept first and the best first; a table of them on stderr."""
+    if config.select is None:
+        return
+    chosen = choice(items, strategy, config, config.data_seed, student)
+    kept, left = ({item.id for item in some} for some in (chosen.kept, chosen.left))
+    reasons, scores = unusable(items, strategy), chosen.scores
+    table = Table(box=None, pad_edge=False)
+    for column in ("row", config.select, "kept"):
+        table.add_column(column)
+    ranked = sorted(items, key=lambda item: (scores.get(item.id, float("inf")), item.id))
+    records: list[dict[str, Any]] = []
+    for item in ranked:
+        score = scores.get(item.id)
+        why = None if item.id in left else reasons.get(item.id, f"no {config.select} answer")
+        said = why or "-" if score is None else f"{score:.4g}"
+        if len(records) < SHOWN:
+            table.add_row(item.id, said, "yes" if item.id in kept else "no")
+        records.append({"select": config.select, "row": item.id, "kept": item.id in kept, "score": score, "why": why})
+    show(table)
+    more = f"; the first {SHOWN} are shown" if len(records) > SHOWN else ""
+    say(f"--select {config.select} keeps {len(kept)} of {len(items)} rows{more}")
+    yield from records
 
 
 def demo_items() -> list[Item]:

@@ -1,7 +1,8 @@
 """The definition of a run's result. Its digest is the run's key: two runs with one key are the same run.
 
 Everything is identified by its content: rows, word scores, dev rows and the student's files by their digests, a plug-in
-by its code (`Strategy.code`). Paths and file names do not identify anything, but for the student's name as it was
+by its code (`Strategy.code`); a run whose student is trained further by its own key, as the same key gives the same
+student. Paths and file names do not identify anything, but for the student's name as it was
 given, which is in the key beside its digest: `base`, `./base` and `base/` are one.
 """
 
@@ -15,10 +16,11 @@ from typing import Any
 
 from cotdistill.config import DistillConfig
 from cotdistill.config.option import options_of
+from cotdistill.data.distributions import beside
 from cotdistill.data.files import file_digest, json_digest
-from cotdistill.data.mixture import mix_digest
+from cotdistill.data.mixture import mix_digest, mixed_files
 from cotdistill.data.records import Example, digest
-from cotdistill.data.runcard import RunCard
+from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.plugins.kinds import DIVERGENCES
 from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import Strategy
@@ -36,7 +38,7 @@ TOKENIZER_FILES = {
 }
 
 # What a run may read beside its rows, as `also_read` gives it and run cards keep it.
-ALSO_READ = ("scores", "dev", "kd", "mix", "teacher", "kd_code", "on_policy_code")
+ALSO_READ = ("scores", "dev", "kd", "mix", "teacher", "kd_code", "on_policy_code", "start", "kd_mix")
 
 
 def definition(
@@ -62,7 +64,15 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
         "teacher": None if config.teacher is None else student_digest(teacher_model(config.teacher)),
         "kd_code": _code_of(config.kd),
         "on_policy_code": None if config.on_policy is None else _code_of(config.on_policy_divergence),
+        "kd_mix": _kd_mix(config),
+        "start": None if config.start is None else read_card(config.start).key,
     }
+
+
+def _kd_mix(config: DistillConfig) -> str | None:
+    """Digest of the distributions of the files that are mixed in."""
+    files = [] if config.kd is None else [beside(file) for file in mixed_files(config.mix)]
+    return json_digest([_digest(file) for file in files]) if files else None
 
 
 def _code_of(divergence: str | None) -> str | None:

@@ -83,6 +83,7 @@ def differences(out: Path, counts: dict[str, int]) -> Iterator[str]:
     }
     yield from other_questions(questions, description)
     yield from changed_sweep(out, description, counts)
+    yield from other_starts(out, records)
     walking = WalkingOptions.model_validate(description.config["evaluate"])
     for record in records:
         counts["cells"] += 1
@@ -137,6 +138,15 @@ def changed_sweep(out: Path, description: Description, counts: dict[str, int]) -
         best = max(accuracies, key=lambda one: accuracies[one] or 0.0)
         if description.chosen.get(arm) != best:
             yield f"{DESCRIPTION}: {arm}: {best} is best on the dev rows, not {description.chosen.get(arm)}"
+
+
+def other_starts(out: Path, records: Sequence[JsonObject]) -> Iterator[str]:
+    """Cells that did not begin from the student of the cell that they name."""
+    keys = {record["cell"]: record.get("run_key") for record in records}
+    for record in records:
+        start = f"{record.get('start')}/seed-{record.get('seed')}"
+        if "start" in record and read_card(run := run_of(out, record)).data.get("start") != keys.get(start):
+            yield f"{run.relative_to(out)}/run.json: {record['cell']} did not begin from the student of {start}"
 
 
 def _dev_accuracy(out: Path, record: JsonObject) -> float | None:
@@ -228,7 +238,9 @@ def changed_run(out: Path, record: JsonObject, rows: GridRows, data_seed: int, c
     """A run that was not trained on the rows it should have been, or whose card is not that of its cell."""
     run = run_of(out, record)
     card, name = read_card(run), str(run.relative_to(out))
-    items = rows_of(rows, record["arm"], record["decoding"], record["control"], record["train_size"], data_seed)
+    training = tuple(record["training"].items())
+    shown = record["arm"], record["decoding"], record["control"], record["train_size"]
+    items = rows_of(rows, *shown, data_seed, training)
     if not digest(items) == card.data["digest"] == record["rows_digest"]:
         yield f"{name}/run.json: {record['cell']} was trained on other rows than rows/ gives"
     scores = card.config.get("scores")

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from cotdistill.data.distributions import Distributions, beside, load, recorded_key, save, vocabulary_digest
+from cotdistill.config import TrainingOptions
+from cotdistill.data.distributions import Distributions, Recorded, beside, load, recorded_key, save, vocabulary_digest
 from cotdistill.data.files import write_text
+from cotdistill.data.mixture import mixed
 from cotdistill.decoding.decode import Prompt
 from cotdistill.teachers.scoring import score
 from tests.in_process import run
@@ -91,6 +93,50 @@ def test_what_cannot_be_learned_is_refused(rows: Path, tmp_path: Path) -> None:
         assert says in " ".join(done.err.split())
 
 
+def test_a_mixture_is_taught_by_the_files_of_all_its_sources(rows: Path, tmp_path: Path) -> None:
+    """As by one file of all its rows; what a source lacks, or has of other rows, is one line."""
+    hard, bare = tmp_path / "hard.jsonl", tmp_path / "bare.jsonl"
+    assert run("elicit", "--limit", "12", "--split", "hard", "--logprobs", "3", "-o", str(hard)).code == 0
+    bare.write_bytes(rows.read_bytes())
+    mix = (f"{rows}:0.5", f"{hard}:0.5")
+    whole = tmp_path / "whole.jsonl"
+    write_text(whole, "".join(row.line() + "\n" for row in mixed([], TrainingOptions(mix=mix), 0)))
+    each = [load(beside(path)).each() for path in (rows, hard)]
+    cut = {
+        key: Recorded(one.tokens, one.ids[:, :3], one.logprobs[:, :3])
+        for told in each
+        for key, (_, one) in told.items()
+    }
+    save(beside(whole), Distributions.of(cut, load(beside(rows)).vocabulary, 3))
+    weights = []
+    # Rows of which none is taken need no file, and one's own rows are a source like any other.
+    for name, source, more in (
+        ("whole", whole, ()),
+        ("files", bare, ("--mix", ",".join(mix))),
+        ("own", rows, ("--mix", f"rows:0.5,{hard}:0.5")),
+    ):
+        code, said, error = distill(source, tmp_path / name, "--kd", "kl", *more)
+        assert code == 0, error
+        assert json.loads(said)["trained_on"] == 24
+        weights.append((tmp_path / name / "student" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] == weights[2]
+    side = beside(hard).read_bytes()
+    beside(hard).write_bytes(beside(rows).read_bytes())
+    for code, says, source, more in (
+        (3, "it belongs to other rows", rows, ("--mix", f"rows:0.5,{hard}:0.5")),
+        (2, f"{bare}.logprobs.safetensors does not exist", rows, ("--mix", f"rows:0.5,{bare}:0.5")),
+        (2, "only 3 tokens are stored", rows, ("--mix", f"rows:0.5,{hard}:0.5", "--kd-top", "4")),
+        (2, "--kd-file changes nothing", bare, ("--mix", ",".join(mix), "--kd-file", str(beside(rows)))),
+    ):
+        got, _, error = distill(source, tmp_path / "no", "--kd", "kl", *more)
+        assert (got, len([line for line in error.splitlines() if line.startswith("error:")])) == (code, 1), error
+        assert says in " ".join(error.split())
+        beside(hard).write_bytes(side)
+    # Other distributions of a source are another run.
+    assert run("elicit", "--limit", "12", "--split", "hard", "--logprobs", "2", "-o", str(hard)).code == 0
+    assert "holds another run" in distill(rows, tmp_path / "own", "--kd", "kl", "--mix", f"rows:0.5,{hard}:0.5")[2]
+
+
 def test_fewer_tokens_than_stored_are_learned_as_if_no_more_were_there(rows: Path, tmp_path: Path) -> None:
     fewer = tmp_path / "fewer.jsonl"
     assert run("elicit", "--limit", "12", "--logprobs", "2", "-o", str(fewer)).code == 0
@@ -139,7 +185,7 @@ def test_what_is_complete_is_not_scored_again(rows: Path, tmp_path: Path, monkey
 def test_the_file_is_read_once(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cotdistill.data import distributions
 
-    distributions._read.cache_clear()
+    distributions._joined.cache_clear()
     opened: list[str] = []
     plain = distributions.safe_open
     monkeypatch.setattr(

@@ -16,6 +16,7 @@ from cotdistill.students.load import outline_student
 from cotdistill.students.places import demo_model
 from cotdistill.training.footprint import footprint
 from tests import models
+from tests.grids import question_files
 from tests.in_process import run
 
 QUICK = ("--steps", "2", "--batch-size", "4", "--on-policy-tokens", "8")
@@ -104,8 +105,9 @@ def test_the_null_controls_are_an_axis_of_a_grid(tmp_path: Path) -> None:
         str(tmp_path / "grid"),
     )
     signals = ("--on-policy", "0.5", "--vary", "on-policy-signal=teacher,constant,other-row,uniform")
-    planned = run(*grid, *QUICK, *signals, "--dry-run")
+    planned = run(*grid, *QUICK, *signals, "--dry-run", "--budget", "flops")
     assert planned.code == 0, planned.err
+    assert "FLOPs are the students' writing of" in " ".join(planned.err.split())
     assert all(
         f"on-policy-signal {signal}" in planned.out + planned.err for signal in ("teacher", "constant", "uniform")
     )
@@ -116,6 +118,40 @@ def test_the_null_controls_are_an_axis_of_a_grid(tmp_path: Path) -> None:
         done = run(*grid, *QUICK, *command, "--dry-run")
         assert (done.code, len(done.errors)) == (2, 1), done.err
         assert says in " ".join(done.err.split())
+
+
+@pytest.mark.slow
+def test_a_grid_of_the_null_controls_is_run_as_a_whole(tmp_path: Path) -> None:
+    """Each signal is another student; what was written is counted, paid for and verified."""
+    out, signals = tmp_path / "grid", ("teacher", "constant", "other-row", "uniform")
+    grid = ["ablate", "--strategies", "cot", "--no-controls", "--seeds", "0", "--limit", "6", "--jobs", "1"]
+    grid += ["--on-policy", "0.5", "--vary", f"on-policy-signal={','.join(signals)}", "--budget", "flops", *QUICK]
+    grid += ["--data", question_files(tmp_path, 2)[0], "--eval-max-new-tokens", "8", "--out", str(out)]
+    grid[grid.index("--steps") + 1] = "6"
+    done = run(*grid)
+    assert done.code == 0, done.err
+    made = {one["training"]["on_policy_signal"]: one for one in map(json.loads, done.out.splitlines()) if "seed" in one}
+    assert list(made) == list(signals)
+    # Without a teacher's reading there is more to spend on steps.
+    assert made["teacher"]["steps"] == made["other-row"]["steps"] == 6
+    assert made["constant"]["steps"] == made["uniform"]["steps"] > 6
+    for signal, record in made.items():
+        run_dir = out / Path(next(iter(record["sets"].values()))["predictions"]).parent.parent
+        card = json.loads((run_dir / "run.json").read_text())
+        lines = [json.loads(line)["on_policy"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+        wrote = card["trained"]["on_policy"]
+        assert wrote["examples"] == 2 * record["steps"]
+        assert wrote["tokens"] == sum(line["tokens"] for line in lines) == record["sampled_tokens"] > 0
+        read = wrote["positions"] * (wrote["teacher_parameters"] if signal in ("teacher", "other-row") else 0)
+        assert (wrote["teacher_parameters"] > 0) == (signal in ("teacher", "other-row"))
+        parameters = record["parameters"]
+        assert record["train_flops"] == 6 * parameters * record["input_tokens"] + 2 * (
+            wrote["positions"] * parameters + read
+        )
+    weights = {record["files"][name] for record in made.values() for name in record["files"] if "model.safe" in name}
+    assert len(weights) == 4
+    assert "tokens written: cot [on-policy-signal teacher]" in (out / "report.md").read_text().replace("\\", "")
+    assert run("verify", str(out)).code == 0
 
 
 @pytest.mark.parametrize("more", [("--lora", "r=4"), ("--dtype", "bfloat16"), ("--strategy", "cascod", "--kd", "kl")])

@@ -29,9 +29,9 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
 
     own_sections: ClassVar[tuple[str, ...]] = ("distill",)
 
-    study: Literal["scott", "mysteries", "cascod", "rewrites", "distributions", "on-policy", "budget"] | None = option(
-        None, "Preset grid with a paper's claims", COMPARED
-    )
+    study: (
+        Literal["scott", "mysteries", "cascod", "rewrites", "distributions", "on-policy", "budget", "selection"] | None
+    ) = option(None, "Preset grid with a paper's claims", COMPARED)
     strategies: tuple[str, ...] = option((), "Comma-separated names (see cotdistill strategies)", COMPARED)
     param: dict[str, tuple[str, ...]] = option(
         {}, "NAME=V1,V2 for all strategies with that parameter, or STRATEGY.NAME=V1,V2 (repeatable)", COMPARED
@@ -39,7 +39,12 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     vary: dict[str, tuple[str, ...]] = option(
         {}, "NAME=V1,V2: one arm per value of a training option (repeatable; V1;V2 if values contain commas)", COMPARED
     )
-    student: tuple[str, ...] = option((DEMO,), "Comma-separated: demo, local paths or hub names", COMPARED, files=True)
+    student: tuple[str, ...] = option(
+        (DEMO,),
+        "Comma-separated: demo, local paths or hub names; arm:LABEL to begin from the student of another arm",
+        COMPARED,
+        files=True,
+    )
     seeds: tuple[Count, ...] = option((0, 1, 2), "Seeds of every arm, e.g. 0,1,2 or 0..4", COMPARED, min_length=1)
     controls: bool = option(True, "Add answer-only, swapped rationales, random words and shuffled labels", COMPARED)
     baseline: str | None = option(None, "Label of the arm that the others are compared with", COMPARED)

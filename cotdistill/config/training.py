@@ -201,6 +201,9 @@ class DistillConfig(TrainingOptions, BadRows, Config):
     scores: Path | None = option(None, "Word scores for post-cot-key, as made by an attribution", STRATEGY, key=False)
     allow_partial: bool = option(False, "Accept an input stream without its end line", STRATEGY, key=False)
     student: str = option(DEMO, "demo, a local path (folder, adapter, GGUF file) or hub name", STUDENT, files=True)
+    start: Path | None = option(
+        None, "Run directory whose student, trained from --student, is trained further", STUDENT, key=False
+    )
     revision: str | None = option(
         None, "Branch, tag or commit of a hub model; the same as NAME@REVISION", STUDENT, key=False
     )

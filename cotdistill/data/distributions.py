@@ -128,17 +128,41 @@ def save(path: Path, recorded: Distributions) -> None:
         os.replace(aside, path)
 
 
-def load(path: Path) -> Distributions:
-    """What `save` wrote. Raises `UsageError` where there is no file, `DataError` where it is damaged."""
-    if not path.is_file():
-        raise UsageError(f"--kd needs the teacher's distributions, and {path} does not exist; elicit --logprobs K")
-    state = path.stat()
-    return _read(path, state.st_mtime_ns, state.st_size)
+def load(*paths: Path) -> Distributions:
+    """What `save` wrote into these files, as one: as many tokens for each place as all of them have. Raises
+    `UsageError` where a file is missing or has another vocabulary than the first, `DataError` where it is damaged."""
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"--kd needs the teacher's distributions, and {path} does not exist; elicit --logprobs K")
+    return _joined(tuple((path, state.st_mtime_ns, state.st_size) for path in paths if (state := path.stat())))
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, written: int, size: int) -> Distributions:
-    """A file is read once per process, and again after it was rewritten."""
+def _joined(files: tuple[tuple[Path, int, int], ...]) -> Distributions:
+    """Files are read once per process, and again after one was rewritten."""
+    each = [_read(path) for path, *_ in files]
+    if len(each) == 1:
+        return each[0]
+    for (path, *_), one in zip(files, each, strict=True):
+        if one.vocabulary != each[0].vocabulary:
+            raise UsageError(
+                f"--kd: {path} is of another vocabulary than {files[0][0]}; mix rows of teachers that share one"
+            )
+    k = min(one.k for one in each)
+    begun = np.cumsum([0, *(len(one.tokens) for one in each)])
+    bounds = [one.bounds[1:] + first for one, first in zip(each, begun, strict=False)]
+    return Distributions(
+        np.concatenate([one.tokens for one in each]),
+        np.concatenate([one.ids[:, :k] for one in each]),
+        np.concatenate([one.logprobs[:, :k] for one in each]),
+        np.concatenate([np.zeros(1, np.int64), *bounds]),
+        [key for one in each for key in one.keys],
+        each[0].vocabulary,
+        [call for one in each for call in one.calls],
+    )
+
+
+def _read(path: Path) -> Distributions:
     try:
         with safe_open(path, framework="numpy") as stored:
             arrays = {name: stored.get_tensor(name) for name in ARRAYS}

@@ -27,8 +27,9 @@ from cotdistill.seeds import rng
 OWN = "rows"
 
 
-def mixed(items: Sequence[Item], options: TrainingOptions, seed: int) -> list[Item]:
-    """The rows that `--mix` takes, in the order of their sources; all of `items` where nothing is mixed.
+def mixed(items: Sequence[Item], options: TrainingOptions, seed: int, copies: Path | None = None) -> list[Item]:
+    """The rows that `--mix` takes, in the order of their sources; all of `items` where nothing is mixed. `copies`: the
+    folder of a grid's own copies of the files.
 
     Raises `UsageError` for shares that do not sum to one and for a source that is not there, `NothingLeft` where
     nothing can be taken.
@@ -36,7 +37,7 @@ def mixed(items: Sequence[Item], options: TrainingOptions, seed: int) -> list[It
     if not options.mix:
         return list(items)
     shares = parse_mix(options.mix)
-    sources = {name: _source(name, items) for name in shares}
+    sources = {name: _source(name, items, copies) for name in shares}
     _check_same_questions(sources)
     taken = draw(shares, {name: list(rows) for name, rows in sources.items()}, seed)
     if not taken:
@@ -46,8 +47,23 @@ def mixed(items: Sequence[Item], options: TrainingOptions, seed: int) -> list[It
 
 def mix_digest(mix: Sequence[str]) -> str | None:
     """Digest of the files that are mixed in; None where there are none."""
-    files = [name for name in parse_mix(mix) if Path(name).is_file()] if mix else []
-    return json_digest({name: file_digest(Path(name)) for name in files}) if files else None
+    files = mixed_files(mix)
+    return json_digest({str(file): file_digest(file) for file in files}) if files else None
+
+
+def mixed_files(mix: Sequence[str]) -> list[Path]:
+    """The sources that are files."""
+    return [Path(name) for name in parse_mix(mix) if Path(name).is_file()] if mix else []
+
+
+def takes_own(mix: Sequence[str]) -> bool:
+    """Whether any of the command's own rows is learned."""
+    return not mix or len(mixed_files(mix)) < len(mix)
+
+
+def copy_of(name: str, folder: Path) -> Path:
+    """Where a grid keeps its copy of a file that is mixed in."""
+    return folder / f"mixed-{json_digest(name)[:8]}.jsonl"
 
 
 def parse_mix(mix: Sequence[str]) -> dict[str, float]:
@@ -91,7 +107,9 @@ def draw(shares: Mapping[str, float], having: Mapping[str, Sequence[str]], seed:
     return chosen
 
 
-def _source(name: str, items: Sequence[Item]) -> dict[str, Item]:
+def _source(name: str, items: Sequence[Item], copies: Path | None) -> dict[str, Item]:
+    if copies is not None and (copy := copy_of(name, copies)).is_file():
+        return {item.id: item for item in read_items(copy)}
     if Path(name).is_file():
         return {item.id: item for item in read_items(name)}
     if name == OWN:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from cotdistill.config import DEMO, AblateConfig
 from cotdistill.data.controls import CONTROLS, TITLES, Control
+from cotdistill.data.mixture import mixed_files
 from cotdistill.errors import UsageError, did_you_mean
-from cotdistill.grid.axes import KD, Setting, said, settings
+from cotdistill.grid.axes import KD, Setting, said, values_of
+from cotdistill.grid.ways import ways
 from cotdistill.strategies import grids
 from cotdistill.strategies.grids import DEFAULT, FLOOR, Variant, known_params, variants
 from cotdistill.strategies.studies import Study, study
 
 GREEDY = "greedy"
+START = "arm:"  # begins a --student that another arm makes
 UNSAID: tuple[Control, ...] = ("swapped", "random")  # their rationales are none that the teacher gave for the question
 
 
@@ -23,8 +26,9 @@ class Arm:
     """A strategy with its parameters, on one kind of rows, with one student.
 
     `decoding`: how the teacher's rationales were decoded. `control`: what was removed from the rows.
-    `size`: the share of the rows. `training`: training options that are varied between arms. `student`:
-    shown only where students are compared.
+    `size`: the share of the rows. `training`: training options that are varied between arms. `matched`: those of the
+    arm whose number of learned tokens it is given. `start`: the arm whose student it begins from, with the same seed;
+    `student` is then what that one began from. `student`: shown only where students are compared.
     """
 
     variant: Variant
@@ -34,6 +38,8 @@ class Arm:
     size: float = 1.0
     training: Setting = ()
     names_student: bool = False
+    matched: Setting | None = None
+    start: Arm | None = None
 
     @property
     def label(self) -> str:
@@ -43,9 +49,16 @@ class Arm:
             *([TITLES[self.control]] if self.control else []),
             *([f"{100 * self.size:g} % of the rows"] if self.size != 1 else []),
             *said(self.training),
+            *([f"as many tokens as mix {dict(self.matched)['mix']}"] if self.matched else []),
             *([self.student] if self.names_student else []),
+            *([f"from {self.start.label}"] if self.start else []),
         ]
         return self.variant.label + (f" [{', '.join(notes)}]" if notes else "")
+
+    @property
+    def mixture(self) -> str | None:
+        """The label of the arm whose number of learned tokens it is given."""
+        return None if self.matched is None else replace(self, training=self.matched, matched=None).label
 
     @property
     def is_control(self) -> bool:
@@ -54,8 +67,11 @@ class Arm:
 
     @property
     def can_be_taught(self) -> bool:
-        """Whether `--kd` has a meaning for it: a floor without the teacher's rationales trains without the term."""
-        return self.variant != FLOOR and self.control not in UNSAID
+        """Whether `--kd` has a meaning for it: a floor without the teacher's rationales trains without the term, and
+        so does one of a mixture of files, as its rows are no file's any more."""
+        if self.variant == FLOOR or self.control in UNSAID:
+            return False
+        return self.control is None or not mixed_files(values_of(self.training).get("mix", ()))
 
     @property
     def untaught(self) -> Arm:
@@ -66,23 +82,45 @@ class Arm:
 def arms(config: AblateConfig) -> list[Arm]:
     """All arms of a resolved configuration, without duplicates, controls last."""
     chosen = chosen_variants(config)
-    several = len(config.student) > 1
+    several = len(base_students(config)) > 1
     wanted: list[tuple[Variant, Control | None]] = [(variant, None) for variant in chosen]
     if config.controls:
         wanted += [(FLOOR, None), *((variant, control) for variant in subjects(config, chosen) for control in CONTROLS)]
     by_label: dict[str, Arm] = {}
     sizes, decodings = sorted(config.train_size, reverse=True), config.teacher_decoding or (GREEDY,)
-    for student, training, size, decoding, (variant, control) in product(
-        config.student, settings(config), sizes, decodings, wanted
+    for student, way, size, decoding, (variant, control) in product(
+        config.student, ways(config), sizes, decodings, wanted
     ):
         if control and (size != sizes[0] or decoding != decodings[0]):
             continue  # one floor of each kind per student and way of training it
+        if not way.floors and (control or variant not in chosen):
+            continue
+        if way.matched and not variant.learns_rationales:
+            continue  # it learns the same from every source
         if not variant.learns_rationales:
             decoding = GREEDY  # it reads none: one arm serves for all decodings
-        arm = Arm(variant, student, decoding, control, size, training, several)
+        start = _start(student, by_label) if student.startswith(START) else None
+        base = student if start is None else start.student
+        arm = Arm(variant, base, decoding, control, size, way.setting, several, way.matched, start)
         arm = arm if arm.can_be_taught else arm.untaught
         by_label.setdefault(arm.label, arm)
     return list(by_label.values())
+
+
+def base_students(config: AblateConfig) -> list[str]:
+    """The students that no arm makes."""
+    return [name for name in config.student if not name.startswith(START)]
+
+
+def _start(student: str, made: Mapping[str, Arm]) -> Arm:
+    """The arm that `arm:LABEL` names, one of those of the students before it: nothing can begin from itself."""
+    label = student.removeprefix(START)
+    if label not in made:
+        known = ", ".join(made) or "none, as no other student is named before it"
+        raise UsageError(
+            f"--student {student}: no arm of that label is made before it{did_you_mean(label, made)}; there are {known}"
+        )
+    return made[label]
 
 
 def chosen_variants(config: AblateConfig) -> list[Variant]:

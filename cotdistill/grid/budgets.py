@@ -4,7 +4,14 @@ examples         every arm sees each of its questions equally often, whether it 
                  rationales per question are not more training than one (a smaller share of the rows: fewer steps)
 steps            every arm makes the same number of optimizer steps
 learned-tokens   every arm is scored on as many target tokens as the baseline
-flops            every arm computes as many input positions x parameters as the baseline (attention not counted)
+flops            every arm computes as much in training as the baseline (attention not counted): 6 FLOPs a parameter
+                 and position that it learns from; of what it writes itself (--on-policy) 2 more, and 2 a parameter of
+                 the teacher that reads it
+
+What a student will write is not known beforehand and is taken to be as long as the rows' own texts; the
+cells' records count what was written.
+
+Whatever the budget, a source of a mixture alone learns as many tokens as the mixture: more text is no better text.
 """
 
 from __future__ import annotations
@@ -23,18 +30,30 @@ from cotdistill.strategies.join import join
 from cotdistill.training.recipes import EMBEDDED
 from cotdistill.training.selection import candidates, kept_count
 
+FLOPS_TRAINED = 6  # per token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
+FLOPS_FORWARD = 2
+
 
 @dataclass(frozen=True)
 class Load:
-    """The cost of one example of an arm: scored tokens, input positions, and the student's parameters."""
+    """The cost of one example of an arm: scored tokens, input positions, and the student's parameters. `written`: the
+    share of the examples that the student writes itself; `teacher`: parameters of the model that reads these."""
 
     learned: float
     inputs: float
     parameters: int
+    written: float = 0.0
+    teacher: int = 0
+
+    @property
+    def flops(self) -> float:
+        """Forward and backward; what is written is forwarded once more, and by the teacher."""
+        forwarded = self.written * (self.parameters + self.teacher)
+        return self.inputs * (FLOPS_TRAINED * self.parameters + FLOPS_FORWARD * forwarded)
 
     def of(self, budget: str) -> float:
         """In the budget's own unit."""
-        return self.learned if budget == "learned-tokens" else self.inputs * self.parameters
+        return self.learned if budget == "learned-tokens" else self.flops
 
 
 @dataclass(frozen=True)
@@ -71,25 +90,34 @@ def nominal_steps(config: AblateConfig, base: Taught, arms: Iterable[Taught]) ->
 
 
 def budget_steps(
-    configs: Mapping[str, AblateConfig], base: str, rows: Mapping[str, Taught], loads: Mapping[str, Load]
+    configs: Mapping[str, AblateConfig],
+    base: str,
+    rows: Mapping[str, Taught],
+    loads: Mapping[str, Load],
+    arms: Iterable[Arm] = (),
 ) -> dict[str, int]:
-    """{label: steps}. `configs`, `rows`: of each arm, `base` among them; `loads`: measured, where the budget is in
-    tokens or FLOPs.
+    """{label: steps}. `configs`, `rows`: of each arm, `base` among them; `loads`: measured, where tokens are counted;
+    `arms`: those that are given as many tokens as another.
 
     An arm on a share of the rows is compared with the baseline on all rows, one with other batch sizes makes as many
     steps as show it equally many examples.
     """
-    return {
+    steps = {
         label: steps_of(
             configs[label],
             configs[base],
             rows[label],
             rows[base],
             rows.values(),
-            loads[base].of(config.budget) / loads[label].of(config.budget) if label in loads else 1.0,
+            loads[base].of(config.budget) / loads[label].of(config.budget) if needs_loads(config) else 1.0,
         )
         for label, config in configs.items()
     }
+    for arm in arms:
+        if (mixture := arm.mixture) is not None:
+            tokens = steps[mixture] * configs[mixture].batch_size * loads[mixture].learned
+            steps[arm.label] = max(1, round(tokens / (configs[arm.label].batch_size * loads[arm.label].learned)))
+    return steps
 
 
 def steps_of(
@@ -113,3 +141,8 @@ def steps_of(
 def needs_loads(config: AblateConfig) -> bool:
     """Whether examples must be tokenised before steps are known."""
     return config.budget in ("learned-tokens", "flops")
+
+
+def counts_tokens(config: AblateConfig, arms: Iterable[Arm]) -> bool:
+    """The same of a grid, in which an arm may be given as many tokens as another whatever the budget."""
+    return needs_loads(config) or any(arm.matched for arm in arms)

@@ -32,6 +32,7 @@ class Cell:
     reasons: Mapping[str, str]  # {option: where its value comes from} of the options that were not given
     definition: Mapping[str, Any]
     order: int = 0  # among the candidates of a sweep: the first of equals is chosen
+    start: Cell | None = None  # whose student it begins from
 
     @cached_property
     def key(self) -> str:

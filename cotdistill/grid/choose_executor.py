@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cotdistill.config import DEMO, AblateConfig
 from cotdistill.errors import UsageError
+from cotdistill.grid.arms import base_students
 from cotdistill.grid.executors import Executor, InProcessExecutor, MakeState, ProcessExecutor, together
 from cotdistill.students.devices import device_of
 
@@ -56,5 +57,5 @@ def _is_small(config: AblateConfig) -> bool:
     """Whether every student is the embedded one or a local model of few weights."""
     return all(
         name == DEMO or 0 < sum(file.stat().st_size for file in Path(name).glob("*.safetensors")) <= SMALL
-        for name in config.student
+        for name in base_students(config)
     )

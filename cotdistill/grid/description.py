@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from cotdistill.data.records import digest
 from cotdistill.data.runcard import package_versions
+from cotdistill.grid import ways
 from cotdistill.grid.attributions import read_header, scorings
 from cotdistill.grid.axes import Swept, said
 from cotdistill.grid.plan import Plan
@@ -43,12 +44,6 @@ def describe_grid(
 ) -> Description:
     """The description of a finished grid. `overlap`: each question set's contamination by the training rows."""
     trained = {arm.label: plan.distilled(arm, 0, 1, chosen[arm.label]) for arm in plan.arms}
-    variants = [arm.variant for arm in plan.arms]
-    pairs = [
-        (arm.label, replace(arm, variant=matched).label)
-        for arm in plan.arms
-        if (matched := size_matched(arm.variant, variants))
-    ]
     files = {
         decoding: {
             "file": str(rows_file(plan.out, decoding).relative_to(plan.out)),
@@ -64,7 +59,7 @@ def describe_grid(
         question=plan.study.question if plan.study else "Which way of distilling is better, by how much, how sure?",
         baseline=plan.base.label,
         in_domain=plan.sets[0].name,
-        pairs=pairs,
+        pairs=list(_pairs(plan)),
         claims=plan.study.claims if plan.study else (),
         config=plan.config.model_dump(mode="json", exclude=HOW_NOT_WHAT),
         rows={
@@ -84,6 +79,20 @@ def describe_grid(
         versions=package_versions(),
         curves={arm.label: curve for arm in plan.arms if not arm.control and (curve := dose(arm.variant))},
     )
+
+
+def _pairs(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Arms that keep chosen words, or chosen rows, each with the arm that keeps as many random ones; mixtures, each
+    with its sources alone."""
+    variants, labels = [arm.variant for arm in plan.arms], {arm.label for arm in plan.arms}
+    for arm in plan.arms:
+        if matched := size_matched(arm.variant, variants):
+            yield arm.label, replace(arm, variant=matched).label
+        random = ways.size_matched(plan.config, arm.training)
+        if random is not None and (other := replace(arm, training=random).label) in labels:
+            yield arm.label, other
+        if arm.mixture is not None:
+            yield arm.mixture, arm.label
 
 
 def _dev(plan: Plan, rows: GridRows) -> str:

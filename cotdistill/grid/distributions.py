@@ -3,7 +3,8 @@
     DIR/rows/greedy.jsonl.logprobs.safetensors    elicited with the rows (`--logprobs K`), or a copy of what lies beside
                                                   the given rows (or of --kd-file): one for each decoding
 
-Its digest is in the key of every cell that learns it, and `verify` weighs it as it does the rows.
+Its digest is in the key of every cell that learns it, and `verify` weighs it as it does the rows. Files that `--mix`
+takes rows from bring their own beside them, which stay where they are; their digests are in the keys, too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from cotdistill.console import say
 from cotdistill.data.distributions import beside, load
 from cotdistill.data.files import file_digest, write_bytes
+from cotdistill.data.mixture import mixed
 from cotdistill.errors import UsageError
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.plan import Plan
@@ -20,7 +22,14 @@ from cotdistill.grid.rows import rows_file
 from cotdistill.grid.watching import few
 from cotdistill.strategies.join import join
 from cotdistill.training.kd import Divergence
-from cotdistill.training.teaching import check_recorded, check_vocabulary, file_beside, learns_as_given, vocabulary_of
+from cotdistill.training.teaching import (
+    check_recorded,
+    check_vocabulary,
+    file_beside,
+    files_of,
+    learns_as_given,
+    vocabulary_of,
+)
 
 
 def check_distributions(plan: Plan) -> None:
@@ -52,7 +61,7 @@ def distributions_file(plan: Plan) -> Path:
 
 def copy_distributions(plan: Plan, decoding: str) -> None:
     """Put the distributions of given rows beside the grid's own rows, unless they are there."""
-    if not plan.taught:
+    if not plan.taught_own:
         return
     source, target = distributions_file(plan), beside(rows_file(plan.out, decoding))
     if not target.is_file() or file_digest(target) != file_digest(source):
@@ -69,37 +78,42 @@ def _check_strategies(plan: Plan) -> None:
         )
     floors = [arm.label for arm in plan.arms if not arm.can_be_taught]
     if floors:
-        say(f"--kd: {few(floors, 4)} have no rationale of the teacher's, and train without the term")
+        say(f"--kd: {few(floors, 4)} have no rationale with a distribution of its own, and train without the term")
 
 
 def _check_given(plan: Plan) -> None:
     if plan.config.elicit.logprobs is not None and plan.study is None:
         raise UsageError("--logprobs changes nothing where rows are given; elicit them with --logprobs K")
-    file = distributions_file(plan)
-    recorded = load(file)
-    _check_students(plan, recorded.vocabulary, f"the teacher of {file}")
     for arm in plan.taught:
+        options = plan.training(arm)[0]
+        files = files_of(distributions_file(plan) if arm in plan.taught_own else None, options.mix)
+        recorded = load(*files)
+        _check_student(plan, arm, recorded.vocabulary, f"the teacher of {files[0]}")
         recorded.top(_top(plan, arm))
-        check_recorded(recorded, join(plan.given_items, arm.variant.made)[0], file)
+        rows = mixed(plan.given_items, options, options.data_seed)
+        check_recorded(recorded, join(rows, arm.variant.made)[0], files)
 
 
 def _check_elicited(plan: Plan) -> None:
     k = plan.config.elicit.logprobs
     if plan.config.kd_file is not None:
         raise UsageError("--kd-file changes nothing where rows are elicited: they get their own with --logprobs K")
-    if k is None:
+    if k is None and plan.taught_own:
         raise UsageError("--kd needs the teacher's distributions: add --logprobs K, or give rows that have them")
-    for arm in plan.taught:
-        if (top := _top(plan, arm) or k) > k:
+    for arm in plan.taught_own:
+        if k is not None and (top := _top(plan, arm) or k) > k:
             raise UsageError(f"--kd-top {top}: only the {k} tokens of --logprobs are stored; raise that, or take fewer")
-    if plan.teacher_model is not None:
-        vocabulary = vocabulary_of(plan.teacher_model, plan.config.trust_remote_code)
-        _check_students(plan, vocabulary, f"the teacher {plan.teacher}")
+        if plan.teacher_model is not None:
+            vocabulary = vocabulary_of(plan.teacher_model, plan.config.trust_remote_code)
+            _check_student(plan, arm, vocabulary, f"the teacher {plan.teacher}")
+    for arm in plan.taught:
+        if files := files_of(None, plan.training(arm)[0].mix):
+            recorded = load(*files).top(_top(plan, arm))
+            _check_student(plan, arm, recorded.vocabulary, f"the teacher of {files[0]}")
 
 
-def _check_students(plan: Plan, vocabulary: str, whose: str) -> None:
-    for name in dict.fromkeys(arm.student for arm in plan.taught):
-        check_vocabulary(name, plan.config.trust_remote_code, vocabulary, whose)
+def _check_student(plan: Plan, arm: Arm, vocabulary: str, whose: str) -> None:
+    check_vocabulary(arm.student, plan.config.trust_remote_code, vocabulary, whose)
 
 
 def _top(plan: Plan, arm: Arm) -> int | None:

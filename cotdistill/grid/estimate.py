@@ -21,7 +21,7 @@ from cotdistill.data.wrong_answers import wrong_answer
 from cotdistill.distilling import fresh_student
 from cotdistill.errors import UsageError
 from cotdistill.grid.axes import candidates
-from cotdistill.grid.budgets import Load, Taught, budget_steps
+from cotdistill.grid.budgets import FLOPS_FORWARD, Load, Taught, budget_steps
 from cotdistill.grid.cells import CellStore
 from cotdistill.grid.choose_executor import workers_of
 from cotdistill.grid.plan import Plan
@@ -29,7 +29,7 @@ from cotdistill.grid.preparation import chosen_rows
 from cotdistill.grid.room import check_room, disk_of_grid, footprints
 from cotdistill.grid.rows import GridRows, rows_file, rows_of_arm
 from cotdistill.grid.sets import contaminations
-from cotdistill.grid.tasks import FLOPS_TRAINED, given_options
+from cotdistill.grid.tasks import given_options, load_of
 from cotdistill.grid.watching import few
 from cotdistill.statistics.comparison import minimum_detectable_effect
 from cotdistill.strategies.grids import unscored
@@ -74,8 +74,8 @@ class Cost:
 
     @property
     def flops(self) -> float:
-        """6 x parameters x tokens computed."""
-        return FLOPS_TRAINED * self.load.parameters * self.load.inputs * self.examples
+        """6 x parameters x tokens computed, and what on-policy training adds."""
+        return self.load.flops * self.examples
 
 
 def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
@@ -90,17 +90,14 @@ def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
         mine = mixed(own, plan.training(arm)[0], config.data_seed)
         student = student_of(arm.student, plan.training(arm)[0].chat)
         joined = join(mine, variant.made)[0]
-        data = encoded(plan.distilled(shown, 0, 1), variant.made, mine, joined, student)
+        settings = plan.distilled(shown, 0, 1)
+        data = encoded(settings, variant.made, mine, joined, student)
         amounts[arm.label] = Taught.of(own, variant.made, plan.training(arm)[0], plan.config.data_seed)
-        loads[arm.label] = Load(
-            sum(data.learned_tokens().values()) / len(joined),
-            data.input_tokens() / len(joined),
-            student.model.num_parameters(),
-        )
+        loads[arm.label] = load_of(settings, data, len(joined), student)
         if config.measure and (arm.student, arm.training) not in measured:
             measured[arm.student, arm.training] = seconds_per_token(plan.distilled(shown, 0, 2), data)
     configs = {arm.label: plan.training(arm)[0] for arm in plan.arms}
-    steps = budget_steps(configs, plan.base.label, amounts, loads)
+    steps = budget_steps(configs, plan.base.label, amounts, loads, plan.arms)
     return {
         arm.label: Cost(
             loads[arm.label],
@@ -135,6 +132,21 @@ def _say_work(plan: Plan, store: CellStore, costs: Mapping[str, Cost]) -> None:
     show(table)
     total = sum(cost.flops for cost in costs.values())
     say(f"{runs * len(costs)} training runs, {total:.3g} training FLOPs in total (6 x parameters x tokens computed)")
+    _say_on_policy(costs)
+
+
+def _say_on_policy(costs: Mapping[str, Cost]) -> None:
+    """What is counted for the student's own texts, where there are any."""
+    own = [cost for cost in costs.values() if cost.load.written]
+    if own:
+        positions = [cost.load.written * cost.load.inputs * cost.examples for cost in own]
+        read = sum(each * FLOPS_FORWARD * cost.load.teacher for each, cost in zip(positions, own, strict=True))
+        wrote = sum(each * FLOPS_FORWARD * cost.load.parameters for each, cost in zip(positions, own, strict=True))
+        tokens = sum(cost.load.written * cost.load.learned * cost.examples for cost in own)
+        say(
+            f"of these {wrote:.2g} FLOPs are the students' writing of {tokens:,.0f} tokens and {read:.2g} their "
+            "teacher's reading (--on-policy; what is written is taken to be as long as the rows' own texts)"
+        )
 
 
 def _say_time(plan: Plan, costs: Mapping[str, Cost]) -> None:

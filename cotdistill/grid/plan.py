@@ -25,6 +25,7 @@ from cotdistill.config.server import PREFIX
 from cotdistill.data.distributions import beside
 from cotdistill.data.files import file_digest
 from cotdistill.data.inputs import STDIN, is_pipe
+from cotdistill.data.mixture import takes_own
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import data_set_of, load_examples
@@ -78,6 +79,11 @@ class Plan:
         """The arms that learn the teacher's distributions."""
         return [arm for arm in self.arms if self.training(arm)[0].kd is not None]
 
+    @property
+    def taught_own(self) -> list[Arm]:
+        """Those of them that learn any of the grid's own rows, and not only files that are mixed in."""
+        return [arm for arm in self.taught if takes_own(self.training(arm)[0].mix)]
+
     @cached_property
     def dev(self) -> list[Example] | None:
         """The rows that choose each cell's checkpoint."""
@@ -97,6 +103,8 @@ class Plan:
             config = config.model_copy(update={name: getattr(base, name) for name in BUDGETED})
         if not arm.can_be_taught:
             config = config.model_copy(update={"kd": None})
+        if arm.control:  # its rows are mixed before the control changes them
+            config = config.model_copy(update={"mix": ()})
         return config, reasons
 
     def _resolved(self, arm: Arm) -> Resolved:
@@ -124,7 +132,7 @@ class Plan:
             "track": (),  # cells are told of when they are done (`tracking`)
             "limit": None,
             "epochs": None,
-            "kd_file": None if config.kd is None else beside(rows_file(self.out, arm.decoding)),
+            "kd_file": beside(rows_file(self.out, arm.decoding)) if config.kd and takes_own(config.mix) else None,
         }
         if arm.student != DEMO and config.quantize is None:
             # An adapter alone is small.

@@ -8,12 +8,14 @@ from cotdistill.data.rows import read_items
 from cotdistill.eliciting import resolve
 from cotdistill.errors import CotdistillError, DataError, UsageError
 from cotdistill.evaluation.metrics import options
+from cotdistill.grid.arms import base_students
 from cotdistill.grid.attributions import scorings
 from cotdistill.grid.distributions import check_distributions
 from cotdistill.grid.executors import together
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.preparation import given_rows, used_rows
 from cotdistill.grid.rows import rows_file
+from cotdistill.grid.starts import check_starts
 from cotdistill.strategies.join import join
 from cotdistill.students.devices import device_of
 from cotdistill.students.load import check_student
@@ -44,7 +46,8 @@ def check_models(plan: Plan) -> None:
         raise UsageError("--key-from teacher reads gradients; name a --teacher that is a local or hub model")
     for scoring in scored:
         check_method(scoring.by)
-    for name in (*plan.config.student, *([plan.teacher_model] if plan.teacher_model else [])):
+    check_starts(plan)
+    for name in (*base_students(plan.config), *([plan.teacher_model] if plan.teacher_model else [])):
         check_student(name, plan.config.trust_remote_code, plan.config.partial_weights)
 
 

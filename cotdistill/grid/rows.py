@@ -2,6 +2,7 @@
 
     DIR/rows/greedy.jsonl       rationales as elicited, or the rows that were given
     DIR/rows/contrastive.jsonl  the same questions, decoded otherwise
+    DIR/rows/mixed-1234.jsonl   a file that is mixed in, where a control changes the mixture
     DIR/rows/common.json        the ids every arm can use (or each arm's own), and those held out for the sweep
 
 What an arm trains on follows from these files and the seed alone (`rows_of_arm`), so `verify` can make it again.
@@ -16,12 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cotdistill.config import TrainingOptions
 from cotdistill.data.controls import Control, controlled
 from cotdistill.data.files import write_json
+from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.errors import NothingLeft, UsageError
 from cotdistill.grid.arms import Arm
+from cotdistill.grid.axes import Setting, values_of
 from cotdistill.seeds import rng
 from cotdistill.strategies.join import join, unusable
 
@@ -34,13 +38,14 @@ class GridRows:
     """Elicited rows by decoding, and which of them count.
 
     `common`: the ids that every arm can use. `own`: {arm: the ids it can use}, where each arm has its own
-    (`--rows own`), else empty.
+    (`--rows own`), else empty. `folder`: DIR/rows, once it is written.
     """
 
     by_decoding: Mapping[str, list[Item]]
     common: frozenset[str]
     held_out: frozenset[str]
     own: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    folder: Path | None = field(default=None, compare=False)
 
     def dev(self) -> list[Item]:
         """The held-out rows."""
@@ -64,6 +69,7 @@ def read_rows(out: Path, decodings: Sequence[str]) -> GridRows:
         frozenset(chosen["common"]),
         frozenset(chosen["held_out"]),
         {arm: frozenset(ids) for arm, ids in chosen.get("own", {}).items()},
+        out / "rows",
     )
 
 
@@ -83,18 +89,24 @@ def write_rows(out: Path, rows: GridRows) -> None:
 
 def rows_of_arm(rows: GridRows, arm: Arm, seed: int) -> list[Item]:
     """What one arm trains on."""
-    return rows_of(rows, arm.label, arm.decoding, arm.control, arm.size, seed)
+    return rows_of(rows, arm.label, arm.decoding, arm.control, arm.size, seed, arm.training)
 
 
-def rows_of(rows: GridRows, label: str, decoding: str, control: Control | None, size: float, seed: int) -> list[Item]:
-    """The rows that count for an arm, its share of them (nested, drawn from (seed, id)), then its control."""
+def rows_of(
+    rows: GridRows, label: str, decoding: str, control: Control | None, size: float, seed: int, training: Setting = ()
+) -> list[Item]:
+    """The rows that count for an arm, its share of them (nested, drawn from (seed, id)), then its control: of all that
+    it learns, so a mixture is made here already."""
     ids = rows.ids(label)
     items = [item for item in rows.by_decoding[decoding] if item.id in ids]
     if size < 1:
         order = sorted(items, key=lambda item: (rng(seed, "train-size", item.id).random(), item.id))
         drawn = {item.id for item in order[: max(1, round(size * len(items)))]}
         items = [item for item in items if item.id in drawn]
-    return controlled(items, control, seed) if control else items
+    if control is None:
+        return items
+    mix = values_of(training).get("mix", ())
+    return controlled(mixed(items, TrainingOptions(mix=mix), seed, rows.folder), control, seed)
 
 
 def choose(

@@ -26,9 +26,11 @@ from cotdistill.eliciting import elicit
 from cotdistill.evaluating import by_budget, evaluate_set, load_asked
 from cotdistill.evaluation.stored import predictions_name, set_metrics
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.budgets import Load
+from cotdistill.grid.axes import Setting
+from cotdistill.grid.budgets import FLOPS_FORWARD, FLOPS_TRAINED, Load
 from cotdistill.grid.cells import Cell
 from cotdistill.grid.digests import weigh
+from cotdistill.grid.keeping import drop_student
 from cotdistill.grid.references import teacher_predictions, untrained_card, write_predictions
 from cotdistill.grid.rows import GridRows, mean_words, read_rows, rows_file, rows_of
 from cotdistill.grid.sets import QuestionSet
@@ -36,17 +38,19 @@ from cotdistill.plugins.files import load_plugin
 from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.strategies.join import join
 from cotdistill.students.devices import device_of
+from cotdistill.students.encode import EncodedSet
 from cotdistill.students.load import Bits, load_student
 from cotdistill.students.student import Student
+from cotdistill.training.footprint import teacher_parameters
 from cotdistill.training.memory import release_memory
 from cotdistill.training.objective import can_pack, head_is_linear
 from cotdistill.training.process_group import several_processes, wait_for_group
 from cotdistill.training.selection import selected
 from cotdistill.training.training_set import encoded
 
-FLOPS_TRAINED = 6  # per token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
 Seconds = dict[str, float]
 Base = tuple[str, bool, Bits | None]  # student, chat, quantize
+Loaded = tuple[Base, Path | None]  # and the run whose student it is
 
 
 class WorkerState:
@@ -59,19 +63,20 @@ class WorkerState:
         for plugin in config.plugin:
             load_plugin(plugin)
         self.config, self.out = config, out
-        self.held: dict[Base, Student] = {}  # one at most, untrained
+        self.held: dict[Loaded, Student] = {}  # one at most, before it is trained
         self.tested: dict[Base, Student] = {}  # without their models
         self.rows = cache(self._rows)
         self.rows_of_label = cache(self._rows_of_label)
 
     def student(self, settings: DistillConfig) -> Student:
-        """The untrained student, for reading only."""
+        """The student before it is trained, for reading only."""
         base = (settings.student, settings.chat, settings.quantize)
-        if base not in self.held:
+        loaded = (base, settings.start)
+        if loaded not in self.held:
             self.held.clear()
             release_memory()  # models are in reference cycles
-            self.held[base] = self._base(base)
-        return self.held[base]
+            self.held[loaded] = self._base(base, settings.start)
+        return self.held[loaded]
 
     def fresh_student(self, settings: DistillConfig) -> Student:
         """An untrained student to be trained in place.
@@ -83,10 +88,16 @@ class WorkerState:
         self.held.clear()
         return student
 
-    def restore(self, run: Path, settings: DistillConfig, arm: Arm) -> None:
-        """Train the student of a finished run again where it was removed: the same training gives the same weights."""
+    def restore(self, run: Path, settings: DistillConfig, arm: Arm, start: Cell | None = None) -> None:
+        """Train the student of a finished run again where it was removed: the same training gives the same weights.
+
+        `start`: the cell whose student it begins from; made again for this only, it goes again.
+        """
         if (run / "student").is_dir():
             return
+        passing = None if start is None or (start.run(self.out) / "student").is_dir() else start
+        if passing is not None:
+            restore_cell(self, passing)
         summary = distill_items(
             settings,
             arm.variant.made,
@@ -101,6 +112,8 @@ class WorkerState:
         with writing(run):
             Path(summary["run"], "student").replace(run / "student")
         remove(Path(summary["run"]))
+        if passing is not None:
+            drop_student(passing.run(self.out))
 
     def untrained(self, settings: DistillConfig) -> Student:
         """An untrained student in the precision in which students are evaluated."""
@@ -119,7 +132,8 @@ class WorkerState:
     def items(self, arm: Arm) -> list[Item]:
         """What an arm trains on."""
         own = self.config.rows_ == "own"
-        return self.rows_of_label(arm.label if own else "", arm.decoding, arm.control, arm.size)
+        training = arm.training if arm.control else ()
+        return self.rows_of_label(arm.label if own else "", arm.decoding, arm.control, arm.size, training)
 
     @cached_property
     def asked(self) -> EvaluateConfig:
@@ -156,10 +170,10 @@ class WorkerState:
             }
         return found
 
-    def _base(self, base: Base) -> Student:
+    def _base(self, base: Base, start: Path | None) -> Student:
         name, chat, quantize = base
         loaded = fresh_student(
-            DistillConfig(student=name, chat=chat, quantize=quantize, **given_options(self.config, Config))
+            DistillConfig(student=name, chat=chat, quantize=quantize, start=start, **given_options(self.config, Config))
         )
         if base not in self.tested:
             can_pack(loaded)
@@ -173,8 +187,8 @@ class WorkerState:
     def _rows(self, decodings: tuple[str, ...]) -> GridRows:
         return read_rows(self.out, decodings)
 
-    def _rows_of_label(self, label: str, decoding: str, control: Any, size: float) -> list[Item]:
-        return rows_of(self.rows((decoding,)), label, decoding, control, size, self.config.data_seed)
+    def _rows_of_label(self, label: str, decoding: str, control: Any, size: float, training: Setting) -> list[Item]:
+        return rows_of(self.rows((decoding,)), label, decoding, control, size, self.config.data_seed, training)
 
 
 def given_options(held: Options, kind: type[Options]) -> dict[str, Any]:
@@ -210,7 +224,9 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     assert summary is not None
     wait_for_group()
     if several_processes() and student is None:
-        state.restore(Path(summary["run"]), cell.settings, arm)  # all train together: the first cannot do it alone
+        state.restore(
+            Path(summary["run"]), cell.settings, arm, cell.start
+        )  # all train together: the first cannot do it alone
     if not is_main_process():
         return {}, {}  # only the first evaluates
     run, trained = Path(summary["run"]), time.perf_counter()
@@ -230,6 +246,7 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
         "strategy": arm.variant.strategy,
         "params": dict(arm.variant.made.params),
         "student": arm.student,
+        **({"start": arm.start.label} if arm.start else {}),
         "decoding": arm.decoding,
         "control": arm.control,
         "train_size": arm.size,
@@ -247,6 +264,11 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     return record, seconds
 
 
+def restore_cell(state: WorkerState, cell: Cell) -> None:
+    """Make a dropped student again, from which others begin."""
+    state.restore(cell.run(state.out), cell.settings, cell.arm, cell.start)
+
+
 def _pupil(
     state: WorkerState, cell: Cell, run: Path, asked: EvaluateConfig, trained: Student | None
 ) -> Callable[[], Student]:
@@ -256,7 +278,7 @@ def _pupil(
 
     @cache
     def load() -> Student:
-        state.restore(run, cell.settings, cell.arm)
+        state.restore(run, cell.settings, cell.arm, cell.start)
         return load_asked(asked, str(run / "student"), cell.settings.chat)
 
     return load
@@ -314,8 +336,18 @@ def measure_load(state: WorkerState, arm: Arm, settings: DistillConfig) -> Load:
     student = state.student(settings)
     items = selected(mixed(items, settings, settings.data_seed), strategy, settings, settings.data_seed, student)
     data = encoded(settings, strategy, items, join(items, strategy)[0], student)
-    learned, samples = sum(data.learned_tokens().values()), len(data.samples)
-    return Load(learned / samples, data.input_tokens() / samples, student.model.num_parameters())
+    return load_of(settings, data, len(data.samples), student)
+
+
+def load_of(settings: DistillConfig, data: EncodedSet, samples: int, student: Student) -> Load:
+    """The cost of one of so many examples."""
+    return Load(
+        sum(data.learned_tokens().values()) / samples,
+        data.input_tokens() / samples,
+        student.model.num_parameters(),
+        settings.on_policy or 0.0,
+        teacher_parameters(settings),
+    )
 
 
 def evaluation_settings(config: AblateConfig) -> EvaluateConfig:
@@ -328,14 +360,19 @@ def costs(card: RunCard, words: float) -> dict[str, Any]:
     """What a run was shown and what it cost, counted rather than measured."""
     steps, batch = card.trained["steps"], card.config["batch_size"]
     passes = steps * batch / card.data["trained_on"]
-    inputs = round(passes * card.counts["input_tokens"])
+    own = card.trained.get("on_policy")  # in place of as many of the rows' examples
+    passes *= 1.0 if own is None else 1 - own["examples"] / (steps * batch)
+    written = {"positions": 0, "learned": 0, "teacher_parameters": 0, **(own or {})}
+    inputs = round(passes * card.counts["input_tokens"]) + written["positions"]
+    forwarded = written["positions"] * (card.student["parameters"] + written["teacher_parameters"])
     return {
         "steps": steps,
         "rows": card.data["rows"],
         "examples": steps * batch,
-        "learned_tokens": round(passes * sum(card.counts["learned_tokens"].values())),
+        "learned_tokens": round(passes * sum(card.counts["learned_tokens"].values())) + written["learned"],
         "input_tokens": inputs,
-        "train_flops": FLOPS_TRAINED * card.student["parameters"] * inputs,
+        **({} if own is None else {"sampled_tokens": own["tokens"]}),
+        "train_flops": FLOPS_TRAINED * card.student["parameters"] * inputs + FLOPS_FORWARD * forwarded,
         "rationale_words": words,
         "parameters": card.student["parameters"],
         "run_key": card.key,

@@ -229,6 +229,21 @@ def row_blocks(description: Description) -> list[Block]:
     return [*blocks, Text("Share of each question set that is also in the training rows:"), contamination_table(shared)]
 
 
+def _written(results: Results) -> str:
+    """What on-policy training adds to the cost of the arms that have some."""
+    counts = {}
+    for arm in results.arms:
+        wrote = [record["sampled_tokens"] for record in results.of(arm) if "sampled_tokens" in record]
+        if wrote:
+            counts[arm] = wrote[0]
+    if not counts:
+        return ""
+    return (
+        " What a student wrote for its own training, and what a teacher read of it, counts with 2 FLOPs a parameter "
+        "and token more; tokens written: " + ", ".join(f"{arm} {count:,}" for arm, count in counts.items()) + "."
+    )
+
+
 def budget_blocks(results: Results, description: Description) -> list[Block]:
     """What was equalised, and everything that was not."""
     rows = []
@@ -267,7 +282,7 @@ def budget_blocks(results: Results, description: Description) -> list[Block]:
     blocks: list[Block] = [
         Text(
             f"Equalised: {description.config['budget']}. Training FLOPs are 6 x parameters x "
-            "tokens computed (Kaplan et al. 2020), attention scores left out."
+            "tokens computed (Kaplan et al. 2020), attention scores left out." + _written(results)
         ),
         Table(columns, rows),
     ]

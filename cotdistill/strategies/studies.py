@@ -238,6 +238,30 @@ STUDIES = {
                 Claim("thoughts that vanished in training are not missed", "icot-si", THINKS, "as good"),
             ),
         ),
+        Study(
+            "selection",
+            "Which Reasoning Trajectories Teach Students to Reason Better? A Simple Metric of Informative Alignment, "
+            "arXiv 2601.14249",
+            "Do the rows that surprise a student little for how improbable their tokens are teach it more than others?",
+            {
+                "strategies": ("cot",),
+                "vary": {"select": ("none", "right", "rsr", "nll", "length", "random")},
+                "baseline": "cot [select none]",
+                "seeds": (0, 1, 2, 3, 4),
+            },
+            (
+                Claim(
+                    "the half with the lowest rank-surprisal ratio beats a random half",
+                    "cot [select rsr]",
+                    "cot [select random]",
+                    "higher",
+                ),
+                Claim(
+                    "the ratio chooses better than likelihood alone", "cot [select rsr]", "cot [select nll]", "higher"
+                ),
+            ),
+            ("cot",),
+        ),
     )
 }
 

@@ -94,11 +94,16 @@ def footprint(config: DistillConfig) -> Footprint:
 
 def _teacher(config: DistillConfig) -> int:
     """Weights of the teacher that an on-policy run asks; no gradients and no copies."""
+    return SAVED[config.dtype] * teacher_parameters(config)
+
+
+def teacher_parameters(config: DistillConfig) -> int:
+    """Of the model that scores what the student writes; 0 where none does. No weight is loaded."""
     if not asks_teacher(config):
         return 0
     assert config.teacher is not None
     outlined = outline_student(teacher_model(config.teacher), config.trust_remote_code)
-    return SAVED[config.dtype] * int(outlined.model.num_parameters())
+    return int(outlined.model.num_parameters())
 
 
 def _factored(weight: Any) -> int:

@@ -135,6 +135,8 @@ class OnPolicy:
             "examples": len(own),
             "tokens": sum(one.tokens for one in own.values()),
             "finished": sum(one.finished for one in own.values()),
+            "positions": sum(tree.size for one in own.values() for tree in one.trees),
+            "learned": sum(len(tree.tokens) for one in own.values() for tree in one.trees),
         }
         if self.config.on_policy_signal == "constant":
             weight = self.config.on_policy_weight

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -47,7 +48,8 @@ RANKING = Strategy(
     (Form("ranked", "{question}\nReason:", (learn(" {rationale}"), learn(" So the answer is"), learn(" {answer}"))),),
     plan=("ranked",),
 )
-RANKED = ("rsr", "nll", "length", "random")  # of these --select-share is kept
+RANDOM = "random"
+RANKED = ("rsr", "nll", "length", RANDOM)  # of these --select-share is kept
 
 
 def candidates(items: Sequence[Item], strategy: Strategy, select: str | None) -> list[Item]:
@@ -71,18 +73,33 @@ def kept_count(rows: int, select: str | None, share: float) -> int:
     return max(1, round(share * rows)) if select in RANKED else rows
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The rows that a strategy trains on, in their order, of `left`, those that could be chosen; `scores`: {id: score},
+    of a ranked choice and without the rows that the student cannot score."""
+
+    kept: list[Item]
+    left: list[Item]
+    scores: Mapping[str, float]
+
+
 def selected(
     items: Sequence[Item], strategy: Strategy, options: TrainingOptions, seed: int, student: Student
 ) -> list[Item]:
     """The rows that a strategy trains on, in their order. `student`: untrained; `seed`: of the data."""
+    return choice(items, strategy, options, seed, student).kept
+
+
+def choice(items: Sequence[Item], strategy: Strategy, options: TrainingOptions, seed: int, student: Student) -> Choice:
+    """The same with what it was made by."""
     left = candidates(items, strategy, options.select)
     if options.select not in RANKED:
-        return left
+        return Choice(left, left, {})
     scores = _scores(left, options, seed, student)
     # A row without a score (too long for the student, no factual rationale) is the last to be taken.
     ranked = sorted(left, key=lambda item: (scores.get(item.id, float("inf")), item.id))
     best = {item.id for item in ranked[: kept_count(len(left), options.select, options.select_share)]}
-    return [item for item in left if item.id in best]
+    return Choice([item for item in left if item.id in best], left, scores)
 
 
 def not_chosen(items: Sequence[Item], chosen: Sequence[Item], strategy: Strategy, select: str) -> Counter[str]:
@@ -93,7 +110,7 @@ def not_chosen(items: Sequence[Item], chosen: Sequence[Item], strategy: Strategy
 
 
 def _scores(items: Sequence[Item], options: TrainingOptions, seed: int, student: Student) -> Mapping[str, float]:
-    if options.select == "random":
+    if options.select == RANDOM:
         return {item.id: rng(seed, "select", item.id).random() for item in items}
     tokens = token_scores(items, options, student)
     if options.select == "length":

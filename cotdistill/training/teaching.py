@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cotdistill.config import DistillConfig
 from cotdistill.console import warn
 from cotdistill.data.distributions import Distributions, beside, load, recorded_key, vocabulary_digest
+from cotdistill.data.mixture import mixed_files, takes_own
 from cotdistill.data.records import Example
 from cotdistill.errors import DataError, UsageError
 from cotdistill.strategies.forms import Draft, FillContext, Form, Strategy, Tokens
@@ -68,12 +69,22 @@ def with_distributions(config: DistillConfig, rows: str) -> DistillConfig:
     if config.kd is None:
         return config
     Divergence.parse(config.kd)
-    if config.kd_file is None:
+    own = takes_own(config.mix)
+    if config.kd_file is None and own:
         config = config.model_copy(update={"kd_file": file_beside(rows)})
-    assert config.kd_file is not None
-    recorded = load(config.kd_file).top(config.kd_top)
-    check_vocabulary(config.student, config.trust_remote_code, recorded.vocabulary, f"the teacher of {config.kd_file}")
+    elif config.kd_file is not None and not own:
+        raise UsageError(
+            f"--kd-file changes nothing: --mix {','.join(config.mix)} takes none of the command's own rows"
+        )
+    files = files_of(config.kd_file, config.mix)
+    recorded = load(*files).top(config.kd_top)
+    check_vocabulary(config.student, config.trust_remote_code, recorded.vocabulary, f"the teacher of {files[0]}")
     return config
+
+
+def files_of(own: Path | None, mix: Sequence[str]) -> list[Path]:
+    """The files of distributions of all that is learned: the command's own rows' and those of the files mixed in."""
+    return [*([] if own is None else [own]), *(beside(file) for file in mixed_files(mix))]
 
 
 def file_beside(rows: str) -> Path:
@@ -96,14 +107,14 @@ def vocabulary_of(name: str, trust_remote_code: bool) -> str:
     return vocabulary_digest(load_tokenizer(locate(name), name, trust_remote_code).get_vocab())
 
 
-def check_recorded(recorded: Distributions, samples: Sequence[Sample], file: Path) -> None:
+def check_recorded(recorded: Distributions, samples: Sequence[Sample], files: Sequence[Path]) -> None:
     """Raise `DataError` where a rationale that is learned is none of the recorded ones."""
     known = set(recorded.keys)
     for sample in samples:
         for kind, draft in sample.drafts.items():
             if draft.rationale and recorded_key(draft.example.id, kind, draft.rationale) not in known:
                 raise DataError.at(
-                    str(file),
+                    ", ".join(map(str, files)),
                     None,
                     f"has no distributions of a rationale of {sample.id!r}: it belongs to other rows",
                     "elicit --logprobs K makes those of these rows",
@@ -142,10 +153,11 @@ def taught(
 
     `always`: complain where no rationale is learned as recorded; a progressive strategy may have passes without.
     """
-    if config.kd is None or config.kd_file is None:
+    files = files_of(config.kd_file, config.mix)
+    if config.kd is None or not files:
         return data, None
-    recorded = load(config.kd_file).top(config.kd_top)
-    check_recorded(recorded, samples, config.kd_file)
+    recorded = load(*files).top(config.kd_top)
+    check_recorded(recorded, samples, files)
     places = recorded.places()
     known: dict[tuple[str, str], list[slice]] = {}
     for sample in samples:

@@ -52,6 +52,17 @@ def test_tokens_and_flops_equalise_what_they_say() -> None:
     assert steps("flops", steps=60) == [60, 30, 60]
 
 
+def test_what_a_student_writes_and_its_teacher_reads_is_paid_for() -> None:
+    """6 FLOPs a parameter and position, 2 more to write it, 2 of the teacher to read it."""
+    plain, alone, asked = Load(10, 50, 1000), Load(10, 50, 1000, 0.5), Load(10, 50, 1000, 0.5, 3000)
+    assert [load.flops for load in (plain, alone, asked)] == [300_000, 350_000, 500_000]
+    arms = {name: Taught(100, 100) for name in ("plain", "alone", "asked")}
+    loads = {"plain": plain, "alone": alone, "asked": asked}
+    for budget, steps in (("flops", [70, 60, 42]), ("learned-tokens", [70, 70, 70]), ("steps", [70, 70, 70])):
+        config = AblateConfig.build(budget=budget, steps=70, batch_size=10)
+        assert list(budget_steps(dict.fromkeys(arms, config), "plain", arms, loads).values()) == steps
+
+
 def test_ten_passes_without_any_option() -> None:
     assert nominal_steps(AblateConfig(batch_size=16), Taught(1000, 1000), ()) == 625
 

@@ -100,6 +100,23 @@ def test_given_rows_bring_theirs_and_the_weight_is_swept(rows: Path, tmp_path: P
     assert "greedy.jsonl.logprobs.safetensors" in damaged.err
 
 
+def test_files_that_are_mixed_in_bring_theirs(rows: Path, tmp_path: Path) -> None:
+    hard, bare = tmp_path / "hard.jsonl", tmp_path / "bare.jsonl"
+    assert run("elicit", "--limit", "8", "--split", "hard", "--logprobs", "4", "-o", str(hard)).code == 0
+    bare.write_bytes(rows.read_bytes())
+    vary = ("--strategies", "cot", "--no-controls", "--vary", f"mix={rows}:1;rows:0.5+{hard}:0.5", "--kd", "kl")
+    refused = ablate(tmp_path, *vary, rows=bare)
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert "bare.jsonl.logprobs.safetensors does not exist" in refused.errors[0]
+    assert not (tmp_path / "grid").exists()
+    done = ablate(tmp_path, *vary, rows=rows)
+    assert done.code == 0, done.err
+    by_arm = {name: stored["definition"]["training"] for name, stored in cells(tmp_path / "grid").items()}
+    assert [sorted({"kd", "kd_mix"} & {*one}) for one in by_arm.values() if "kd_mix" in one].count(["kd_mix"]) == 1
+    assert sum({"kd", "kd_mix"} <= {*one} for one in by_arm.values()) == 1
+    verify(tmp_path / "grid")
+
+
 def test_what_no_cell_could_learn_is_refused_beforehand(rows: Path, tmp_path: Path) -> None:
     bare, other = tmp_path / "bare.jsonl", tmp_path / "other.jsonl"
     bare.write_bytes(rows.read_bytes())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cotdistill.data.files import write_text
+from cotdistill.data.mixture import copy_of
 from cotdistill.data.records import Item, Rationale
 from cotdistill.errors import NothingLeft, UsageError
 from cotdistill.grid.arms import Arm
@@ -109,6 +110,24 @@ def test_matched_lengths_keep_rows_that_are_about_as_long() -> None:
     assert found.common == {"q0", "q1"}
     with pytest.raises(NothingLeft, match="--match-lengths"):
         chosen({"greedy": greedy[2:], "contrastive": other[2:]}, COT, lengths=True)
+
+
+def test_a_control_changes_all_of_a_mixture(tmp_path: Path) -> None:
+    """Those rationales too that come from other files, of which the grid then has a copy."""
+    path = tmp_path / "long.jsonl"
+    write_text(path, "".join(item(n, words=10 + n).line() + "\n" for n in range(6)))
+    own = [item(n) for n in range(6)]
+    mix = (("mix", f"{path}:1"),)
+    folder = tmp_path / "rows"
+    plain = GridRows({"greedy": own}, frozenset(one.id for one in own), frozenset(), folder=folder)
+    swapped = rows_of_arm(plain, Arm(Variant("cot"), control="swapped", training=mix), 0)
+    lengths = {one.id: len(one.rationales[0].text.split()) for one in swapped}
+    assert sorted(lengths.values()) == [10 + n for n in range(6)]
+    assert not any(words == 10 + int(row[1:]) for row, words in lengths.items())
+    assert rows_of_arm(plain, Arm(Variant("cot"), training=mix), 0) == own  # mixed where it is trained
+    write_text(copy_of(str(path), folder), path.read_text())
+    path.unlink()
+    assert rows_of_arm(plain, Arm(Variant("cot"), control="swapped", training=mix), 0) == swapped
 
 
 def test_rationales_of_one_decoding_are_picked_from_given_rows() -> None:

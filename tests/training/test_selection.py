@@ -146,13 +146,31 @@ def test_a_choice_that_means_nothing_is_refused(options: str, says: str) -> None
     assert says in done.errors[0]
 
 
-def test_a_grid_compares_choices(tmp_path: Path) -> None:
+def test_a_grid_compares_choices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changes: dict[str, Any] = {"strategies": ("cot",), "seeds": (0,), "controls": False, "steps": 4}
     records = grids.run(tmp_path, **changes, vary={"select": ("none", "right", "rsr", "random")})
     sizes = {r["arm"]: r["examples"] for r in records if r["role"] == "strategy"}
     assert set(sizes) == {f"cot [select {how}]" for how in ("none", "right", "rsr", "random")}
     assert sizes["cot [select rsr]"] == sizes["cot [select random]"] < sizes["cot [select none]"]
+    assert "cot [select right]: no kept rationale ends in a wrong answer" in " ".join(capsys.readouterr().err.split())
     assert run("verify", str(tmp_path / "grid")).code == 0
+
+
+def test_preview_shows_what_is_kept_and_why(tmp_path: Path) -> None:
+    done = run("preview", write(tmp_path, items(8)), "--student", str(saved(tmp_path)), "--select", "rsr")
+    assert done.code == 0, done.err
+    records = [json.loads(line) for line in done.out.splitlines()]
+    choices = [record for record in records if "kept" in record]
+    assert [record["row"] for record in choices if record["kept"]] == sorted(
+        chosen("rsr"), key=lambda row: (written_out(items(8)[int(row[4:])])["rsr"], row)
+    )
+    for record in choices:
+        assert record["score"] == pytest.approx(written_out(items(8)[int(record["row"][4:])])["rsr"], rel=1e-4)
+    assert "--select rsr keeps 4 of 8 rows" in done.err
+    assert len(records) == 8 + len(COT.forms)
+    right = run("preview", write(tmp_path, with_wrong()), "--student", str(tmp_path / "student"), "--select", "right")
+    whys = {record["row"]: record["why"] for record in map(json.loads, right.out.splitlines()) if "kept" in record}
+    assert whys == {f"row-{at}": None if at % 2 else "no right answer" for at in range(8)}
 
 
 def test_wrong_rationales_are_learned_with_their_wrong_answer() -> None:

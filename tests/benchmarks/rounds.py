@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -55,6 +56,8 @@ class Row:
     memory_part: float | None
     memory_bar: float | None
     gradient: float | None = None  # relative distance from the plain reference
+    gflop: float | None = None  # what it multiplies for an example
+    arithmetic: float | None = None  # that over ours: how many times faster ours would be at equal efficiency
     note: str = ""
 
     @property
@@ -80,7 +83,7 @@ class Worker:
         )
 
     def ask(self, request: str) -> float:
-        """`advance N`: seconds of N optimizer steps; `peak N`: MiB they need."""
+        """`advance N`: seconds of N optimizer steps; `peak N`: MiB they need; `gflop 1`: what a step multiplies."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(request + "\n")
@@ -106,6 +109,10 @@ def serve(variant: Variant) -> None:
         request, steps = line.split()
         if request == "peak":
             found = measure_peak(advance, int(steps))
+        elif request == "gflop":
+            from tests.benchmarks.counting import multiplied
+
+            found = multiplied(advance)
         else:
             began = clock()
             advance(int(steps))
@@ -122,11 +129,18 @@ def clock() -> float:
     return time.perf_counter()
 
 
-def interleaved(module: str, variants: list[Variant], rounds: int) -> tuple[list[list[float]], dict[str, float]]:
-    """Examples per second of every variant in every round, and a step's memory; each waits its turn."""
+def interleaved(
+    module: str, variants: list[Variant], rounds: int, gflop: dict[str, float] | None = None
+) -> tuple[list[list[float]], dict[str, float]]:
+    """Examples per second of every variant in every round, and a step's memory; each waits its turn.
+
+    `gflop`: is filled with what each multiplies for an example.
+    """
     workers = [Worker(module, variant) for variant in variants]
     try:
         memory = {worker.variant.name: worker.ask("peak 1") for worker in workers}
+        if gflop is not None:
+            gflop.update({w.variant.name: w.ask("gflop 1") / w.variant.examples for w in workers})
         rates: list[list[float]] = [[] for _ in variants]
         for turn in range(rounds):
             for at in [*range(turn % len(workers), len(workers)), *range(turn % len(workers))]:
@@ -138,9 +152,12 @@ def interleaved(module: str, variants: list[Variant], rounds: int) -> tuple[list
             worker.close()
 
 
-def compare(variants: list[Variant], rates: list[list[float]], memory: dict[str, float]) -> list[Row]:
+def compare(
+    variants: list[Variant], rates: list[list[float]], memory: dict[str, float], gflop: dict[str, float] | None = None
+) -> list[Row]:
     """The first variant is ours; every row says how many times faster it was."""
-    ours, rows = rates[0], []
+    ours, rows, counted = rates[0], [], gflop or {}
+    least = counted.get(variants[0].name)
     for variant, own in zip(variants, rates, strict=True):
         ratios = sorted(a / b for a, b in zip(ours, own, strict=True))
         used = memory.get(variant.name)
@@ -156,6 +173,8 @@ def compare(variants: list[Variant], rates: list[list[float]], memory: dict[str,
                 used,
                 part,
                 variant.memory_bar,
+                gflop=counted.get(variant.name),
+                arithmetic=counted[variant.name] / least if least else None,
                 note=variant.note,
             )
         )
@@ -194,6 +213,19 @@ def matmul_rate(size: int = 1024, repeats: int = 10) -> float:
     return best
 
 
+def processor() -> dict[str, Any]:
+    """What a table says of the machine: its processor, the instructions torch uses, and how many processes run."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    running = os.getloadavg()[0]
+    return {
+        "processor": f"{os.cpu_count()} x {name}, {torch.backends.cpu.get_cpu_capability()}",
+        "running": round(running, 1),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
 class Paused:
     """A run-to-the-end trainer that can be advanced step by step: it runs in a thread that waits at every
     step.
@@ -202,6 +234,8 @@ class Paused:
     def __init__(self, run: Callable[[Callable[[], None]], None]) -> None:
         self.may_go, self.arrived = Semaphore(0), Semaphore(0)
         self.failure: BaseException | None = None
+        self.around: AbstractContextManager[object] | None = None  # a context of the trainer's thread, for a step
+        self.entered = ExitStack()
 
         def body() -> None:
             torch.set_flush_denormal(True)  # a setting of each thread
@@ -215,8 +249,20 @@ class Paused:
         self.thread = Thread(target=body, daemon=True)
 
     def _step_done(self) -> None:
+        self.entered.close()
         self.arrived.release()
         self.may_go.acquire()
+        if self.around is not None:
+            self.entered.enter_context(self.around)
+
+    @contextmanager
+    def inside(self, context: AbstractContextManager[object]) -> Iterator[None]:
+        """Steps after the first one run inside `context`, entered in the thread that makes them."""
+        self.around = context
+        try:
+            yield
+        finally:
+            self.around = None
 
     def __call__(self, steps: int) -> None:
         for _ in range(steps):
@@ -233,7 +279,7 @@ class Paused:
 def report(name: str, rows: list[Row], facts: dict[str, Any]) -> bool:
     """Print the table, keep it as results/NAME-DATE.json, and say whether every bar was reached."""
     print(f"\n{name}  ({', '.join(f'{key}: {value}' for key, value in facts.items())})")
-    head = ("variant", "ex/s", "ours is", "range", "bar", "MiB", "ours/its", "bar", "gradient", "")
+    head = ("variant", "ex/s", "ours is", "range", "bar", "MiB", "ours/its", "bar", "gradient", "GFLOP", "its/ours", "")
     table = [head, *map(_cells, rows)]
     widths = [max(len(line[at]) for line in table) for at in range(len(head))]
     for line in table:
@@ -258,6 +304,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         shown(row.memory_part, ".3f"),
         shown(row.memory_bar, ".3f"),
         shown(row.gradient, ".1e"),
+        shown(row.gflop, ".0f"),
+        shown(row.arithmetic, ".2f"),
         row.note + ("" if row.reached else "  MISSED"),
     )
 

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -25,7 +25,7 @@ import torch
 from cotdistill.training.cpu_kernels import rows_times
 from cotdistill.training.memory import release_memory
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("COTDISTILL_BENCH_RESULTS") or Path(__file__).parent / "results")
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,8 @@ def serve(variant: Variant) -> None:
             began = clock()
             advance(int(steps))
             found = clock() - began
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # the next one's step has to fit beside what this one holds
         answers.write(f"{found}\n")
         answers.flush()
 
@@ -215,15 +217,22 @@ def matmul_rate(size: int = 1024, repeats: int = 10) -> float:
 
 def processor() -> dict[str, Any]:
     """What a table says of the machine: its processor, the instructions torch uses, and how many processes run."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    running = os.getloadavg()[0]
     return {
-        "processor": f"{os.cpu_count()} x {name}, {torch.backends.cpu.get_cpu_capability()}",
-        "running": round(running, 1),
+        "processor": f"{os.cpu_count()} x {_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
+        "running": round(os.getloadavg()[0], 1),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
+
+
+def device_name() -> str:
+    """The GPU's name, or the processor's."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name()
+
+
+def _cpu_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 class Paused:
@@ -278,16 +287,23 @@ class Paused:
 
 def report(name: str, rows: list[Row], facts: dict[str, Any]) -> bool:
     """Print the table, keep it as results/NAME-DATE.json, and say whether every bar was reached."""
-    print(f"\n{name}  ({', '.join(f'{key}: {value}' for key, value in facts.items())})")
     head = ("variant", "ex/s", "ours is", "range", "bar", "MiB", "ours/its", "bar", "gradient", "GFLOP", "its/ours", "")
-    table = [head, *map(_cells, rows)]
-    widths = [max(len(line[at]) for line in table) for at in range(len(head))]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print(f"\n{name}  ({', '.join(f'{key}: {value}' for key, value in facts.items())})\n")
+    print(markdown(head, [_cells(row) for row in rows]), flush=True)
     RESULTS.mkdir(exist_ok=True)
     kept = RESULTS / f"{name}-{date.today().isoformat()}.json"
     kept.write_text(json.dumps({"facts": facts, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
     return all(row.reached for row in rows)
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table whose source can be read as well."""
+    widths = [max(3, *(len(line[at]) for line in (head, *lines))) for at in range(len(head))]
+
+    def row(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))} |"
+
+    return "\n".join([row(head), row(["-" * width for width in widths]), *map(row, lines)])
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def parts(out: Path, study: Sequence[str], tiny: bool) -> list[Part]:
     few = ("--rounds", "1", "--tiny") if tiny else ()
     listed = [
         Part("tests", (*PYTHON, "pytest", "-m", "gpu", *(("tests/test_cuda.py",) if tiny else ())), 300),
-        *(Part(f"training-{size}", (*PYTHON, training, "--size", size, *few[:2]), 280, exits=(0, 1)) for size in sizes),
+        *(Part(f"training-{size}", (*PYTHON, training, "--size", size, *few[:2]), 300, exits=(0, 1)) for size in sizes),
         *(Part(name, (*PYTHON, elicitation, name, *few), 180) for name in ("contrastive", "greedy")),
     ]
     if study:

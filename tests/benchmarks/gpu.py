@@ -138,6 +138,7 @@ def main() -> int:
     if not (given.tiny or torch.cuda.is_available()):
         print("gpu: no CUDA device here, nothing measured", file=sys.stderr)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what is running on the way
     out: Path = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     ends, left = time.monotonic() + 60 * given.minutes, 0

@@ -9,7 +9,7 @@ SMOLLM2 := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cotdistill/SmolLM2-135M-Instru
 REAL_ROWS = $(if $(QUESTIONS),--train $(QUESTIONS) --teacher recorded:$(CHAINS) --data $(HELD_OUT),--data $(REAL)/held-out.jsonl)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real test check bench test-gpu lowest
+.PHONY: help demo real test check bench test-gpu bench-gpu lowest
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -46,6 +46,9 @@ bench: $(STAMP)  ## the benchmarks, against the peers that are installed (NAME=t
 
 test-gpu: $(STAMP)  ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
+
+bench-gpu: $(STAMP)  ## tests and benchmarks of a CUDA device, at most 25 minutes, tables in OUT; the same command goes on
+	$(BIN)/python -m tests.benchmarks.gpu $(or $(OUT),gpu-runs)
 
 lowest: $(STAMP)  ## the command line with the oldest versions of everything that pyproject.toml allows
 	.ci/lowest

@@ -34,18 +34,18 @@ def questions() -> list[Asked]:
 def published(student: Student, question: Asked) -> list[int]:
     """SCOTT's loop: both prompts computed for every question, then two forwards a token."""
     caches = [DynamicCache(), DynamicCache()]
-    fed = [torch.tensor([ids]) for ids in question.prompts]
+    fed = [torch.tensor([ids], device=student.device) for ids in question.prompts]
     out: list[int] = []
     while True:
         supported, perturbed = (
             student.model(input_ids=ids, past_key_values=held, use_cache=True, logits_to_keep=1).logits[0, -1]
             for ids, held in zip(fed, caches, strict=True)
         )
-        score = supported.log_softmax(-1) - LAMBDA * perturbed.log_softmax(-1)
+        score = supported.float().log_softmax(-1) - LAMBDA * perturbed.float().log_softmax(-1)
         out.append(int(score.argmax()))
         if len(out) == question.length:
             return out
-        fed = [torch.tensor([out[-1:]])] * 2
+        fed = [torch.tensor([out[-1:]], device=student.device)] * 2
 
 
 def loop() -> Advance:

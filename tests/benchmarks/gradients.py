@@ -16,7 +16,7 @@ from tests.benchmarks.workload import encoded
 
 
 def gradient_distance(student: Student, strategy: str, rows: list[Item], **params: Any) -> float:
-    """|fast - reference| / |reference| over all weights: one step's gradient, one sequence at a time, full
+    """|fast - reference| / |reference| over all trained weights: one step's gradient, one sequence at a time, full
     logits.
     """
     model = student.model.eval()
@@ -30,7 +30,7 @@ def gradient_distance(student: Student, strategy: str, rows: list[Item], **param
             logits = model(input_ids=torch.from_numpy(tree.source).long()[None], decoder_input_ids=ids).logits[0]
         chosen = logits.log_softmax(-1)[torch.from_numpy(tree.positions).long(), torch.from_numpy(tree.tokens).long()]
         (coef * -chosen).sum().backward()
-    wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
+    wanted = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
     model.zero_grad()
     fast = encoded(student, strategy, rows, **params)
     assert head_is_linear(student)
@@ -41,5 +41,5 @@ def gradient_distance(student: Student, strategy: str, rows: list[Item], **param
     with kernels.inside(model), packed:
         for batch in batches:
             loss(student, collate(student, batch, can_pack(student)), products=products)[0].backward()
-    found = torch.cat([p.grad.flatten() for p in model.parameters()])
+    found = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
     return float((found - wanted).norm() / wanted.norm())

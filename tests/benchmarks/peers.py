@@ -171,43 +171,40 @@ def hf_trainer(student: Student, data: EncodedSet, size: int) -> Advance:
     )
 
 
-def trl_trainer(student: Student, data: EncodedSet, size: int, packing: bool, max_length: int = 1024) -> Advance:
-    """TRL's SFTTrainer without checkpointing and bfloat16, its defaults, which only slow a CPU."""
+def trl_trainer(student: Student, data: EncodedSet, size: int, **settings: Any) -> Advance:
+    """TRL's SFTTrainer, `size` sequences (packed: rows) per step, with `settings` of its configuration.
+
+    Without checkpointing and, on a CPU, without bfloat16: its defaults, which only slow a model that fits.
+    """
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     rows = []
     for example in examples(data):
         for form in range(len(data.forms)):
-            ids, labels = example[f"ids{form}"], example[f"labels{form}"]
+            labels = example[f"labels{form}"]
             rows.append(
-                {"input_ids": ids, "labels": labels}
-                if not packing
-                else {"input_ids": ids, "completion_mask": [int(label != IGNORE) for label in labels]}
+                {"input_ids": example[f"ids{form}"], "completion_mask": [int(label != IGNORE) for label in labels]}
             )
-    if not packing:
-        rows = [
-            {"input_ids": row["input_ids"], "completion_mask": [int(label != IGNORE) for label in row["labels"]]}
-            for row in rows
-        ]
     cuda = student.device.type == "cuda"
-    arguments = SFTConfig(
-        output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=size,
-        max_steps=100_000,
-        learning_rate=1e-4,
-        report_to=[],
-        save_strategy="no",
-        disable_tqdm=True,
-        logging_strategy="no",
-        use_cpu=not cuda,
-        gradient_checkpointing=False,
-        bf16=cuda,
-        packing=packing,
-        max_length=max_length if packing else None,
-        completion_only_loss=True,
-        dataloader_pin_memory=False,
-    )
+    chosen = {
+        "output_dir": tempfile.mkdtemp(),
+        "per_device_train_batch_size": size,
+        "max_steps": 100_000,
+        "learning_rate": 1e-4,
+        "report_to": [],
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "logging_strategy": "no",
+        "use_cpu": not cuda,
+        "gradient_checkpointing": False,
+        "bf16": cuda,
+        "max_length": None,
+        "completion_only_loss": True,
+        "dataloader_pin_memory": False,
+        **settings,
+    }
+    arguments = SFTConfig(**chosen)
     return _paused(
         lambda callback: SFTTrainer(
             student.model,

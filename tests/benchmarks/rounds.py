@@ -12,7 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -24,7 +25,7 @@ import torch
 from cotdistill.training.cpu_kernels import rows_times
 from cotdistill.training.memory import release_memory
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("COTDISTILL_BENCH_RESULTS") or Path(__file__).parent / "results")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Row:
     memory_part: float | None
     memory_bar: float | None
     gradient: float | None = None  # relative distance from the plain reference
+    gflop: float | None = None  # what it multiplies for an example
+    arithmetic: float | None = None  # that over ours: how many times faster ours would be at equal efficiency
     note: str = ""
 
     @property
@@ -80,7 +83,7 @@ class Worker:
         )
 
     def ask(self, request: str) -> float:
-        """`advance N`: seconds of N optimizer steps; `peak N`: MiB they need."""
+        """`advance N`: seconds of N optimizer steps; `peak N`: MiB they need; `gflop 1`: what a step multiplies."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(request + "\n")
@@ -106,10 +109,16 @@ def serve(variant: Variant) -> None:
         request, steps = line.split()
         if request == "peak":
             found = measure_peak(advance, int(steps))
+        elif request == "gflop":
+            from tests.benchmarks.counting import multiplied
+
+            found = multiplied(advance)
         else:
             began = clock()
             advance(int(steps))
             found = clock() - began
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # the next one's step has to fit beside what this one holds
         answers.write(f"{found}\n")
         answers.flush()
 
@@ -122,11 +131,18 @@ def clock() -> float:
     return time.perf_counter()
 
 
-def interleaved(module: str, variants: list[Variant], rounds: int) -> tuple[list[list[float]], dict[str, float]]:
-    """Examples per second of every variant in every round, and a step's memory; each waits its turn."""
+def interleaved(
+    module: str, variants: list[Variant], rounds: int, gflop: dict[str, float] | None = None
+) -> tuple[list[list[float]], dict[str, float]]:
+    """Examples per second of every variant in every round, and a step's memory; each waits its turn.
+
+    `gflop`: is filled with what each multiplies for an example.
+    """
     workers = [Worker(module, variant) for variant in variants]
     try:
         memory = {worker.variant.name: worker.ask("peak 1") for worker in workers}
+        if gflop is not None:
+            gflop.update({w.variant.name: w.ask("gflop 1") / w.variant.examples for w in workers})
         rates: list[list[float]] = [[] for _ in variants]
         for turn in range(rounds):
             for at in [*range(turn % len(workers), len(workers)), *range(turn % len(workers))]:
@@ -138,9 +154,12 @@ def interleaved(module: str, variants: list[Variant], rounds: int) -> tuple[list
             worker.close()
 
 
-def compare(variants: list[Variant], rates: list[list[float]], memory: dict[str, float]) -> list[Row]:
+def compare(
+    variants: list[Variant], rates: list[list[float]], memory: dict[str, float], gflop: dict[str, float] | None = None
+) -> list[Row]:
     """The first variant is ours; every row says how many times faster it was."""
-    ours, rows = rates[0], []
+    ours, rows, counted = rates[0], [], gflop or {}
+    least = counted.get(variants[0].name)
     for variant, own in zip(variants, rates, strict=True):
         ratios = sorted(a / b for a, b in zip(ours, own, strict=True))
         used = memory.get(variant.name)
@@ -156,6 +175,8 @@ def compare(variants: list[Variant], rates: list[list[float]], memory: dict[str,
                 used,
                 part,
                 variant.memory_bar,
+                gflop=counted.get(variant.name),
+                arithmetic=counted[variant.name] / least if least else None,
                 note=variant.note,
             )
         )
@@ -194,6 +215,26 @@ def matmul_rate(size: int = 1024, repeats: int = 10) -> float:
     return best
 
 
+def processor() -> dict[str, Any]:
+    """What a table says of the machine: its processor, the instructions torch uses, and how many processes run."""
+    return {
+        "processor": f"{os.cpu_count()} x {_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
+        "running": round(os.getloadavg()[0], 1),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def device_name() -> str:
+    """The GPU's name, or the processor's."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name()
+
+
+def _cpu_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
 class Paused:
     """A run-to-the-end trainer that can be advanced step by step: it runs in a thread that waits at every
     step.
@@ -202,6 +243,8 @@ class Paused:
     def __init__(self, run: Callable[[Callable[[], None]], None]) -> None:
         self.may_go, self.arrived = Semaphore(0), Semaphore(0)
         self.failure: BaseException | None = None
+        self.around: AbstractContextManager[object] | None = None  # a context of the trainer's thread, for a step
+        self.entered = ExitStack()
 
         def body() -> None:
             torch.set_flush_denormal(True)  # a setting of each thread
@@ -215,8 +258,20 @@ class Paused:
         self.thread = Thread(target=body, daemon=True)
 
     def _step_done(self) -> None:
+        self.entered.close()
         self.arrived.release()
         self.may_go.acquire()
+        if self.around is not None:
+            self.entered.enter_context(self.around)
+
+    @contextmanager
+    def inside(self, context: AbstractContextManager[object]) -> Iterator[None]:
+        """Steps after the first one run inside `context`, entered in the thread that makes them."""
+        self.around = context
+        try:
+            yield
+        finally:
+            self.around = None
 
     def __call__(self, steps: int) -> None:
         for _ in range(steps):
@@ -232,16 +287,23 @@ class Paused:
 
 def report(name: str, rows: list[Row], facts: dict[str, Any]) -> bool:
     """Print the table, keep it as results/NAME-DATE.json, and say whether every bar was reached."""
-    print(f"\n{name}  ({', '.join(f'{key}: {value}' for key, value in facts.items())})")
-    head = ("variant", "ex/s", "ours is", "range", "bar", "MiB", "ours/its", "bar", "gradient", "")
-    table = [head, *map(_cells, rows)]
-    widths = [max(len(line[at]) for line in table) for at in range(len(head))]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    head = ("variant", "ex/s", "ours is", "range", "bar", "MiB", "ours/its", "bar", "gradient", "GFLOP", "its/ours", "")
+    print(f"\n{name}  ({', '.join(f'{key}: {value}' for key, value in facts.items())})\n")
+    print(markdown(head, [_cells(row) for row in rows]), flush=True)
     RESULTS.mkdir(exist_ok=True)
     kept = RESULTS / f"{name}-{date.today().isoformat()}.json"
     kept.write_text(json.dumps({"facts": facts, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
     return all(row.reached for row in rows)
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table whose source can be read as well."""
+    widths = [max(3, *(len(line[at]) for line in (head, *lines))) for at in range(len(head))]
+
+    def row(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))} |"
+
+    return "\n".join([row(head), row(["-" * width for width in widths]), *map(row, lines)])
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -258,6 +320,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         shown(row.memory_part, ".3f"),
         shown(row.memory_bar, ".3f"),
         shown(row.gradient, ".1e"),
+        shown(row.gflop, ".0f"),
+        shown(row.arithmetic, ".2f"),
         row.note + ("" if row.reached else "  MISSED"),
     )
 

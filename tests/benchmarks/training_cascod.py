@@ -5,81 +5,28 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as __main__ does, for every variant alike
 
 import torch
 
-from cotdistill.config import DistillConfig
 from cotdistill.students.student import Student
-from cotdistill.training.train import Loop
 from tests.benchmarks import peers
 from tests.benchmarks.gradients import gradient_distance
-from tests.benchmarks.rounds import Variant, compare, interleaved, matmul_rate, report, serve
-from tests.benchmarks.workload import encoded, items, llama
+from tests.benchmarks.rounds import Variant, compare, interleaved, matmul_rate, processor, report, serve
+from tests.benchmarks.trainers import Work
+from tests.benchmarks.workload import items, llama
 
 ROWS, SIZE, ROUNDS = 64, 16, 5
-Model = Callable[[], Student]
 MODULE = "tests.benchmarks.training_cascod"
 
 
-def ours(model: Model, strategy: str, size: int, **settings: object) -> Callable[[], peers.Advance]:
-    """Our loop, advanced optimizer step by optimizer step."""
-
-    def start() -> peers.Advance:
-        student = model()
-        data = encoded(student, strategy, items(ROWS))
-        config = DistillConfig(steps=100_000, batch_size=size, lr=1e-4, device="cpu", schedule="constant", **settings)
-        return Loop(student, data, config, Path(tempfile.mkdtemp())).advance
-
-    return start
-
-
-def plain(
-    model: Model, strategy: str, size: int, loss: Callable[..., torch.Tensor], width: int | None = None
-) -> Callable[[], peers.Advance]:
-    """A hand-written loop with torch's default AdamW."""
-
-    def start() -> peers.Advance:
-        student = model()
-        optimizer = torch.optim.AdamW(student.model.parameters(), lr=1e-4)
-        return peers.loop(student, encoded(student, strategy, items(ROWS), "none"), size, loss, optimizer, width)
-
-    return start
-
-
-def trainer(model: Model, strategy: str, size: int) -> Callable[[], peers.Advance]:
-    """HF Trainer."""
-
-    def start() -> peers.Advance:
-        student = model()
-        return peers.hf_trainer(student, encoded(student, strategy, items(ROWS), "none"), size)
-
-    return start
-
-
-def trl(model: Model, strategy: str, size: int, packing: bool) -> Callable[[], peers.Advance]:
-    """TRL's SFTTrainer."""
-
-    def start() -> peers.Advance:
-        student = model()
-        return peers.trl_trainer(student, encoded(student, strategy, items(ROWS), "none"), size, packing)
-
-    return start
-
-
-def packed_examples(model: Model, max_length: int = 1024) -> float:
-    """How many plain chain-of-thought examples a row of TRL's packing holds on average."""
-    from datasets import Dataset
-    from trl.data_utils import pack_dataset
-
-    student = model()
-    ids = [[*trees[0].ids.tolist(), 0] for trees in encoded(student, "cot", items(ROWS), "none").samples]
-    return ROWS / len(pack_dataset(Dataset.from_dict({"input_ids": ids}), max_length))
+def work(model: Callable[[], Student], size: int = SIZE) -> Work:
+    """Rows and examples per step that every variant is given."""
+    return Work(model, partial(items, ROWS), size)
 
 
 def as_started(peer: Variant) -> Variant:
@@ -99,64 +46,37 @@ def switched(peer: Variant) -> Variant:
     return replace(peer, name=f"{peer.name}, by oneDNN", start=start, bar=None)
 
 
-def published(model: Model) -> list[Variant]:
+def published(model: Callable[[], Student]) -> list[Variant]:
     """Against the published code, at its 4 examples a step."""
+    few = work(model, 4)
     made = [
-        Variant("ours, 4 examples a step", ours(model, "cascod", 4), 4, steps=8),
+        Variant("ours, 4 examples a step", few.ours("cascod"), 4, steps=8),
         Variant(
-            "published, padded to 1024",
-            plain(model, "cascod", 4, peers.concatenated, 1024),
-            4,
-            bar=40,
-            memory_bar=1 / 20,
+            "published, padded to 1024", few.loop("cascod", peers.concatenated, 1024), 4, bar=40, memory_bar=1 / 20
         ),
     ]
     return [*made, as_started(made[-1])]
 
 
-def users(model: Model) -> list[Variant]:
+def users(model: Callable[[], Student]) -> list[Variant]:
     """Against what is in use, 16 examples a step."""
+    given = work(model)
     made = [
-        Variant("ours", ours(model, "cascod", SIZE), SIZE, steps=2),
-        Variant(
-            "ours, plain cot", ours(model, "cot", SIZE), SIZE, steps=2, note="CasCoD costs 1 over this; at most 1.15"
-        ),
-        Variant(
-            "concat, padded to longest",
-            plain(model, "cascod", SIZE, peers.concatenated),
-            SIZE,
-            bar=6,
-            memory_bar=1 / 10,
-        ),
-        Variant("two forwards, padded", plain(model, "cascod", SIZE, peers.two_forwards), SIZE, bar=3.5),
-        Variant("HF Trainer, two losses", trainer(model, "cascod", SIZE), SIZE, bar=5),
-        Variant("HF Trainer, plain chain", trainer(model, "cot", SIZE), SIZE, bar=3),
+        Variant("ours", given.ours("cascod"), SIZE, steps=2),
+        Variant("ours, plain cot", given.ours("cot"), SIZE, steps=2, note="CasCoD costs 1 over this; at most 1.15"),
+        Variant("concat, padded to longest", given.loop("cascod", peers.concatenated), SIZE, bar=6, memory_bar=1 / 10),
+        Variant("two forwards, padded", given.loop("cascod", peers.two_forwards), SIZE, bar=3.5),
+        Variant("HF Trainer, two losses", given.hf("cascod"), SIZE, bar=5),
+        Variant("HF Trainer, plain chain", given.hf("cot"), SIZE, bar=3),
     ]
     if importlib.util.find_spec("trl"):
+        packed = given.trl("cot", 1, packing=True)
         made += [
-            Variant("TRL, two sequences", trl(model, "cascod", 2 * SIZE, False), SIZE, bar=10),
-            Variant("TRL, packed plain cot", trl(model, "cot", 1, True), packed_examples(model), steps=3, bar=3.5),
+            Variant("TRL, two sequences", given.trl("cascod", 2 * SIZE), SIZE, bar=10),
+            Variant("TRL, packed plain cot", packed, given.packed_examples(), steps=3, bar=3.5),
         ]
     close = [peer for peer in made if peer.name.startswith(("HF Trainer, plain", "TRL"))]
     return [*made, *map(as_started, close), *map(switched, close)]
-
-
-def useful_gflop(model: Model) -> float:
-    """Least work of one example: its tokens once through the layers, its learned tokens once through the
-    head.
-    """
-    student = model()
-    data = encoded(student, "cascod", items(ROWS), "chain")
-    layers = sum(p.numel() for name, p in student.model.named_parameters() if ".layers." in name and p.ndim == 2)
-    head = student.model.get_output_embeddings().weight.numel()
-    config = student.model.config
-    total = 0
-    for trees in data.samples:
-        for tree in trees:
-            length = len(tree.ids)
-            attention = 2 * length * length * config.hidden_size * config.num_hidden_layers  # causal half of 4 T^2 D
-            total += 3 * (2 * length * layers + 2 * len(set(tree.positions.tolist())) * head + attention)
-    return total / len(data.samples) / 1e9
 
 
 def wide() -> Student:
@@ -174,22 +94,21 @@ def small_head() -> list[Variant]:
     return [replace(variant, name=f"{variant.name}, small head", bar=None) for variant in chosen]
 
 
-def run(name: str, variants: list[Variant], model: Model) -> bool:
+def run(name: str, variants: list[Variant], model: Callable[[], Student]) -> bool:
     """Measure, print and keep one table."""
     rate = matmul_rate()
     rates, memory = interleaved(MODULE, variants, ROUNDS)
     rate = max(rate, matmul_rate())
     rows = compare(variants, rates, memory)
     rows[0].gradient = gradient_distance(model(), "cascod", items(SIZE))
-    used = rows[0].examples_per_second * useful_gflop(model) / rate
+    used = rows[0].examples_per_second * work(model).useful_gflop("cascod") / rate
     facts = {
         "model": f"{model().model.num_parameters() / 1e6:.1f} M",
         "examples a step": variants[0].examples,
         "rounds": ROUNDS,
         "matmul GFLOP/s": round(rate, 1),
         "useful MFU of ours": f"{used:.0%} (bar 45%)",
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
+        **processor(),
     }
     return report(name, rows, facts) and used >= 0.45
 

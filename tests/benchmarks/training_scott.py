@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -15,84 +13,51 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 import torch
 from transformers.optimization import Adafactor
 
-from cotdistill.config import DistillConfig
 from cotdistill.students.student import Student
-from cotdistill.training.train import Loop
 from tests.benchmarks import peers
 from tests.benchmarks.gradients import gradient_distance
-from tests.benchmarks.rounds import Variant, compare, interleaved, report, serve
-from tests.benchmarks.workload import encoded, items, llama, t5
+from tests.benchmarks.rounds import Variant, compare, interleaved, processor, report, serve
+from tests.benchmarks.trainers import Work
+from tests.benchmarks.workload import items, llama, t5
 
 ROWS, SIZE, ROUNDS = 64, 16, 5  # 16 examples a step, as published
 MODULE = "tests.benchmarks.training_scott"
 
 
-def ours(model: Callable[[], Student], optimizer: str, **params: Any) -> Callable[[], peers.Advance]:
-    """Our loop."""
-
-    def start() -> peers.Advance:
-        student = model()
-        config = DistillConfig.model_validate(
-            {
-                "steps": 100_000,
-                "batch_size": SIZE,
-                "lr": 3e-5,
-                "device": "cpu",
-                "schedule": "constant",
-                "optimizer": optimizer,
-                "weight_decay": 0.0,
-            }
-        )
-        data = encoded(student, "scott", items(ROWS), **params)
-        return Loop(student, data, config, Path(tempfile.mkdtemp())).advance
-
-    return start
-
-
-def theirs(
-    model: Callable[[], Student],
-    loss: Callable[..., torch.Tensor],
-    optimizer: Callable[[Any], Any],
-    width: int | None = None,
-    **params: Any,
-) -> Callable[[], peers.Advance]:
-    """A hand-written loop."""
-
-    def start() -> peers.Advance:
-        student = model()
-        data = encoded(student, "scott", items(ROWS), "none", **params)
-        return peers.loop(student, data, SIZE, loss, optimizer(student.model.parameters()), width)
-
-    return start
+def work(model: Callable[[], Student], optimizer: str, **params: Any) -> Work:
+    """Rows, settings and parameters of the strategy that both sides are given."""
+    settings = {"lr": 3e-5, "optimizer": optimizer, "weight_decay": 0.0}
+    return Work(model, partial(items, ROWS), SIZE, settings=settings, params=params)
 
 
 def seq2seq() -> list[Variant]:
     """T5; Adafactor with the paper's settings in all but the last."""
     adafactor = partial(Adafactor, lr=3e-5, scale_parameter=False, relative_step=False, warmup_init=False)
-    loop = peers.seq2seq_forwards
+    given, loop = work(t5, "adafactor"), peers.seq2seq_forwards
     return [
-        Variant("ours, Adafactor", ours(t5, "adafactor"), SIZE, steps=2),
+        Variant("ours, Adafactor", given.ours("scott"), SIZE, steps=2),
         Variant(
             "published loop, padded to 128",
-            theirs(t5, loop, adafactor, 128),
+            given.loop("scott", loop, 128, adafactor),
             SIZE,
             bar=2.3,
             memory_bar=1 / 10,
             note="cuts targets off at 128",
         ),
-        Variant("two forwards, padded to longest", theirs(t5, loop, adafactor), SIZE),
-        Variant("ours, fused AdamW", ours(t5, "adamw"), SIZE, steps=2),
+        Variant("two forwards, padded to longest", given.loop("scott", loop, optimizer=adafactor), SIZE),
+        Variant("ours, fused AdamW", given.ours("scott", optimizer="adamw"), SIZE, steps=2),
     ]
 
 
 def causal(place: str) -> list[Variant]:
     """A decoder-only student; tags first as published, or behind the question, where the forms share it."""
+    given = work(llama, "adamw", tag_place=place)
     adamw = partial(torch.optim.AdamW, lr=3e-5)
     return [
-        Variant(f"ours, tag {place}", ours(llama, "adamw", tag_place=place), SIZE, steps=2),
+        Variant(f"ours, tag {place}", given.ours("scott"), SIZE, steps=2),
         Variant(
             f"two forwards, tag {place}",
-            theirs(llama, peers.two_forwards, adamw, tag_place=place),
+            given.loop("scott", peers.two_forwards, optimizer=adamw),
             SIZE,
             bar=2.7 if place == "first" else 3.2,
         ),
@@ -111,8 +76,7 @@ def run(name: str, variants: list[Variant], model: Callable[[], Student], **para
             "model": f"{model().model.num_parameters() / 1e6:.1f} M",
             "examples a step": SIZE,
             "rounds": ROUNDS,
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
+            **processor(),
         },
     )
 

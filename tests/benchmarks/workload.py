@@ -102,7 +102,7 @@ def t5(width: int = 256, layers: int = 4, seed: int = 0) -> Student:
     return Student(T5ForConditionalGeneration(config), words())
 
 
-def items(count: int, seed: int = 0) -> list[Item]:
+def items(count: int, seed: int = 0, rationale: tuple[int, int] = (20, 120)) -> list[Item]:
     """Questions of 30-80 tokens with a right and a wrong rationale of 20-120 tokens and answers of 1-6."""
     draw = random.Random(seed)
 
@@ -115,7 +115,7 @@ def items(count: int, seed: int = 0) -> list[Item]:
         both = tuple(
             Rationale(
                 kind=kind,
-                text=text(20, 120),
+                text=text(*rationale),
                 answer=answer,
                 correct=True,
                 label="keep",

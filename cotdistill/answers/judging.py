@@ -20,8 +20,8 @@ from cotdistill.answers.answers import (
     Choices,
     Verdict,
     extract,
-    extract_last,
     judge,
+    last_mention,
     read_answer,
 )
 from cotdistill.answers.numbers import whole_number
@@ -50,7 +50,7 @@ def judge_text(output: str | None, gold: str, choices: Choices, kind: AnswerKind
 
 def judge_last(output: str | None, gold: str, choices: Choices, kind: AnswerKind) -> tuple[str | None, Verdict]:
     """By the second extractor: the last mention of any answer."""
-    answer = None if output is None else extract_last(output, choices, kind).answer
+    answer = None if output is None else last_mention(output, choices, kind)
     return answer, judge(answer, gold, choices, kind)
 
 

@@ -18,6 +18,7 @@ from cotdistill.answers.answers import (
     EXTRACTOR,
     AnswerKind,
     Choices,
+    Extracted,
     Verdict,
     extract,
     judge,
@@ -46,6 +47,13 @@ def judge_text(output: str | None, gold: str, choices: Choices, kind: AnswerKind
     """Answer and verdict of a whole generation, reasoning included."""
     answer = None if output is None else extract(output, choices, kind).answer
     return answer, judge(answer, gold, choices, kind)
+
+
+def judge_found(
+    found: Extracted, output: str | None, gold: str, choices: Choices, kind: AnswerKind
+) -> tuple[str | None, Verdict]:
+    """`judge_text` of an output from which `found` was extracted already."""
+    return found.answer, judge(found.answer, gold, choices, kind)
 
 
 def judge_last(output: str | None, gold: str, choices: Choices, kind: AnswerKind) -> tuple[str | None, Verdict]:

@@ -24,6 +24,7 @@ from cotdistill.data.recording_formats import FORMATS, Chain, Format, RecordingL
 from cotdistill.data.records import Example
 from cotdistill.data.rows import foreign_rows, is_end, note_id
 from cotdistill.errors import DataError
+from cotdistill.garbage import collector_paused
 
 _BATCH = re.compile(r"(?P<split>.+)_CoT_(?P<number>\d+)$")
 TEXTS = "a text (Distilling Step-by-Step)"
@@ -82,6 +83,7 @@ class Recordings:
         return recording
 
 
+@collector_paused()
 def read_recordings(file: Path, columns: Columns | None = None, bad: BadRows = STOP) -> Recordings:
     """The recordings in a file of any kind known here, or under a map. Raises `DataError` for none of them."""
     stream = ((line, row) for line, row in foreign_rows(file) if not is_end(row))

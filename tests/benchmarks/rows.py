@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,6 @@ from cotdistill.plugins.kinds import checker_of
 from cotdistill.world.questions import rows
 
 SEEDS = 5  # worlds of 1,000 rows each that are told again and again
-MAP = "id=id,question=stem,choices=A+B+C+D,answer=key"
 
 
 def told() -> Iterator[tuple[Example, str, str]]:
@@ -74,3 +74,7 @@ def _rationale(text: str, answer: str) -> Rationale:
         prompt=None,
         finished=True,
     )
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]), int(sys.argv[2]))

@@ -6,19 +6,17 @@ each one journalled before the next counts (`data.journal`), so that running the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from cotdistill.config import ElicitConfig
 from cotdistill.config.server import PREFIX
 from cotdistill.console import emit, progress, say, warn_once
-from cotdistill.data.columns import Columns
-from cotdistill.data.files import check_file, regular_file, write_text
-from cotdistill.data.importers import read_recordings
+from cotdistill.data.files import check_file, regular_file, write_lines
 from cotdistill.data.journal import SERVED, FinishedCall, Journal, finished_rows, holds_rows, rationale_key
 from cotdistill.data.lock import locked_file
-from cotdistill.data.records import Example, Item, Rationale
+from cotdistill.data.records import Example, Item
 from cotdistill.data.tasks import demonstration_rows, load_examples, shard_of
 from cotdistill.errors import NothingLeft, Partial, UsageError
 from cotdistill.strategies import registry
@@ -33,11 +31,9 @@ from cotdistill.teachers.plugin import open_plugin_teacher, registered_teacher
 from cotdistill.teachers.processes import ProcessGroup
 from cotdistill.teachers.prompts import PromptTemplate
 from cotdistill.teachers.reasoning import split_reasoning
-from cotdistill.teachers.recorded import ROWS, from_recordings, from_row
+from cotdistill.teachers.recorded import RECORDED, ROWS, replayed
 from cotdistill.teachers.shots import Shots, choose_shots
-from cotdistill.teachers.yields import Bill, yield_tables
-
-RECORDED = "recorded:"
+from cotdistill.teachers.yields import Bill, Yield
 
 
 def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
@@ -55,8 +51,10 @@ def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
     writes = processes.rank == 0 and not dry_run
     with locked_file(config.out) if config.out is not None and writes else nullcontext():
         if replays(config):
-            items = recorded(config, examples)
-            refuse_losing(config, items)
+            items = replayed(config, examples)
+            if config.out is None or kept_rows(config):  # nothing is written before all of it is known
+                items = list(items)
+                refuse_losing(config, items)
             write(config.out, items, config.keep)
             return
         ask(config, examples, pool, processes, dry_run)
@@ -81,10 +79,16 @@ def kept_in(config: ElicitConfig) -> Path | None:
     return file
 
 
+def kept_rows(config: ElicitConfig) -> Path | None:
+    """The file that holds rows which must not be lost."""
+    file = kept_in(config)
+    return file if file is not None and file.exists() and not config.overwrite else None
+
+
 def refuse_losing(config: ElicitConfig, items: Sequence[Item]) -> None:
     """Raise `UsageError` where the file holds rows or rationales that would be lost."""
-    file = kept_in(config)
-    if file is None or config.overwrite:
+    file = kept_rows(config)
+    if file is None:
         return
     new = {row.id: {rationale_key(row, rationale) for rationale in row.rationales} for row in items}
     lost = [
@@ -142,23 +146,6 @@ def refuse_unscored(config: ElicitConfig) -> None:
         raise UsageError("--logprobs of a server are stored as a tokenizer's ids; name its model's with --tokenizer")
     if config.out is None or regular_file(config.out) is None:
         raise UsageError("--logprobs writes a file beside --out; name one")
-
-
-def recorded(config: ElicitConfig, examples: Sequence[Example]) -> list[Item]:
-    """Existing rationales, of a recording or of the rows themselves."""
-    if config.teacher == ROWS:
-        return [item_of(example, from_row(example), kept_whole(config)) for example in examples]
-    by_example: list[list[Rationale]] = [[] for _ in examples]
-    mapped = Columns.parse(config.map) if config.map is not None else None
-    for name in config.teacher.removeprefix(RECORDED).split(","):
-        recordings = read_recordings(Path(name), mapped if mapped and mapped.of_recordings else None, config)
-        new = from_recordings(examples, recordings, config)
-        say(f"{sum(map(bool, new))} of {len(examples)} questions have a recording in {recordings.file.name}")
-        by_example = [before + after for before, after in zip(by_example, new, strict=True)]
-    return [
-        item_of(example, rationales, kept_whole(config))
-        for example, rationales in zip(examples, by_example, strict=True)
-    ]
 
 
 def ask(
@@ -366,7 +353,7 @@ def fitted(
 
 def write(
     out: Path | None,
-    items: Sequence[Item],
+    items: Iterable[Item],
     keep: str,
     failures: Sequence[str | None] = (),
     streamed: int = 0,
@@ -376,15 +363,17 @@ def write(
 
     Then the yield tables on stderr; raises `NothingLeft` where nothing can be learned from.
     """
+    found = Yield()
     if out is not None:
-        write_text(out, "".join(item.line() + "\n" for item in items))
+        write_lines(out, (item.line() for item in found.counted(items)))
     else:
-        for item in items[streamed:]:
-            emit(item.model_dump(mode="json"))
-        emit({"end": {"rows": len(items), "failed": len(failures)}})
-    yield_tables(items, len(failures), bill)
-    if not failures and not any(rationale.label == "keep" for item in items for rationale in item.rationales):
+        for at, item in enumerate(found.counted(items)):
+            if at >= streamed:
+                emit(item.model_dump(mode="json"))
+        emit({"end": {"rows": found.rows, "failed": len(failures)}})
+    found.show(len(failures), bill)
+    if not failures and not found.usable:
         raise NothingLeft(
-            f"none of the rationales of {len(items)} rows is usable for training; the table above says why"
+            f"none of the rationales of {found.rows} rows is usable for training; the table above says why"
             + ("" if keep == "all" else " (--keep all keeps wrong ones too)")
         )

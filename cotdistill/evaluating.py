@@ -128,8 +128,8 @@ def examine(
     """Predictions, then what is asked of them: samples, probes, explanations, another batch size; figures of all."""
     load = partial(load_asked, config)
     if subject.model is None:
-        predictions, sampled = read_elsewhere(subject.name, examples)
-        result = Examined(subject, name, judged_again(predictions, config.extractor))
+        predictions, sampled = read_elsewhere(subject.name, examples, config.extractor)
+        result = Examined(subject, name, predictions)
         return add_metrics(config, result, examples, sampled, load)
     walker, store = _walker(config, subject, student), _store(config, subject, name, examples)
     held = nullcontext() if config.from_predictions else locked_file(store.path, even_read_only=True)

@@ -8,13 +8,14 @@ read nothing is guessed, and the verdict says so.
 
 from typing import Literal
 
-from cotdistill.answers.extraction import Extracted, Extractor, extract, extract_last
+from cotdistill.answers.extraction import EXPLICIT, Extracted, Extractor, extract, extract_last, last_mention, states
 from cotdistill.answers.numbers import is_number, same_number, whole_number
 from cotdistill.answers.plain_text import key, normal
 from cotdistill.answers.slot import AnswerKind, Choices, math_form, read
 from cotdistill.answers.style import AnswerStyle
 
 __all__ = [
+    "EXPLICIT",
     "EXTRACTOR",
     "AnswerKind",
     "AnswerStyle",
@@ -26,10 +27,12 @@ __all__ = [
     "extract",
     "extract_last",
     "judge",
+    "last_mention",
     "letter",
     "read_answer",
     "render_answer",
     "same_answer",
+    "states",
 ]
 
 EXTRACTOR = "answers-3"  # recorded in every result; raised when any reading changes

@@ -29,6 +29,7 @@ from cotdistill.answers.slot import AnswerKind, Choices, mentions, only_mention,
 from cotdistill.answers.statements import IN_PASSING, Statement, formatted, lowered, statements
 from cotdistill.answers.thoughts import answer_region
 
+EXPLICIT = {"answer-is", "option-is", "to-answer", "hashes", "boxed"}  # rules that read a statement
 _CONCLUSION = re.compile(
     r"^(?:so|thus|hence|therefore|consequently|overall|in conclusion)\b,?\s*"
     r"|\b(?:answer|option|choice|correct)\b",
@@ -76,12 +77,29 @@ def extract(text: str, choices: Choices, kind: AnswerKind) -> Extracted:
     """
     flat, offsets = composed_with_offsets(text)
     flat = plain(flat)
-    answer, rule, start = _answer(flat, choices, kind)
+    found = _stated(flat, choices, kind)
+    answer, rule, start = found if isinstance(found, tuple) else _unstated(flat, found, choices, kind)
     return _split(text, answer, rule, offsets[start] if offsets else start)
 
 
-def _answer(flat: str, choices: Choices, kind: AnswerKind) -> tuple[str | None, str, int]:
-    """(answer, rule, where the answer sentence begins) in a plain text."""
+def states(text: str, choices: Choices, kind: AnswerKind) -> bool:
+    """Whether `extract` finds an explicit statement that counts, by its `EXPLICIT` rules; it reads no last sentence
+    for that, which takes most of its time."""
+    found = _stated(plain(composed_with_offsets(text)[0]), choices, kind)
+    return isinstance(found, tuple) and found[1] in EXPLICIT
+
+
+@dataclass(frozen=True)
+class _Unstated:
+    """The region in which a text states no answer; `unreadable`: it says where one is and that cannot be read."""
+
+    begin: int
+    end: int
+    unreadable: bool
+
+
+def _stated(flat: str, choices: Choices, kind: AnswerKind) -> tuple[str | None, str, int] | _Unstated:
+    """(answer, rule, where the answer sentence begins) by what a plain text states."""
     begin, end = answer_region(flat)
     lower = lowered(flat)
     end, soft = _own_turn(lower, begin, end)
@@ -95,12 +113,17 @@ def _answer(flat: str, choices: Choices, kind: AnswerKind) -> tuple[str | None, 
             return None, "none", len(flat)
         start = len(flat) if within[at].rule == IN_PASSING else _run_start(flat, within, at)
         return reading.answer, within[at].rule, start
-    own = flat[begin:end]
-    unreadable = field is not None or (kind == "number" and at is not None and _ends_text(flat, within[at], end))
-    answer = None if unreadable else _conclusion(own, choices, kind)
+    cut = field is not None or (kind == "number" and at is not None and _ends_text(flat, within[at], end))
+    return _Unstated(begin, end, cut)
+
+
+def _unstated(flat: str, where: _Unstated, choices: Choices, kind: AnswerKind) -> tuple[str | None, str, int]:
+    """(answer, rule, where the answer sentence begins) by the last sentence, or by a text that is nothing else."""
+    own = flat[where.begin : where.end]
+    answer = None if where.unreadable else _conclusion(own, choices, kind)
     bare = read(own, choices, kind)
     if bare and bare.whole and (kind != "text" or (answer is None and len(flat.split()) <= _FEW_WORDS)):
-        return bare.answer, "bare", begin
+        return bare.answer, "bare", where.begin
     return answer, "none" if answer is None else "last-sentence", len(flat)
 
 
@@ -109,6 +132,13 @@ def extract_last(text: str, choices: Choices, kind: AnswerKind) -> Extracted:
 
     The rationale is split off as by `extract`, so that the two differ in the answer alone.
     """
+    answer = last_mention(text, choices, kind)
+    rule = "none" if answer is None else "last-mention"
+    return _split(text, answer, rule, extract(text, choices, kind).start)
+
+
+def last_mention(text: str, choices: Choices, kind: AnswerKind) -> str | None:
+    """The answer of `extract_last` alone."""
     flat = plain(text)
     answer: str | None = None
     if kind == "choice" and choices:
@@ -121,8 +151,7 @@ def extract_last(text: str, choices: Choices, kind: AnswerKind) -> Extracted:
     else:
         words = re.findall(r"\w(?:[\w'-]*\w)?", flat)
         answer = words[-1] if words else None
-    rule = "none" if answer is None else "last-mention"
-    return _split(text, answer, rule, extract(text, choices, kind).start)
+    return answer
 
 
 def _split(text: str, answer: str | None, rule: str, start: int) -> Extracted:

@@ -18,10 +18,11 @@ from cotdistill.answers.answers import (
     EXTRACTOR,
     AnswerKind,
     Choices,
+    Extracted,
     Verdict,
     extract,
-    extract_last,
     judge,
+    last_mention,
     read_answer,
 )
 from cotdistill.answers.numbers import whole_number
@@ -48,9 +49,16 @@ def judge_text(output: str | None, gold: str, choices: Choices, kind: AnswerKind
     return answer, judge(answer, gold, choices, kind)
 
 
+def judge_found(
+    found: Extracted, output: str | None, gold: str, choices: Choices, kind: AnswerKind
+) -> tuple[str | None, Verdict]:
+    """`judge_text` of an output from which `found` was extracted already."""
+    return found.answer, judge(found.answer, gold, choices, kind)
+
+
 def judge_last(output: str | None, gold: str, choices: Choices, kind: AnswerKind) -> tuple[str | None, Verdict]:
     """By the second extractor: the last mention of any answer."""
-    answer = None if output is None else extract_last(output, choices, kind).answer
+    answer = None if output is None else last_mention(output, choices, kind)
     return answer, judge(answer, gold, choices, kind)
 
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,17 @@ def write_bytes(path: Path, content: bytes) -> None:
         target = regular_file(path)
         if target is None:
             _write_through(path, content)
+        else:
+            _replace(target, [content])
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """`write_text` of lines as they are made, without holding them all; nothing is left where making one raises."""
+    content = (f"{line}\n".encode("utf-8", "backslashreplace") for line in lines)
+    with writing(path):
+        target = regular_file(path)
+        if target is None:
+            _write_through(path, b"".join(content))
         else:
             _replace(target, content)
 
@@ -135,12 +146,12 @@ def json_digest(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, content: Iterable[bytes]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.tmp")
     try:
         with aside.open("wb") as out:
-            out.write(content)
+            out.writelines(content)
             out.flush()
             os.fsync(out.fileno())
         if target.exists():

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from cotdistill.data.recording_formats import FORMATS, Chain, Format, RecordingL
 from cotdistill.data.records import Example
 from cotdistill.data.rows import foreign_rows, is_end, note_id
 from cotdistill.errors import DataError
+from cotdistill.garbage import collector_paused
 
 _BATCH = re.compile(r"(?P<split>.+)_CoT_(?P<number>\d+)$")
 TEXTS = "a text (Distilling Step-by-Step)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recording:
     """A teacher's outputs for one question, their line number, and the prompts it was given."""
 
@@ -81,12 +83,19 @@ class Recordings:
         return recording
 
 
+@collector_paused()
 def read_recordings(file: Path, columns: Columns | None = None, bad: BadRows = STOP) -> Recordings:
     """The recordings in a file of any kind known here, or under a map. Raises `DataError` for none of them."""
-    rows = [(line, row) for line, row in foreign_rows(file) if not is_end(row)]
+    stream = ((line, row) for line, row in foreign_rows(file) if not is_end(row))
+    head: list[Attempt] = []  # up to the first row that can be read: it tells the format
+    for numbered in stream:
+        head.append(numbered)
+        if not isinstance(numbered[1], DataError):
+            break
+    rows = chain(head, stream)
     refused = Refused(str(file), bad)
     line, first = next(
-        (numbered for numbered in rows if not isinstance(numbered[1], DataError)), rows[0] if rows else (0, {})
+        (numbered for numbered in head if not isinstance(numbered[1], DataError)), head[0] if head else (0, {})
     )
     if isinstance(first, DataError):
         raise first
@@ -97,7 +106,7 @@ def read_recordings(file: Path, columns: Columns | None = None, bad: BadRows = S
         if columns is not None
         else next((kind for kind in FORMATS if kind.recognises(first)), None)
     )
-    if known is None and rows:
+    if known is None and head:
         fields = ", ".join(map(str, list(first)[:20])) if isinstance(first, dict) else type(first).__name__
         raise DataError.at(
             str(file),
@@ -158,9 +167,8 @@ def _note(recordings: Recordings, known: Format, line: int, row: Any, seen: dict
         raise DataError.at(name, line, "has neither an id nor a question", f"a row is {known.shape}")
     if known.once:
         note_id(seen, reply.ids[0], name, line)
-    teacher = reply.teacher or next(
-        (row[key] for key in ("teacher", "model") if isinstance(row.get(key), str) and row[key]), title(recordings.file)
-    )
+    named = (row[key] for key in ("teacher", "model") if isinstance(row.get(key), str) and row[key])
+    teacher = reply.teacher or next(named, None) or title(recordings.file)
     recording = Recording(teacher, reply.chains, line, reply.prompts)
     for keys, entries in ((reply.ids, recordings.by_id), (map(words, reply.prompts), recordings.by_question)):
         for key in dict.fromkeys(keys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cotdistill.errors import DataError
 BLANKS = " \t\r\n"
 ONE_OBJECT = "write one JSON object per line"
 DECODER = json.JSONDecoder(parse_float=WrittenFloat)
+Quick = Callable[[str], Any]
 Attempt = tuple[int, Any]  # (line, value), or the `DataError` of a malformed line
 
 
@@ -32,10 +33,10 @@ def json_values(source: str | Path) -> Iterator[tuple[int, Any]]:
         yield number, value
 
 
-def json_attempts(source: str | Path) -> Iterator[Attempt]:
-    """(line number, value), or the `DataError` of a malformed line."""
+def json_attempts(source: str | Path, quick: Quick | None = None) -> Iterator[Attempt]:
+    """(line number, value), or the `DataError` of a malformed line; `quick` as in `attempts`."""
     with opened(source) as stream:
-        yield from attempts(stream, shown(source))
+        yield from attempts(stream, shown(source), quick)
 
 
 def mapping(value: Any, name: str, number: int) -> dict[str, Any]:
@@ -45,8 +46,11 @@ def mapping(value: Any, name: str, number: int) -> dict[str, Any]:
     return value
 
 
-def attempts(stream: io.BufferedReader, name: str) -> Iterator[Attempt]:
-    """(line, value) or (line, the `DataError` of that line); errors that end a whole array are raised."""
+def attempts(stream: io.BufferedReader, name: str, quick: Quick | None = None) -> Iterator[Attempt]:
+    """(line, value) or (line, the `DataError` of that line); errors that end a whole array are raised.
+
+    `quick` makes something of a line before it is decoded; where it gives None the line is decoded as ever.
+    """
     text = text_stream(stream, name)
     try:
         if text_begins(stream) == "[":
@@ -56,7 +60,9 @@ def attempts(stream: io.BufferedReader, name: str) -> Iterator[Attempt]:
             if line.strip() == "{":  # objects written over several lines, as jq does
                 yield from _spread(line + text.read(), name, number)
                 return
-            if line.strip():
+            if quick is not None and (made := quick(line)) is not None:
+                yield number, made
+            elif line.strip():
                 try:
                     check_utf8(line, name, number)
                     yield number, _value(line, name, number)

@@ -25,9 +25,10 @@ from cotdistill.data.choices import Answer, Choices, Index, answer_of, at_index,
 from cotdistill.data.columns import Column, Columns
 from cotdistill.data.inputs import shown, stem
 from cotdistill.data.json_rows import Attempt
-from cotdistill.data.records import Example, Question
+from cotdistill.data.records import Example, Question, compact
 from cotdistill.data.rows import complaint, foreign_rows, is_end, note_id
 from cotdistill.errors import DataError
+from cotdistill.garbage import collector_paused
 
 Q = TypeVar("Q", bound=Question)
 KNOWN = tuple(field for field in Example.model_fields if field != "extra")
@@ -79,6 +80,7 @@ def _read_file(name: str, columns: Columns | None, split: str | None, bad: BadRo
     return made_of(foreign_rows(name), convert, shown(name), record, columns.first if columns else None, bad)
 
 
+@collector_paused()
 def made_of(
     rows: Iterable[Attempt], convert: Convert, name: str, record: type[Q], first: int | None = None, bad: BadRows = STOP
 ) -> list[Q]:
@@ -353,7 +355,7 @@ def _record(draft: PendingRow, name: str, record: type[Q], base: int = 0) -> Q:
     try:
         answer = at_index(draft.answer, base, texts or ()) if isinstance(draft.answer, Index) else draft.answer
         fields = {**draft.fields, "choices": texts, "answer": answer}
-        return record.model_validate({key: fields[key] for key in record.model_fields if key in fields})
+        return compact(record.model_validate({key: fields[key] for key in record.model_fields if key in fields}))
     except ValidationError as error:
         raise complaint(error, record, name, draft.line) from None
     except ValueError as error:

@@ -32,7 +32,7 @@ _PROMPT = re.compile(r"Task Description:\n.*?\nQ:(?P<question>.*)\n\nA:", re.DOT
 ASKING, ANSWERING = ("user", "human", "prompter"), ("assistant", "gpt", "model", "chatgpt", "bot")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Chain:
     """One text; `supports`: the answer the teacher was told to explain, None where it answered by itself."""
 
@@ -40,7 +40,7 @@ class Chain:
     supports: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecordingLine:
     """One row: its rationales, and what identifies the question (ids, or prompts)."""
 

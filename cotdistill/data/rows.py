@@ -14,13 +14,15 @@ from cotdistill.config.common import BadRows
 from cotdistill.data.bad_rows import STOP, Refused
 from cotdistill.data.inputs import STDIN, opened, shown, suffix
 from cotdistill.data.json_rows import Attempt, attempts, json_attempts, mapping
-from cotdistill.data.records import Item, Record
+from cotdistill.data.records import Item, Record, compact
 from cotdistill.data.tables import csv_rows, delimiter_of, is_parquet, parquet_rows
 from cotdistill.errors import DataError, did_you_mean
+from cotdistill.garbage import collector_paused
 
 R = TypeVar("R", bound=Record)
 
 
+@collector_paused()
 def read_items(
     source: str | Path,
     limit: int | None = None,
@@ -39,7 +41,7 @@ def read_items(
     seen: dict[str, int] = {}
     refused, came = refused or Refused(name, bad), 0
     ends: list[Any] = []  # of several streams joined, one each
-    for number, fields in json_attempts(source):
+    for number, fields in json_attempts(source, _quick_item):
         if is_end(fields):
             ends.append(fields["end"])
             continue
@@ -77,7 +79,7 @@ def _counted(ends: list[Any]) -> int:
 def _item(fields: Any, name: str, number: int, seen: dict[str, int]) -> Item:
     if isinstance(fields, DataError):
         raise fields
-    row = parsed(Item, mapping(fields, name, number), name, number)
+    row = fields if isinstance(fields, Item) else parsed(Item, mapping(fields, name, number), name, number)
     note_id(seen, row.id, name, number)
     return row
 
@@ -110,11 +112,27 @@ def note_id(seen: dict[str, int], key: str, name: str, number: int) -> None:
 def parsed(record: type[R], fields: dict[str, Any], name: str, number: int) -> R:
     """A line of our own format. Raises `DataError` for a field that is wrong, missing or unknown."""
     try:
-        return record.model_validate_json(json.dumps(fields))
+        return _lean(record.model_validate_json(json.dumps(fields)))
     except RecursionError:
         raise DataError.at(name, number, "nested too deeply", "correct the row") from None
     except ValidationError as error:
         raise complaint(error, record, name, number) from None
+
+
+def _quick_item(line: str) -> Item | None:
+    """A line in one step; None where it is no elicited row: it is read again, by those who say what is wrong."""
+    if line.startswith('{"end":'):
+        return None
+    try:
+        return _lean(Item.model_validate_json(line))
+    except ValueError:  # pydantic's, and that of a text which was not UTF-8
+        return None
+
+
+def _lean(record: R) -> R:
+    for rationale in getattr(record, "rationales", ()):
+        compact(rationale)
+    return compact(record)
 
 
 def complaint(error: ValidationError, record: type[Record], name: str, number: int) -> DataError:

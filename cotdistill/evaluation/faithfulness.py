@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cotdistill.answers.answers import Verdict, extract, extract_last, same_answer
+from cotdistill.answers.answers import Verdict, extract, last_mention, same_answer
 from cotdistill.answers.judging import Judge
 from cotdistill.data.records import Record
 from cotdistill.evaluation.metrics import Prediction
@@ -227,7 +227,7 @@ def consistency(
         return {"n": 0, "not_applicable": "the strategy gives no rationale"}
     chance = _mean([1 / len(set(p.choices)) if p.choices else _CHANCE.get(p.kind, 0.0) for p in given])
     read = {p.id: extract(rationales[p.id], p.choices, p.kind).answer for p in given}
-    last = {p.id: extract_last(rationales[p.id], p.choices, p.kind).answer for p in given}
+    last = {p.id: last_mention(rationales[p.id], p.choices, p.kind) for p in given}
     metrics: dict[str, Any] = {
         "n": len(given),
         "conclusion": _agreement(given, read, chance),

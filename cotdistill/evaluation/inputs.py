@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cotdistill.answers.answers import extract
-from cotdistill.answers.judging import judge_slot, judge_text
+from cotdistill.answers.judging import judge_by, judge_found, judge_text
 from cotdistill.config import StudentOptions
 from cotdistill.data.files import json_digest
 from cotdistill.data.json_rows import json_lines
-from cotdistill.data.records import Example
+from cotdistill.data.records import Example, compact
 from cotdistill.data.runcard import RunCard, package_versions, read_card
 from cotdistill.errors import DataError, Unavailable, UsageError
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.evaluation.samples import Sampled
+from cotdistill.garbage import collector_paused
 from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.registry import create
 
@@ -123,8 +125,13 @@ class Elsewhere(BaseModel):
     finished: bool = True
 
 
-def read_elsewhere(path: str, examples: Sequence[Example]) -> tuple[list[Prediction], list[Sampled]]:
+@collector_paused()
+def read_elsewhere(
+    path: str, examples: Sequence[Example], extractor: str = "answers"
+) -> tuple[list[Prediction], list[Sampled]]:
     """Predictions for every question; with several samples per question the first is the prediction, all are samples.
+
+    `extractor` reads their answers.
 
     Raises `DataError` where a line cannot be read, or a question has none.
     """
@@ -137,7 +144,7 @@ def read_elsewhere(path: str, examples: Sequence[Example]) -> tuple[list[Predict
             f"no line for {len(missing)} of {len(examples)} questions, e.g. {missing[0]!r}",
             "complete it, or evaluate on the questions it answers (--limit, another --data)",
         )
-    predictions = [_prediction(example, lines[example.id]) for example in examples]
+    predictions = [_prediction(example, lines[example.id], extractor) for example in examples]
     several = [example for example in examples if len(lines[example.id].samples) > 1]
     return predictions, [_sampled(example, lines[example.id].samples) for example in several]
 
@@ -154,7 +161,7 @@ def _lines(path: str) -> list[Elsewhere]:
         elif samples is None:
             fields.pop("samples", None)
         try:
-            line = Elsewhere.model_validate(fields)
+            line = compact(Elsewhere.model_validate(fields))
         except ValidationError as error:
             where, what = error.errors()[0]["loc"][0], error.errors()[0]["msg"].lower()
             raise DataError.at(
@@ -175,21 +182,27 @@ def _lines(path: str) -> list[Elsewhere]:
     return lines
 
 
-def _prediction(example: Example, line: Elsewhere) -> Prediction:
+def _prediction(example: Example, line: Elsewhere, extractor: str) -> Prediction:
     text = line.text if line.text is not None else line.samples[0] if line.samples else None
     whole = text is not None
     output = text if whole else line.output if line.output is not None else line.answer
-    rationale = extract(text, example.choices, example.kind_of_answer).rationale if text is not None else line.rationale
-    return Prediction.of(
+    judged, rationale = judge_by(extractor, whole), line.rationale
+    if text is not None:
+        found = extract(text, example.choices, example.kind_of_answer)
+        rationale = found.rationale
+        if extractor == "answers":  # by what was just extracted
+            judged = partial(judge_found, found)
+    prediction = Prediction.of(
         example,
         output,
-        judge_text if whole else judge_slot,
+        judged,
         rationale=rationale or None,
         finished=line.finished,
         generated=0,
         forwarded=0,
         whole=whole,
     )
+    return compact(prediction)
 
 
 def _sampled(example: Example, texts: Sequence[str]) -> Sampled:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cotdistill.answers.answers import extract_last
+from cotdistill.answers.answers import last_mention
 from cotdistill.evaluation.faithfulness import Pair, agreement, areas_over_curve, has_curve, same
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.evaluation.probes import REPLAY, TRUNCATIONS
@@ -86,7 +86,7 @@ def read_scores(predictions: Sequence[Prediction], rationales: Mapping[str, str]
     chains = {}
     for p in predictions:
         if p.id in known:
-            last = extract_last(rationales[p.id], p.choices, p.kind).answer
+            last = last_mention(rationales[p.id], p.choices, p.kind)
             chains[p.id] = float(last is not None and same(p, p.answer, last))
     return Spoken("read", chains, {})
 

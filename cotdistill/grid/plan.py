@@ -30,7 +30,6 @@ from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import data_set_of, load_examples
 from cotdistill.distilling import dev_examples
-from cotdistill.eliciting import RECORDED
 from cotdistill.errors import DataError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm
 from cotdistill.grid.attributions import scores_file
@@ -42,7 +41,7 @@ from cotdistill.run_key import student_digest
 from cotdistill.strategies.studies import Study
 from cotdistill.students.places import demo_model
 from cotdistill.teachers.plugin import registered_teacher
-from cotdistill.teachers.recorded import ROWS
+from cotdistill.teachers.recorded import RECORDED, ROWS
 from cotdistill.training.recipes import resolve_training
 
 Resolved = tuple[AblateConfig, dict[str, str]]  # the configuration, and {option: where its value comes from}

@@ -17,7 +17,7 @@ from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, run_key
 from cotdistill.data.tasks import demonstration_rows, load_examples
-from cotdistill.eliciting import RECORDED, elicit, fitted, open_teacher, resolve
+from cotdistill.eliciting import elicit, fitted, open_teacher, resolve
 from cotdistill.errors import NothingLeft
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.run_key import student_digest
@@ -26,7 +26,7 @@ from cotdistill.strategies.forms import Strategy
 from cotdistill.students.student import Student
 from cotdistill.teachers.planning import plan_calls
 from cotdistill.teachers.prompts import PromptTemplate
-from cotdistill.teachers.recorded import ROWS
+from cotdistill.teachers.recorded import RECORDED, ROWS
 from cotdistill.teachers.shots import choose_shots
 
 ANSWERS = "{rationale} So the answer is {answer}."  # how a teacher that is not told the answer ends

@@ -62,6 +62,8 @@ class Part:
 
     def weights(self, length: int) -> list[float]:
         """The weights of its `length` tokens. Token k lies at (k + 1/2) / length."""
+        if not self.fractions:
+            return [self.weight] * length
         return [self._weight_at((at + 0.5) / length) for at in range(length)]
 
     @property
@@ -154,7 +156,7 @@ class FillContext:
     progress: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Draft:
     """The teacher's side of one sequence before a rewriting: an example, one rationale and its answer."""
 

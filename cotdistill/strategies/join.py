@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cotdistill.data.records import Item, RationaleKind
+from cotdistill.data.records import Example, Item, RationaleKind
 from cotdistill.errors import DataError, NothingLeft
 from cotdistill.strategies.forms import Draft, Strategy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One row of the join: a draft for each kind of rationale that the strategy reads."""
 
@@ -28,7 +28,8 @@ def join(items: Sequence[Item], strategy: Strategy) -> tuple[list[Sample], Count
     left_out: Counter[str] = Counter()
     samples: list[Sample] = []
     for item in items:
-        drafts = {kind: _drafts(item, kind, reads) for kind, reads in sides.items()}
+        example = item.example()
+        drafts = {kind: _drafts(item, example, kind, reads) for kind, reads in sides.items()}
         if (why := _missing(drafts)) is not None:
             left_out[why] += 1
             continue
@@ -44,7 +45,11 @@ def join(items: Sequence[Item], strategy: Strategy) -> tuple[list[Sample], Count
 def unusable(items: Sequence[Item], strategy: Strategy) -> dict[str, str]:
     """{id: why} of the items that a strategy cannot train on."""
     sides = _sides(strategy)
-    whys = {item.id: _missing({kind: _drafts(item, kind, reads) for kind, reads in sides.items()}) for item in items}
+    whys = {
+        item.id: _missing({kind: _drafts(item, example, kind, reads) for kind, reads in sides.items()})
+        for item in items
+        for example in [item.example()]
+    }
     return {id_: why for id_, why in whys.items() if why is not None}
 
 
@@ -64,8 +69,7 @@ def _sample(row: str, drafts: dict[RationaleKind, Draft]) -> Sample:
     return Sample(row, {kind: replace(draft, dual=duals[kind]) for kind, draft in drafts.items()})
 
 
-def _drafts(item: Item, kind: RationaleKind, with_rationale: bool) -> list[Draft]:
-    example = item.example()
+def _drafts(item: Item, example: Example, kind: RationaleKind, with_rationale: bool) -> list[Draft]:
     if kind == "factual" and not with_rationale:
         return [Draft(example, "", item.answer)]
     # The factual answer is the gold one; a counterfactual row's is the wrong answer its rationale argues for.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -23,10 +24,11 @@ from cotdistill.students.tokens import SegmentTokenizer
 
 Sharing = Literal["none", "chain", "tree"]
 Ints = NDArray[np.int32]
+BLOCK = 4096  # samples that are tokenised together
 SHORTEST_PREFIX = 8  # tokens: a shorter common prefix is not worth a tree's mask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FormSequence:
     """One form of one example before merging: inputs [T], targets (position, token, weight), encoder input
     [S].
@@ -38,7 +40,7 @@ class FormSequence:
     source: tuple[int, ...] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TokenTree:
     """A token tree: node t holds ids[t] and follows node parent[t] (-1: none); a chain has parent t - 1.
 
@@ -111,34 +113,42 @@ class Encoder:
 
     def encode(self, samples: Sequence[Sample], strategy: Strategy, context: FillContext) -> EncodedSet:
         """Every sample's learned forms as token trees; over-long samples are dropped whole and counted."""
-        forms = strategy.learned_forms()
+        data = EncodedSet([], [], strategy.learned_forms(), Counter())
+        if len(samples) <= BLOCK:
+            self._encode(samples, strategy, context, data)
+            return data
+        for at in range(0, len(samples), BLOCK):  # the segments of all rows take more memory than what is made of them
+            with self.tokens.forgetting():
+                self._encode(samples[at : at + BLOCK], strategy, context, data)
+        return data
+
+    def _encode(self, samples: Sequence[Sample], strategy: Strategy, context: FillContext, data: EncodedSet) -> None:
+        """Add some samples to what is encoded."""
+        forms = data.forms
         filled = [
             {kind: self.fill(strategy, draft, context) for kind, draft in sample.drafts.items()} for sample in samples
         ]
         self._warm(samples, filled, forms)
-        dropped: Counter[str] = Counter()
-        ids, encoded = [], []
         for sample, slots in zip(samples, filled, strict=True):
             sequences = [
                 self.sequence(at, form, sample.drafts[form.kind].example, slots[form.kind])
                 for at, form in enumerate(forms)
             ]
             if any(self.too_long(s.ids) or self.too_long(s.source or ()) for s in sequences):
-                dropped["longer than the student's context"] += 1
+                data.dropped["longer than the student's context"] += 1
             elif not all(s.targets for s in sequences):
-                dropped["a form without a learned token"] += 1
+                data.dropped["a form without a learned token"] += 1
             else:
-                ids.append(sample.id)
-                encoded.append(merge(sequences, self.sharing))
-        return EncodedSet(ids, encoded, forms, dropped)
+                data.ids.append(sample.id)
+                data.samples.append(merge(sequences, self.sharing))
 
     def prompt(self, form: Form, example: Question, slots: Slots) -> tuple[list[int] | None, list[int]]:
         """What precedes the form's first target part: (encoder ids or None, decoder ids)."""
-        pieces = [
-            self._part_ids(part, self._question_slots(example, slots), at == 0)
-            for at, part in enumerate(form.source_segments())
-        ]
-        source = [*self.tokens.before, *(i for piece in pieces for i in piece), *self.tokens.after]
+        filled = self._question_slots(example, slots)
+        source = [*self.tokens.before]
+        for at, part in enumerate(form.source_segments()):
+            source += self._part_ids(part, filled, at == 0)
+        source += self.tokens.after
         return (None, source) if self.start is None else (source, [self.start])
 
     def target(self, form: Form) -> list[Part]:
@@ -251,13 +261,25 @@ def merge(sequences: Sequence[FormSequence], sharing: Sharing) -> list[TokenTree
 def _joins(short: FormSequence, long: FormSequence, sharing: Sharing) -> bool:
     if sharing == "none" or short.source != long.source:
         return False
-    common = 0
-    while common < len(short.ids) and short.ids[common] == long.ids[common]:
-        common += 1
-    return common == len(short.ids) or (sharing == "tree" and common >= SHORTEST_PREFIX)
+    if _begins(short, long):
+        return True
+    return sharing == "tree" and short.ids[:SHORTEST_PREFIX] == long.ids[:SHORTEST_PREFIX]
+
+
+def _begins(short: FormSequence, long: FormSequence) -> bool:
+    return long.ids[: len(short.ids)] == short.ids
 
 
 def _tree(group: Sequence[FormSequence]) -> TokenTree:
+    """The tree of sequences, the longest first; a chain is made without looking for branches."""
+    longest = group[0]
+    if not all(_begins(sequence, longest) for sequence in group) or any(t[0] < 0 for s in group for t in s.targets):
+        return _branching(group)
+    targets = [(position, token, s.form, weight) for s in group for position, token, weight in s.targets]
+    return _made(longest.ids, np.arange(-1, len(longest.ids) - 1), targets, longest.source)
+
+
+def _branching(group: Sequence[FormSequence]) -> TokenTree:
     children: dict[tuple[int, int], int] = {}
     ids: list[int] = []
     parent: list[int] = []
@@ -273,9 +295,17 @@ def _tree(group: Sequence[FormSequence]) -> TokenTree:
             node = child
             nodes.append(node)
         targets += [(nodes[position], token, sequence.form, weight) for position, token, weight in sequence.targets]
-    targets.sort(key=lambda target: target[0])
+    return _made(ids, parent, targets, group[0].source)
+
+
+def _made(
+    ids: Sequence[int],
+    parent: Sequence[int] | NDArray[np.int64],
+    targets: list[tuple[int, int, int, float]],
+    source: tuple[int, ...] | None,
+) -> TokenTree:
+    targets.sort(key=itemgetter(0))
     positions, tokens, forms, weights = zip(*targets, strict=True)
-    source = group[0].source
     return TokenTree(
         np.array(ids, np.int32),
         np.array(parent, np.int32),

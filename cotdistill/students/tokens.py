@@ -7,7 +7,9 @@ prepend a blank (Llama 2) would otherwise split " So" into two. The first segmen
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,16 @@ class SegmentTokenizer:
                 lead = "" if is_first else NEUTRAL
                 for text, ids in zip(new, self._ids([lead + text for text in new]), strict=True):
                     self._cache[is_first, text] = tuple(ids if is_first else self._without_prefix(text, ids))
+
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """Segments that are tokenised inside the block are forgotten after it."""
+        known = len(self._cache)
+        try:
+            yield
+        finally:
+            for new in [*islice(self._cache, known, None)]:
+                del self._cache[new]
 
     def first(self, text: str) -> tuple[int, ...]:
         """Ids of a sequence's first segment, without special tokens."""

@@ -6,14 +6,13 @@ Rows are never dropped: the label says what `distill` leaves out, and why.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
-from cotdistill.answers.answers import extract, judge
+from cotdistill.answers.answers import EXPLICIT, extract, judge, states
 from cotdistill.config import ElicitConfig
 from cotdistill.data.records import Example, Item, Label, Rationale, RationaleKind
 
-EXPLICIT = {"answer-is", "option-is", "to-answer", "hashes", "boxed"}  # rules that read a statement
 LOOPS = 3  # a sentence, or a closing run of words, repeated this often in a row
 LONGEST_LOOP = 30  # words
 
@@ -65,17 +64,20 @@ def relabel(
     The second of two equal ones is `repeated`, even if they are to support different answers: words
     that fit both support neither.
     """
+    return among([_as(rationale, _label(example, rationale)) for rationale in rationales], keep_all)
+
+
+def among(rationales: Iterable[Rationale], keep_all: Container[RationaleKind] = ()) -> list[Rationale]:
+    """`relabel` of rationales that have the labels that each has by itself."""
     labelled: list[Rationale] = []
     seen: set[str] = set()
     for rationale in rationales:
         words = " ".join(rationale.text.lower().split())
-        label = _label(example, rationale)
-        if label == "keep" and words in seen:
-            label = "repeated"
+        label = "repeated" if rationale.label == "keep" and words in seen else rationale.label
         seen.add(words)
         if rationale.kind in keep_all and rationale.text and rationale.answer is not None:
             label = "keep"
-        labelled.append(rationale.model_copy(update={"label": label}))
+        labelled.append(_as(rationale, label))
     return labelled
 
 
@@ -107,7 +109,11 @@ def loops(text: str) -> bool:
 
 def leaks(example: Example, text: str) -> bool:
     """Whether a rationale still contains a finished answer sentence, at which a student would stop."""
-    return extract(text, example.choices, example.kind_of_answer).rule in EXPLICIT
+    return states(text, example.choices, example.kind_of_answer)
+
+
+def _as(rationale: Rationale, label: Label) -> Rationale:
+    return rationale if rationale.label == label else rationale.model_copy(update={"label": label})
 
 
 def _label(example: Example, rationale: Rationale) -> Label:

@@ -5,23 +5,47 @@ Stored verdicts are never trusted: our scorer judges every text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
 
 from cotdistill.answers.answers import same_answer
 from cotdistill.config import ElicitConfig
-from cotdistill.data.importers import Recording, Recordings
+from cotdistill.console import say
+from cotdistill.data.columns import Columns
+from cotdistill.data.importers import Recording, Recordings, read_recordings
 from cotdistill.data.recording_formats import Chain
-from cotdistill.data.records import Example, Rationale
+from cotdistill.data.records import Example, Item, Rationale
 from cotdistill.errors import DataError
-from cotdistill.teachers.filters import labelled_rationale
+from cotdistill.teachers.filters import among, kept_whole, labelled_rationale
 from cotdistill.teachers.reasoning import split_reasoning
 
-ROWS = "rows"
+ROWS, RECORDED = "rows", "recorded:"
 LEAST_READ = 0.5  # of texts joined by position: below, they were recorded for other rows
 
 
-def from_recordings(examples: Sequence[Example], recordings: Recordings, config: ElicitConfig) -> list[list[Rationale]]:
-    """The judged rationales for every question, in order. Raises `DataError` where none belongs to any.
+def replayed(config: ElicitConfig, examples: Sequence[Example]) -> Iterable[Item]:
+    """Existing rationales, of a recording or of the rows themselves, each row judged when it is asked for."""
+    mapped = Columns.parse(config.map) if config.map is not None else None
+    columns = mapped if mapped and mapped.of_recordings else None
+    found: list[Iterator[list[Rationale]]]
+    if config.teacher == ROWS:
+        found = [map(from_row, examples)]
+    else:
+        files = map(Path, config.teacher.removeprefix(RECORDED).split(","))
+        found = [from_recordings(examples, read_recordings(file, columns, config), config) for file in files]
+    return (
+        Item.of(example, among(chain(*rationales), kept_whole(config)))
+        for example, *rationales in zip(examples, *found, strict=True)
+    )
+
+
+def from_recordings(
+    examples: Sequence[Example], recordings: Recordings, config: ElicitConfig
+) -> Iterator[list[Rationale]]:
+    """The judged rationales for every question, in order, each judged when it is asked for.
+
+    Raises `DataError` at once where none belongs to any; later, where a row explains what no choice says.
 
     Thinking spans are treated as a model's: dropped, or taken as the rationale.
     """
@@ -43,15 +67,19 @@ def from_recordings(examples: Sequence[Example], recordings: Recordings, config:
             f"{examples[0].id!r})",
             "join it with the data set it was recorded on",
         )
-    rationales = [
+    found = sum(recording is not None and bool(recording.chains) for recording in matched)
+    say(f"{found} of {len(examples)} questions have a recording in {recordings.file.name}")
+    rationales = (
         [_judged(example, chain, recording, at, recordings, config) for at, chain in enumerate(recording.chains)]
         if recording
         else []
         for example, recording in zip(examples, matched, strict=True)
-    ]
-    if recordings.by_place:
-        _check_places(rationales, recordings)
-    return rationales
+    )
+    if not recordings.by_place:
+        return rationales
+    held = list(rationales)
+    _check_places(held, recordings)
+    return iter(held)
 
 
 def from_row(example: Example) -> list[Rationale]:

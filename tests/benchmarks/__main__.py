@@ -15,7 +15,7 @@ def names() -> list[str]:
     return sorted(
         path.stem
         for path in FOLDER.glob("*.py")
-        if path.name not in ("__main__.py", "gpu.py") and '__name__ == "__main__"' in path.read_text()
+        if path.name not in ("__main__.py", "gpu.py", "rows.py") and '__name__ == "__main__"' in path.read_text()
     )
 
 

@@ -8,7 +8,7 @@ from cotdistill.config import ElicitConfig
 from cotdistill.data.records import Item
 from cotdistill.data.tasks import load_examples
 from cotdistill.teachers.filters import item_of, labelled_rationale
-from cotdistill.teachers.yields import Bill, dollars, money, names_answer, supported, yield_tables
+from cotdistill.teachers.yields import Bill, Yield, dollars, money, names_answer, supported
 from cotdistill.world.questions import argue
 
 GOLD = {"decode": "greedy", "hint": "gold"}
@@ -48,7 +48,9 @@ def test_leakage_is_the_answers_own_words(answer: str, text: str, named: bool) -
 def test_the_tables_and_the_bill(capsys: pytest.CaptureFixture[str]) -> None:
     config = ElicitConfig.build(None, price_in=0.5, price_out=2.0)
     bill = Bill.of([(100, 10), (300, 40)], config)
-    yield_tables([an_item(load_examples("demo", limit=1)[0].answer)], 2, bill)
+    found = Yield()
+    assert len([*found.counted([an_item(load_examples("demo", limit=1)[0].answer)])]) == 1
+    found.show(2, bill)
     said = capsys.readouterr()
     assert said.out == ""
     assert "100.0%" in said.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def test_wrong_variants_differ() -> None:
     shifted = Lesson(
         lesson.trees, type(lesson.scores)(**{**vars(lesson.scores), "states": lesson.scores.states.roll(1, 0)})
     )
-    both = Lesson([TokenTree(**{**vars(tree), "scored": None}) for tree in lesson.trees])
+    both = Lesson([replace(tree, scored=None) for tree in lesson.trees])
     for wrong in (forward, shifted, both):
         assert distance(learned(pupil, wrong)[1], right) > 0.05  # the parity test allows 0.001
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +12,6 @@ import pytest
 import torch
 
 from cotdistill.config import DistillConfig
-from cotdistill.decoding.decode import Decoder
-from cotdistill.decoding.walk import walk
 from cotdistill.distilling import distill_items
 from cotdistill.strategies.registry import create
 from cotdistill.students.load import load_student
@@ -23,7 +19,7 @@ from cotdistill.students.student import Student
 from tests.in_process import run
 from tests.models import items, student
 from tests.teachers.conftest import KEY, server_environment  # noqa: F401  # a fixture
-from tests.teachers.servers import Canned, Server, serving, transformers_serve
+from tests.teachers.servers import Canned, Server, serving
 
 # Numbers are unknown to the test's tokenizer: what it cannot spell is lost on the way through a server's text.
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -249,37 +245,3 @@ def test_a_key_that_the_server_says_back_is_in_no_file(runs: Path, tmp_path: Pat
         assert run(*asked, *served(started)).code == 0
     assert "It is " in out.read_text()
     assert KEY not in out.read_text()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("fastapi") is None, reason="transformers serve needs fastapi and uvicorn")
-@pytest.mark.parametrize("name", ["cot", "cascod"])
-def test_transformers_serve_answers_as_the_student_in_process(name: str, runs: Path, tmp_path: Path) -> None:
-    rows, draw = items(200), random.Random(0)
-    draw.shuffle(rows)
-    data = tmp_path / "asked.jsonl"
-    data.write_text("".join(item.example().line() + "\n" for item in rows))
-    here = run("predict", str(runs / name), "--data", str(data), "--device", "cpu", "--quiet", "--no-calibrate")
-    with transformers_serve(runs / name / "student") as url:
-        asked = ("--model", f"openai:{runs / name / 'student'}", "--base-url", url, "--quiet")
-        there = run("predict", str(runs / name), "--data", str(data), *asked)
-    assert (here.code, there.code) == (0, 0), there.err
-    pairs = list(zip(lines(here.out), lines(there.out), strict=True))
-    # Where segments meet, a server's tokens may differ: then the student in process, given the rationale as text,
-    # answers as the one behind the server did.
-    differ = [(row, there) for row, (a, there) in zip(rows, pairs, strict=True) if a["answer"] != there["answer"]]
-    pupil = load_student(str(runs / name / "student"), device="cpu")
-    unexplained = [
-        row.id
-        for row, answered in differ
-        if walk(
-            Decoder(pupil),
-            pupil.encoder(),
-            create(name),
-            [row.example()],
-            [{} if answered["rationale"] is None else {"rationale": answered["rationale"]}],
-        )[0].answer
-        != answered["output"]
-    ]
-    assert len(differ) <= 20  # of rows whose numbers its tokenizer does not know
-    assert len(unexplained) <= 2  # 99 %

@@ -165,3 +165,35 @@ def test_trackers_are_checked_before_anything_is_done(tmp_path: Path, monkeypatc
     done = run(*flags(tmp_path, "--track", "mlflow"))
     assert done.code == 6
     assert not (tmp_path / "grid").exists()
+
+
+def test_mlflow_has_each_cell_once_and_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path}/store")
+    mlflow.set_tracking_uri(f"file:{tmp_path}/store")
+    tracked = flags(tmp_path, "--track", "mlflow")
+    done = run(*tracked)
+    assert done.code == 0, done.err
+    assert "--track mlflow" not in done.err  # what a tracker could not take is said there
+    cells = [json.loads(line) for line in done.out.splitlines()]
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("grid").experiment_id
+    told = {one.info.run_name: one for one in client.search_runs([experiment])}
+    assert len(told) == len(cells) + 1
+    for cell in cells:
+        of = told[cell["cell"]].data
+        assert of.params["arm"] == cell["arm"]
+        assert of.metrics["id.accuracy"] == pytest.approx(cell["sets"]["id"]["accuracy"])
+        curve = tmp_path / "grid" / Path(cell["sets"]["id"]["predictions"]).parents[1] / "metrics.jsonl"
+        losses = lines(curve) if curve.exists() else []  # what was not trained has none
+        logged = client.get_metric_history(told[cell["cell"]].info.run_id, "loss")
+        assert [one.value for one in logged] == pytest.approx([line["loss"] for line in losses])
+    (comparison,) = (one for name, one in told.items() if name not in {cell["cell"] for cell in cells})
+    table = json.loads(next((tmp_path / "store").rglob(f"{comparison.info.run_id}/artifacts/*.json")).read_text())
+    at = table["columns"].index("difference")
+    compared = lines(tmp_path / "grid" / "comparisons.jsonl")
+    told_of = [row[at] for row in table["data"]]  # its JSON has ten digits
+    assert told_of == pytest.approx([one["difference"] for one in compared], abs=1e-9)
+    assert run(*tracked).code == 0
+    assert len(client.search_runs([experiment])) == len(told)

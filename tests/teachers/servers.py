@@ -327,15 +327,14 @@ def seeded_mix(seed: int = 0) -> Behaviour:
 
 
 @contextmanager
-def transformers_serve(model: Path) -> Iterator[str]:
-    """`transformers serve` with a local model; yields its base URL."""
+def transformers_serve() -> Iterator[str]:
+    """`transformers serve` for whatever local model a request names; yields its base URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
         str(Path(sys.executable).with_name("transformers")),
         "serve",
-        str(model),
         "--host",
         "127.0.0.1",
         "--port",

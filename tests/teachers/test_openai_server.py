@@ -233,7 +233,7 @@ def test_a_real_server_on_both_endpoints(tmp_path: Path) -> None:
     model.tokenizer.chat_template = CHAT
     model.save(tmp_path / "model")
     data = questions(tmp_path, 3)
-    with transformers_serve(tmp_path / "model") as url:
+    with transformers_serve() as url:
         for endpoint in ("completion", "chat"):
             out = tmp_path / f"{endpoint}.jsonl"
             elicit(

@@ -167,6 +167,7 @@ def test_trackers_are_checked_before_anything_is_done(tmp_path: Path, monkeypatc
     assert not (tmp_path / "grid").exists()
 
 
+@pytest.mark.slow
 def test_mlflow_has_each_cell_once_and_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")

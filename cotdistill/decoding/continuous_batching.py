@@ -31,6 +31,7 @@ from cotdistill.decoding.kv_cache import (
     cached_attention,
     common_prefix,
 )
+from cotdistill.decoding.narrow_products import narrow_products
 from cotdistill.students.student import Student
 
 SHORTEST_PREFIX = 32  # tokens all prompts share: fewer are cheaper copied into every lane than attended to apart
@@ -72,7 +73,7 @@ class ContinuousDecoder:
         if not sessions:
             return
         self.student.model.eval()
-        with cached_attention(self.student.model):
+        with cached_attention(self.student.model), narrow_products(self.student.model):
             _Run(self.student, self.rule, self.batch_size, sessions).run()
 
 

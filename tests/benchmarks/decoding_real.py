@@ -1,6 +1,6 @@
 """Decoding at real size: SmolLM2-135M in float32 on one thread against transformers' own ways and llama.cpp.
 
-`python -m tests.benchmarks.decoding_real [--rounds 2] [--cases 1x100 8x100 32x100 8x600] [--length 32]`. A case is
+`python -m tests.benchmarks.decoding_real [--rounds 2] [--cases 1x100 2x100 8x100 8x600] [--length 32]`. A case is
 QUESTIONSxTOKENS; of 600 tokens 500 are demonstrations that all prompts begin with. llama.cpp is measured where
 llama-cpp-python and gguf are installed. Variants take turns in one process and share the weights
 (llama.cpp has its own).
@@ -28,6 +28,7 @@ from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from cotdistill.decoding.continuous_batching import ContinuousDecoder
 from cotdistill.decoding.contrast import Contrast
+from cotdistill.decoding.narrow_products import ROWS
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student
 from tests.benchmarks.elicitation import LAMBDA, published
@@ -110,13 +111,14 @@ def ways(student: Student, case: Case, llama: LlamaCpp | None) -> dict[str, Way]
     """The variants of a case, ours first."""
     made: dict[str, Way] = {
         "ours": lambda asked: ours(student, asked),
-        "ours, nn.Linear's order": lambda asked: ours(student, asked, plain_order=True),
         "generate(), dynamic cache": lambda asked: generated(student, asked),
         "generate(), static cache": lambda asked: generated(
             student, asked, cache_implementation="static", disable_compile=True
         ),
         "generate_batch(), continuous": lambda asked: served(student, asked),
     }
+    if case.questions in ROWS:
+        made["ours, nn.Linear's order"] = lambda asked: ours(student, asked, plain_order=True)
     if llama is not None:
         made["llama.cpp, float32"] = lambda asked: llama.generate(
             [list(question.prompts[0]) for question in asked], case.shared, asked[0].length
@@ -151,7 +153,7 @@ def main() -> int:
     """Every case's table; says why where there is nothing to measure."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--cases", nargs="+", default=["1x100", "8x100", "32x100", "1x600", "8x600"])
+    parser.add_argument("--cases", nargs="+", default=["1x100", "2x100", "8x100", "32x100", "1x600", "8x600", "32x600"])
     parser.add_argument("--length", type=int, default=32)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -172,12 +174,13 @@ def main() -> int:
             facts,
         )
     measure(
-        "decoding-real-contrastive-8x100",
+        "decoding-real-contrastive-2x100",
         {
             "ours, contrastive": lambda asked: ours(student, asked),
+            "ours, nn.Linear's order": lambda asked: ours(student, asked, plain_order=True),
             "published loop": lambda asked: [published(student, question) for question in asked],
         },
-        Case(8, 100).asked(student, options.length, 2),
+        Case(2, 100).asked(student, options.length, 2),
         options.rounds,
         facts,
     )

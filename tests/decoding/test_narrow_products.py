@@ -35,7 +35,7 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("rows", [2, 7, 32])
+@pytest.mark.parametrize("rows", [2, 3, 4])
 def test_few_rows_give_the_plain_layers_numbers(rows: int, bias: bool, products: list[tuple[int, ...]]) -> None:
     linear, states = layer(*WIDE, bias), torch.randn(1, rows, WIDE[1])
     with torch.inference_mode():
@@ -50,7 +50,7 @@ def test_few_rows_give_the_plain_layers_numbers(rows: int, bias: bool, products:
     torch.testing.assert_close(turned, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [1, 33])
+@pytest.mark.parametrize("rows", [1, 5])
 def test_other_numbers_of_rows_are_the_layers_own(rows: int, products: list[tuple[int, ...]]) -> None:
     linear, states = layer(*WIDE), torch.randn(rows, WIDE[1])
     with torch.inference_mode(), narrow.narrow_products(linear):

@@ -74,7 +74,7 @@ def kept_count(rows: int, select: str | None, share: float) -> int:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenRows:
     """The rows that a strategy trains on, in their order, of `left`, those that could be chosen; `scores`: {id: score},
     of a ranked choice and without the rows that the student cannot score."""
 
@@ -90,16 +90,18 @@ def selected(
     return choice(items, strategy, options, seed, student).kept
 
 
-def choice(items: Sequence[Item], strategy: Strategy, options: TrainingOptions, seed: int, student: Student) -> Choice:
+def choice(
+    items: Sequence[Item], strategy: Strategy, options: TrainingOptions, seed: int, student: Student
+) -> ChosenRows:
     """The same with what it was made by."""
     left = candidates(items, strategy, options.select)
     if options.select not in RANKED:
-        return Choice(left, left, {})
+        return ChosenRows(left, left, {})
     scores = _scores(left, options, seed, student)
     # A row without a score (too long for the student, no factual rationale) is the last to be taken.
     ranked = sorted(left, key=lambda item: (scores.get(item.id, float("inf")), item.id))
     best = {item.id for item in ranked[: kept_count(len(left), options.select, options.select_share)]}
-    return Choice([item for item in left if item.id in best], left, scores)
+    return ChosenRows([item for item in left if item.id in best], left, scores)
 
 
 def not_chosen(items: Sequence[Item], chosen: Sequence[Item], strategy: Strategy, select: str) -> Counter[str]:

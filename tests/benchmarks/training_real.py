@@ -21,9 +21,10 @@ import torch
 
 from cotdistill.config import ElicitConfig
 from cotdistill.data.records import Item
-from cotdistill.eliciting import RECORDED, load_pool, recorded
+from cotdistill.eliciting import load_pool
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student
+from cotdistill.teachers.recorded import RECORDED, replayed
 from tests import real
 from tests.benchmarks import peers
 from tests.benchmarks.gradients import gradient_distance
@@ -54,7 +55,7 @@ def rows(*teachers: str) -> list[Item]:
     config = ElicitConfig(
         data=str(real.data(f"normalised/{QUESTIONS}.jsonl")), teacher=RECORDED + files, counterfactual=both
     )
-    read = recorded(config, load_pool(config)[: 8 * ROWS])
+    read = list(replayed(config, load_pool(config)[: 8 * ROWS]))
     return [item for item in read if item.kept("factual") and (item.kept("counterfactual") or not both)][:ROWS]
 
 

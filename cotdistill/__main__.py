@@ -10,7 +10,7 @@ def main() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # Threads that wait for each other spin for milliseconds; where other processes want the processor, too, each turn
     # of the scheduler goes by in spinning: 74 CPU seconds instead of 11, 6 minutes instead of 1, for 60 rows of the
-    # embedded teacher on two busy cores. So they spin for some microseconds, which is enough between two products.
+    # embedded teacher on two busy cores. So they spin for a shorter while (not measured on a quiet machine).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -17,6 +17,7 @@ from cotdistill.answers.answers import AnswerKind, answer_kind, letter
 
 MOST_CHOICES = 26  # each has a letter
 RationaleKind = Literal["factual", "counterfactual"]
+KINDS: tuple[RationaleKind, ...] = ("factual", "counterfactual")
 Label = Literal["keep", "wrong", "unparsed", "leaked", "repeated", "truncated"]
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from cotdistill.answers.answers import EXPLICIT, extract, judge, states
 from cotdistill.config import ElicitConfig
-from cotdistill.data.records import Example, Item, Label, Rationale, RationaleKind
+from cotdistill.data.records import KINDS, Example, Item, Label, Rationale, RationaleKind
 
 LOOPS = 3  # a sentence, or a closing run of words, repeated this often in a row
 LONGEST_LOOP = 30  # words
@@ -88,7 +88,7 @@ def item_of(example: Example, rationales: Sequence[Rationale], keep_all: Contain
 
 def kept_whole(config: ElicitConfig) -> tuple[RationaleKind, ...]:
     """The kinds that `--keep all` is about: with `--only`, those beside it keep the labels they have."""
-    kinds = get_args(RationaleKind) if config.only is None else (config.only,)
+    kinds = KINDS if config.only is None else (config.only,)
     return kinds if config.keep == "all" else ()
 
 

@@ -11,11 +11,10 @@ from rich.table import Table
 
 from cotdistill.config import ElicitConfig
 from cotdistill.console import say, show
-from cotdistill.data.records import Item, Label, Rationale, RationaleKind
+from cotdistill.data.records import KINDS, Item, Label, Rationale, RationaleKind
 from cotdistill.plugins.kinds import check
 
 LABELS: tuple[Label, ...] = ("keep", "wrong", "unparsed", "leaked", "repeated", "truncated")
-KINDS: tuple[RationaleKind, ...] = ("factual", "counterfactual")
 MILLION = 1_000_000
 
 

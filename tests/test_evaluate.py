@@ -61,6 +61,14 @@ def asked(runs: Path, *names: str, **options: Any) -> list[dict[str, Any]]:
     return list(evaluate(config, [str(runs / name) for name in names]))
 
 
+def test_a_run_that_weighs_parts_is_evaluated(runs: Path) -> None:
+    config = DistillConfig(student=str(runs / "base"), steps=1, batch_size=8, out=runs / "weighed", device="cpu")
+    weighed = create("cot", {"weigh": "rationale@50-100=0+prompt=0.1"})
+    distill_items(config, weighed, ROWS, str(runs / "rows.jsonl"))
+    (found,) = asked(runs, "weighed")
+    assert found["n"] == 8
+
+
 def test_probes_of_a_trained_student(runs: Path) -> None:
     (found,) = asked(runs, "cot", probe=["all"], rationales=str(runs / "rows.jsonl"))
     probes = found["probes"]

@@ -10,6 +10,8 @@ from cotdistill.answers.answers import AnswerStyle
 from cotdistill.data.records import RationaleKind
 
 Count = Annotated[int, Field(ge=0)]
+Fraction = tuple[float, float, float]  # from, to, factor: see `strategies.forms.Part`
+Target = tuple[str, float] | tuple[str, float, list[Fraction]]  # text, weight and, where they differ, of its fractions
 
 
 class Shape(BaseModel):
@@ -25,11 +27,12 @@ class FormShape(Shape):
 
     name: str
     source: str
-    target: list[tuple[str, float]] = Field(min_length=1)
+    target: list[Target] = Field(min_length=1)
     share: float
     kind: RationaleKind
     eos: bool
     denominator: Literal["weights", "count"]
+    source_weight: float = 0.0
 
 
 class StrategyShape(Shape):

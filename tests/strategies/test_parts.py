@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cotdistill.data.card_shape import StrategyShape
 from cotdistill.errors import UsageError
 from cotdistill.strategies.description import dump_strategy, load_strategy
 from cotdistill.strategies.forms import FillContext, Part, Strategy
@@ -96,7 +99,9 @@ def test_post_cots_own_share_is_the_same() -> None:
 def test_a_divided_form_is_walked_as_before_and_read_back_from_a_card() -> None:
     made = create("cot", {"shares": "rationale=0.3+answer=0.7", "weigh": "rationale@0-25=2+prompt=0.1"})
     assert made.plan == create("cot").plan
-    again = load_strategy(dump_strategy(made), "run")
+    card = json.dumps(dump_strategy(made))
+    StrategyShape.model_validate_json(card)
+    again = load_strategy(json.loads(card), "run")
     assert again.forms == made.forms
     assert dump_strategy(create("cot")) == dump_strategy(load_strategy(dump_strategy(create("cot")), "run"))
 

@@ -29,10 +29,11 @@ from cotdistill.data.files import JsonObject, file_digest, json_digest
 from cotdistill.data.logs import parse_object, whole_lines
 from cotdistill.data.records import Example, digest
 from cotdistill.data.rows import read_items
-from cotdistill.data.runcard import read_card
+from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.data.tasks import data_set_of, load_examples
 from cotdistill.errors import DataError, Difference
-from cotdistill.evaluation.stored import read_predictions, set_metrics, settings_digest
+from cotdistill.evaluation.metrics import Prediction, judged_again
+from cotdistill.evaluation.stored import read_predictions, recomputed, set_metrics, settings_digest
 from cotdistill.grid.cells import CellStore, answered
 from cotdistill.grid.digests import read_digests, row_digests, run_of, unlisted
 from cotdistill.grid.references import teacher_prediction
@@ -43,9 +44,36 @@ from cotdistill.report.ablation_sections import NOT_RECOMPUTED
 from cotdistill.report.description import DESCRIPTION, Description, read_description
 from cotdistill.run_key import card_key
 
-Questions = Mapping[str, list[Example]]
+Asked = Mapping[str, "Questions"]
 MADE = re.compile(r"Made \d{4}-\d\d-\d\d \d\d:\d\d UTC by cotdistill [\w.+-]+")
 PRINTED = ("comparisons.jsonl", "claims.jsonl", "report.md", "report.html")
+
+
+class Questions:
+    """The questions of a set, with what every cell's answers are held against."""
+
+    def __init__(self, examples: list[Example]) -> None:
+        self.examples, self.digest = examples, digest(examples)
+        self.by_id = {example.id: example for example in examples}
+
+
+class Taught:
+    """What each arm was trained on, made again once for all its cells: the digest of its rows, words per rationale."""
+
+    def __init__(self, rows: GridRows, data_seed: int) -> None:
+        self.rows, self.data_seed = rows, data_seed
+        self.known: dict[str, tuple[str, float]] = {}
+
+    def of(self, record: JsonObject) -> tuple[str, float]:
+        """Of the arm of a cell."""
+        parts = [record[name] for name in ("decoding", "control", "train_size", "training")]
+        place = json_digest([record["arm"] if self.rows.own else "", *parts])
+        if place not in self.known:
+            decoding, control, size, training = parts
+            setting = tuple(training.items())
+            items = rows_of(self.rows, record["arm"], decoding, control, size, self.data_seed, setting)
+            self.known[place] = digest(items), mean_words(items)
+        return self.known[place]
 
 
 def verify(out: Path) -> dict[str, Any]:
@@ -77,24 +105,24 @@ def differences(out: Path, counts: dict[str, int]) -> Iterator[str]:
     description = read_description(out)
     rows = read_rows(out, list(description.rows["files"]))
     yield from missing_cells(records, description)
-    questions = {
-        name: load_examples(str(out / "questions" / f"{name}.jsonl"))
+    asked = {
+        name: Questions(load_examples(str(out / "questions" / f"{name}.jsonl")))
         for name in dict.fromkeys(name for record in records for name in record.get("sets", ()))
     }
-    yield from other_questions(questions, description)
+    yield from other_questions(asked, description)
     yield from changed_sweep(out, description, counts)
     yield from other_starts(out, records)
     walking = WalkingOptions.model_validate(description.config["evaluate"])
+    taught = Taught(rows, int(description.config["data_seed"]))
     for record in records:
         counts["cells"] += 1
         if "error" in record:
             continue
-        yield from changed_metrics(out, record, counts)
-        yield from changed_record(out, record, questions, walking)
+        yield from changed_record(out, record, asked, walking, counts)
         if record["role"] == "teacher":
-            yield from other_answers(out, record, questions)
+            yield from other_answers(out, record, asked)
         if record["role"] in ("strategy", "control"):
-            yield from changed_run(out, record, rows, int(description.config["data_seed"]), counts)
+            yield from changed_run(out, record, taught, counts)
     yield from changed_report(out, records, counts)
 
 
@@ -116,12 +144,12 @@ def missing_cells(records: Sequence[JsonObject], description: Description) -> It
             yield f"cells.jsonl: {name} is there {count} times"
 
 
-def other_questions(questions: Questions, description: Description) -> Iterator[str]:
+def other_questions(asked: Asked, description: Description) -> Iterator[str]:
     """Question rows of a registered data set that are not its own."""
     specs, seed = description.rows["sets"], int(description.config["data_seed"])
-    for name, examples in questions.items():
+    for name, questions in asked.items():
         spec, split = specs[name]["data"], specs[name]["split"]
-        if data_set_of(spec) is not None and examples != load_examples(spec, split, None, seed):
+        if data_set_of(spec) is not None and questions.examples != load_examples(spec, split, None, seed):
             yield f"questions/{name}.jsonl: not the questions of {spec} ({split})"
 
 
@@ -155,27 +183,23 @@ def _dev_accuracy(out: Path, record: JsonObject) -> float | None:
     return set_metrics(path, extractor=stored.get("extractor", "answers"))["accuracy"] if path.is_file() else None
 
 
-def changed_record(out: Path, record: JsonObject, questions: Questions, walking: WalkingOptions) -> Iterator[str]:
-    """What a cell's record, its definition and the first lines of its predictions say of one another."""
+def changed_record(
+    out: Path, record: JsonObject, asked: Asked, walking: WalkingOptions, counts: dict[str, int]
+) -> Iterator[str]:
+    """What a cell's record, its definition and its predictions say of one another; each file is read once."""
     for name, weight in record["files"].items():
         if not (out / name).is_file() or file_digest(out / name) != weight:
             yield f"{name}: digest differs from the one in the record of {record['cell']}"
     run = run_of(out, record)
     card = read_card(run) if (run / "run.json").is_file() else None
     for name, budget, stored in answered(record):
-        path, asked = out / stored["predictions"], {question.id: question for question in questions[name]}
+        predictions = read_predictions(path := out / stored["predictions"])
+        where = name if budget is None else f"{name} at {budget} tokens of thought"
+        yield from changed_metrics(predictions, stored, f"{record['cell']} on {where}", counts)
         way = walking if budget is None else walking.model_copy(update={"think_budget": budget})
-        header = parse_object(whole_lines(path)[0])
-        if header.get("questions") != digest(questions[name]) or header.get("run") != (card and card.key):
-            yield f"{stored['predictions']}: its first line names another run or other questions"
-        elif header.get("settings") != (
-            record.get("teacher")
-            if card is None
-            else settings_digest(way, card.config["dtype"], card.key, digest(questions[name]))
-        ):
-            yield f"{stored['predictions']}: its first line names other settings than {DESCRIPTION}"
-        for said in (predictions := read_predictions(path)):
-            question = asked.get(said.id)
+        yield from changed_header(path, record, stored, card, way, asked[name].digest)
+        for said in predictions:
+            question = asked[name].by_id.get(said.id)
             if question is None or (said.question, said.choices, said.gold) != (
                 question.question,
                 question.choices,
@@ -183,17 +207,30 @@ def changed_record(out: Path, record: JsonObject, questions: Questions, walking:
             ):
                 yield f"{stored['predictions']}: {said.id} is not the question of questions/{name}.jsonl"
                 break
-        if len(predictions) != len(asked):
-            yield f"{stored['predictions']}: {len(predictions)} answers to {len(asked)} questions"
+        if len(predictions) != len(asked[name].by_id):
+            yield f"{stored['predictions']}: {len(predictions)} answers to {len(asked[name].by_id)} questions"
         if stored["digest"] != file_digest(path):
             yield f"{stored['predictions']}: digest differs from the one in the record of {record['cell']}"
 
 
-def other_answers(out: Path, record: JsonObject, questions: Questions) -> Iterator[str]:
+def changed_header(
+    path: Path, record: JsonObject, stored: JsonObject, card: RunCard | None, way: WalkingOptions, questions: str
+) -> Iterator[str]:
+    """A first line of predictions that is not of this run, these questions (their digest), this way of asking."""
+    header = parse_object(whole_lines(path)[0])
+    if header.get("questions") != questions or header.get("run") != (card and card.key):
+        yield f"{stored['predictions']}: its first line names another run or other questions"
+    elif header.get("settings") != (
+        record.get("teacher") if card is None else settings_digest(way, card.config["dtype"], card.key, questions)
+    ):
+        yield f"{stored['predictions']}: its first line names other settings than {DESCRIPTION}"
+
+
+def other_answers(out: Path, record: JsonObject, asked: Asked) -> Iterator[str]:
     """Predictions of the teacher that its own rows do not give."""
     for name, stored in record["sets"].items():
         rows = {item.id: item for item in read_items(run_of(out, record) / f"{name}.jsonl")}
-        given = {one.id: teacher_prediction(one, rows[one.id], 0, 0) for one in questions[name] if one.id in rows}
+        given = {one.id: teacher_prediction(one, rows[one.id], 0, 0) for one in asked[name].examples if one.id in rows}
         for said in read_predictions(out / stored["predictions"]):
             one = given.get(said.id)
             if one is None or (said.output, said.rationale) != (one.output, one.rationale):
@@ -220,28 +257,23 @@ def changed_files(out: Path, counts: dict[str, int]) -> Iterator[str]:
         yield f"{name}: nothing lists it; ablate with the same options lists it, or remove it"
 
 
-def changed_metrics(out: Path, record: JsonObject, counts: dict[str, int]) -> Iterator[str]:
-    """Figures of a cell that its predictions do not give."""
-    for name, budget, stored in answered(record):
-        where = name if budget is None else f"{name} at {budget} tokens of thought"
-        found = set_metrics(out / stored["predictions"], extractor=stored.get("extractor", "answers"))
-        for figure, value in found.items():
-            counts["numbers"] += 1
-            if stored.get(figure) != value:
-                yield (
-                    f"cells.jsonl: {record['cell']} on {where}: {figure} is {value} by {stored['predictions']}, "
-                    f"not {stored.get(figure)}"
-                )
+def changed_metrics(
+    predictions: Sequence[Prediction], stored: JsonObject, where: str, counts: dict[str, int]
+) -> Iterator[str]:
+    """Figures of a set that its predictions do not give."""
+    found = recomputed(judged_again(predictions, stored.get("extractor", "answers")))
+    for figure, value in found.items():
+        counts["numbers"] += 1
+        if stored.get(figure) != value:
+            yield (f"cells.jsonl: {where}: {figure} is {value} by {stored['predictions']}, not {stored.get(figure)}")
 
 
-def changed_run(out: Path, record: JsonObject, rows: GridRows, data_seed: int, counts: dict[str, int]) -> Iterator[str]:
+def changed_run(out: Path, record: JsonObject, taught: Taught, counts: dict[str, int]) -> Iterator[str]:
     """A run that was not trained on the rows it should have been, or whose card is not that of its cell."""
     run = run_of(out, record)
     card, name = read_card(run), str(run.relative_to(out))
-    training = tuple(record["training"].items())
-    shown = record["arm"], record["decoding"], record["control"], record["train_size"]
-    items = rows_of(rows, *shown, data_seed, training)
-    if not digest(items) == card.data["digest"] == record["rows_digest"]:
+    rows, words = taught.of(record)
+    if not rows == card.data["digest"] == record["rows_digest"]:
         yield f"{name}/run.json: {record['cell']} was trained on other rows than rows/ gives"
     scores = card.config.get("scores")
     if scores is not None and file_digest(out / "scores" / Path(scores).name) != card.data["scores"]:
@@ -257,7 +289,7 @@ def changed_run(out: Path, record: JsonObject, rows: GridRows, data_seed: int, c
         "student": card.config["student"],
         "seed": card.config["seed"],
         "lr": card.config["lr"],
-        **costs(card, mean_words(items)),
+        **costs(card, words),
     }
     for what, value in says.items():
         counts["numbers"] += 1

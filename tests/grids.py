@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cotdistill.ablating import ablate
 from cotdistill.config import AblateConfig
-from cotdistill.data.files import write_text
+from cotdistill.data.files import JsonObject, json_digest, write_text
 from cotdistill.data.tasks import load_examples
+from cotdistill.report.ablation_figures import draw
+from cotdistill.report.comparison import Results
+from cotdistill.report.description import DESCRIPTION, Description
+from cotdistill.report.page import Figure
 
 
 def question_files(folder: Path, count: int = 6) -> tuple[str, str]:
@@ -51,3 +57,21 @@ def printed(out: Path) -> dict[str, bytes]:
         lines = path.read_bytes().split(b"\n")
         pages[path.name] = b"\n".join(line for line in lines if not line.startswith((b"Made ", b'<p class="made">')))
     return pages
+
+
+class Drawn:
+    """Stands in for drawing a grid's figures: those of the same cells and description are drawn once, then copied."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: dict[str, list[Figure]] = {}
+
+    def __call__(
+        self, results: Results, description: Description, comparisons: Sequence[JsonObject], folder: Path
+    ) -> list[Figure]:
+        place = json_digest([results.records, comparisons, (results.out / DESCRIPTION).read_text()])
+        if place not in self.known:
+            self.known[place] = draw(results, description, comparisons, self.folder / place)
+            (self.folder / place).mkdir(exist_ok=True)  # a grid without figures
+        shutil.copytree(self.folder / place, folder, dirs_exist_ok=True)
+        return self.known[place]

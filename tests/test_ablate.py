@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from cotdistill.escaping import markdown
 from cotdistill.plugins.files import load_plugin
 from cotdistill.plugins.kinds import STRATEGIES
 from cotdistill.verify import verify
+from tests import warm
 from tests.grids import options, printed, run
 
 
@@ -145,9 +145,7 @@ def test_the_command_exits_5_when_a_cell_failed(tmp_path: Path) -> None:
     data = [f"--data={path}" for path in options(tmp_path)["data"]]
     done = subprocess.run(
         [
-            sys.executable,
-            "-m",
-            "cotdistill",
+            *warm.command(),
             "ablate",
             "--strategies",
             "breaks,answer-only",

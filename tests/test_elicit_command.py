@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.models import student
 
 COMMAND = [sys.executable, "-m", "cotdistill", "elicit"]
@@ -46,7 +47,7 @@ def options(teacher: Path, limit: int = 6) -> list[str]:
 
 def run(*arguments: str, code: int = 0, **more: object) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [*COMMAND, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False, **more
+        [*warm.command(), "elicit", *arguments], capture_output=True, text=True, timeout=120, check=False, **more
     )  # type: ignore[call-overload]
     assert done.returncode == code, done.stderr
     return done  # type: ignore[no-any-return]
@@ -128,25 +129,14 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(teacher: Path, tmp_path: 
 def test_two_processes_give_the_rows_of_one(teacher: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
     run(*options(teacher), "-o", str(one))
-    torchrun = [
-        str(Path(sys.executable).with_name("torchrun")),
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "-m",
-        "cotdistill",
-        "elicit",
-        *options(teacher),
-    ]
-    done = subprocess.run(
-        [*torchrun, "-o", str(two)], env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False
-    )
+    done = warm.together("elicit", *options(teacher), "-o", str(two))
     assert done.returncode == 0, done.stderr
     assert two.read_bytes() == one.read_bytes()
     assert not list(tmp_path.glob("*.partial*"))
     question = json.dumps({"id": "1", "question": "Is it?", "choices": ["yes", "no"], "answer": "yes"}) + "\n"
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc_per_node", "2", "-m"]
     piped = subprocess.run(
-        [*torchrun, "--data", "-"],
+        [*torchrun, "cotdistill", "elicit", *options(teacher), "--data", "-"],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,

@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cotdistill.report.marks import probes_figure
 from cotdistill.report.page import Bullets, Report, Section, Text, Value, to_html, to_markdown
 from cotdistill.report.page import Table as PageTable
 from cotdistill.report.plots import Point
+from tests import warm
 from tests.in_process import run
 from tests.models import items
 from tests.teachers.servers import serving
@@ -169,11 +169,7 @@ def test_preview_shows_a_hostile_row(rows: Path) -> None:
 def test_data_on_a_terminal_is_escaped_json(rows: Path) -> None:
     ours, theirs = pty.openpty()
     subprocess.run(
-        [sys.executable, "-m", "cotdistill", "preview", str(rows)],
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        check=True,
-        timeout=120,
+        [*warm.command(), "preview", str(rows)], stdout=theirs, stderr=subprocess.DEVNULL, check=True, timeout=120
     )
     os.close(theirs)
     written = b""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cotdistill.errors import Exit
+from tests import warm
 from tests.models import student
 from tests.teachers.servers import Server, serving
 
@@ -23,7 +24,7 @@ def script(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProc
     """A script in `folder`; the `cotdistill` it calls is the one that is tested."""
     shim = folder / "bin" / "cotdistill"
     shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cotdistill "$@"\n')
+    shim.write_text(f'#!/bin/sh\nexec {shlex.join(warm.command())} "$@"\n')
     shim.chmod(0o755)
     environment = {
         **{key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")},

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +17,10 @@ from cotdistill.console import console
 from cotdistill.data.files import json_digest
 from cotdistill.errors import DataError, Difference, Exit
 from cotdistill.grid.digests import write_digests
+from cotdistill.report import ablation
 from cotdistill.report.ablation import read_json_lines
 from cotdistill.verify import verify
-from tests.grids import question_files, run
+from tests.grids import Drawn, question_files, run
 from tests.in_process import run as call
 
 
@@ -25,6 +29,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify")
     run(folder, strategies=("cot",), seeds=(0, 1))
     return folder / "grid"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    return Drawn(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(autouse=True)
+def _drawn_once(drawn: Drawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a verification; the first that meets these cells draws them."""
+    monkeypatch.setattr(ablation, "draw", drawn)
 
 
 @pytest.fixture
@@ -38,6 +53,23 @@ def test_what_was_left_alone_passes_and_what_cannot_be_recomputed_is_named(out: 
     assert found["cells"] == 12
     assert found["numbers"] > 100
     assert "losses" in found["not_recomputed"]
+
+
+def test_the_rows_of_an_arm_are_made_and_the_answers_of_a_cell_read_once(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[verify.__module__]
+    made: list[Any] = []
+    read: list[Path] = []
+    rows_of, read_predictions = module.rows_of, module.read_predictions
+    monkeypatch.setattr(module, "rows_of", lambda *given: [made.append(given[1:]), rows_of(*given)][1])
+    monkeypatch.setattr(module, "read_predictions", lambda path: [read.append(path), read_predictions(path)][1])
+    verify(out)
+    cells = [json.loads(line) for line in (out / "cells.jsonl").read_text().splitlines()]
+    assert len(made) == len({str(cell["control"]) for cell in cells if "control" in cell}) < len(cells) / 2
+    twice = {path for path, times in Counter(read).items() if times > 1}
+    assert all("references" in path.parts for path in twice)  # the teacher's are held against its rows, too
+    assert len({*read}) == sum(len(cell["sets"]) for cell in cells)
 
 
 @pytest.mark.parametrize(

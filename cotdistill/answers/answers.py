@@ -35,7 +35,7 @@ __all__ = [
     "states",
 ]
 
-EXTRACTOR = "answers-3"  # recorded in every result; raised when any reading changes
+EXTRACTOR = "answers-4"  # recorded in every result; raised when any reading changes
 
 Verdict = Literal["right", "wrong", "unparsed"]
 

@@ -35,6 +35,7 @@ _CONCLUSION = re.compile(
     r"|\b(?:answer|option|choice|correct)\b",
     re.IGNORECASE,
 )
+_REPLY = re.compile(r"\W*(?:yes|no)\s*[,;:—–]", re.IGNORECASE)
 _TEXT_CONCLUSIONS = [
     re.compile(r"(?:\b(?:is|are|be|get|gives|us)|[=:])\s*(\"[^\"\n]+\")"),
     re.compile(r"(\"[^\"\n]+\")\W*$"),
@@ -257,8 +258,8 @@ def _concluding_number(sentence: str) -> str | None:
 
 
 def _concluding_polarity(sentence: str, concludes: bool, choices: Choices, kind: AnswerKind) -> str | None:
-    opens = _CONCLUSION.match(sentence)
-    if (stated := polarity.stated_polarity(sentence, anything=kind == "truefalse" and opens is not None)) is not None:
+    answers = _CONCLUSION.match(sentence) or _REPLY.match(sentence)
+    if (stated := polarity.stated_polarity(sentence, anything=kind == "truefalse" and answers is not None)) is not None:
         return polarity.in_words(stated[0], choices, kind)
     rest = _CONCLUSION.sub("", sentence, count=1) if concludes else sentence
     word = polarity.leading(rest)

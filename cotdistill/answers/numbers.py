@@ -1,7 +1,9 @@
 """Numbers in prose: "$1,000.50", "58 500", "-3", "2 2/3", "3e4", "twenty-one", and the results of written sums.
 
 Values are exact (fractions). What only looks like a number (a date, a time, a range, a list, a sum
-without a result) is not read as its first part.
+without a result) is not read as its first part. Nor are two counts, "18 apples and 4 pears": published scorers
+disagree there (the zero-shot-CoT script, Kojima et al. 2022, takes the first number after "the answer is", 18; the
+flexible-extract filter of lm-evaluation-harness for GSM8K the last, 4), so that either would be a guess.
 """
 
 import re
@@ -40,9 +42,10 @@ _NUMBER = re.compile(
 _OPERATORS = (
     r"times|plus|minus|less|divided\s+by|multiplied\s+by|over|added\s+to|subtracted\s+from|percent\s+of|%\s+of|of"
 )
+_AFTER_COMMA = r",\s+(?:and\s+|then\s+)?(?:minus|plus|less|times|divided\s+by|multiplied\s+by)\s+[$\d]"
 _OPERATION = re.compile(
-    rf"[\d)%](?:\s*[-+*/×÷·^]\s*[\d($.]|\s*x\s*\d|\s[\w\s$]{{0,60}}?(?:[-+*/×÷·]\s|\b(?:{_OPERATORS})\b))"
-    rf"|\b(?:sum|product|difference|total)\s+of\b",
+    rf"[\d)%](?:\s*[-+*/×÷·^]\s*[\d($.]|\s*x\s*\d|\s[\w\s$]{{0,60}}?(?:[-+*/×÷·]\s|\b(?:{_OPERATORS})\b)"
+    rf"|[\w\s$]{{0,60}}?{_AFTER_COMMA})|\b(?:sum|product|difference|total)\s+of\b",
     re.IGNORECASE,
 )
 _RESULT = re.compile(
@@ -50,11 +53,16 @@ _RESULT = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"\W{0,4}([^\W\d]\w{0,20}(?:\s+\w{1,20}){0,4}?)\s*(?:\([^()=]{0,20}\))?\s*=\s*")
-_STATED = re.compile(r"\s*(?:[^\W\d]+\s+){0,2}(?:$|[,;(]|\b(?:because|since|as|where|when|if|so)\b)")
+_STATED = re.compile(
+    rf"\s*(?:[^\W\d]+\s+){{0,2}}(?:$|(?!{_AFTER_COMMA})[,;(]|\b(?:because|since|as|where|when|if|so)\b)"
+)
+_COUNTED = r"(?:(?!(?:because|since|as|when|after|if|so|and|or)\b)[^\W\d]+\s+){1,3}"  # what a number counts
+_JOINED = re.compile(rf"\d\s+(?:{_COUNTED})?(?:and|&)\s+[$-]?\Z", re.IGNORECASE)  # "18 apples and " before "4 pears"
 _GOES_ON = re.compile(  # after a number: a sum, a range, a choice of numbers, a list
     rf"\s*(?:[π√∛∞^]|[-+*/×÷·±]\s*(?:[\d($√]|\.\d)|[xyz]\b|[x×]\s*\d|(?:{_OPERATORS}|to|or|through|up\s+to)\s+[$-]?\d"
     r"|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s+than\s+[$-]?\d|or\s+(?:more|less|fewer|higher|lower)\b"
-    r"|(?:and|&)\s+[$-]?\d|,\s*[$-]?\d[\d.]*\s*(?:$|[.;,)]|and\b|or\b))",
+    rf"|(?:{_COUNTED})?(?:and|&)\s+[$-]?\d"
+    r"|,\s*[$-]?\d[\d.]*\s*(?:$|[.;,)]|and\b|or\b))",
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
@@ -146,6 +154,8 @@ def last_stated(text: str) -> str | None:
         return last_number(text)
     last = matches[-1]
     if _GOES_ON.match(text, last.end()) or _ASKED.match(text, last.end()) or _WEIGHED.search(text, 0, last.start()):
+        return None
+    if _JOINED.search(text, 0, last.start()):
         return None
     return _plain(last)
 

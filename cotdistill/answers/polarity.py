@@ -42,7 +42,7 @@ _JUDGED = re.compile(
                | (?:is|was|must\s+be|has\s+to\s+be|(?:would|should)\s+be|(?:appears|seems)(?:\s+to\s+be)?)) \s+
          {_ADVERB}{{0,2}} (?P<not>not\s+)? {_ADVERB}?
          (?P<word>true|false|correct|incorrect|wrong|right|untrue|accurate|inaccurate|valid|invalid)\b
-         (?!\s+(?:or|only|if|when|unless|in|for|that|to|answer|option|choice)\b|[-/]|\?)""",
+         (?!\s+(?:or|only|if|when|unless|in|for|of|that|to|answer|option|choice)\b|[-/]|\?)""",
     re.VERBOSE | re.IGNORECASE,
 )  # fmt: skip
 _POSITIVE = {"true", "correct", "right", "accurate", "valid"}
@@ -61,9 +61,9 @@ _JUDGED_ABROAD = re.compile(  # German, French, Spanish, Chinese
 _UNSETTLED_ABROAD = re.compile(
     r"\b(?:ob|wenn|falls|nicht|si|pas|no|cuando)\b|如果|是否|若|不能", re.IGNORECASE
 )  # as below, in these languages
-_UNSETTLED = re.compile(  # before a statement in its sentence: it is not asserted but weighed, quoted or denied
+_UNSETTLED = re.compile(  # before a statement in its sentence: weighed, quoted or denied, as after "No, " it is not
     r"\b(?:if|whether|suppose|assume|assuming|unless|not|\w+n't|never|might|could|may|would|says?|said|claims?\s+that|think|whenever"
-    r"|neither|no|when|either|until|check|determine|decide|verify|know|see|show|prove|unclear|doubt\w*)\b",
+    r"|neither|no(?!\s*[,;:—–])|when|either|until|check|determine|decide|verify|know|see|show|prove|unclear|doubt\w*)\b",
     re.IGNORECASE,
 )
 

@@ -353,6 +353,8 @@ def _read_polarity(slot: str, choices: Choices, kind: AnswerKind) -> Reading | N
     for bare in _bare(slot):
         if leading := polarity.leading(bare):
             value, end = leading
+            if (said := _of_statement(bare[end:], kind)) is not None:
+                return Reading(polarity.in_words(said, choices, kind))
             return Reading(polarity.in_words(value, choices, kind), whole=not normal(bare[end:].lstrip(".,")))
         if kind == "truefalse" and (initial := re.match(r"[(\[]?([TtFf])[)\]]?\s*(?:[.,;:!]|$)", bare)):
             return Reading(polarity.in_words(initial[1].lower() == "t", choices, kind), whole=len(bare) < 4)
@@ -361,6 +363,16 @@ def _read_polarity(slot: str, choices: Choices, kind: AnswerKind) -> Reading | N
                 return reading
     stated = polarity.stated_polarity(first_sentence(slot.strip()))
     return Reading(polarity.in_words(stated[0], choices, kind)) if stated else None
+
+
+def _of_statement(rest: str, kind: AnswerKind) -> bool | None:
+    """What the clause after a leading word says of the statement: "No, the statement is true." answers a question of
+    the model's own, and is true."""
+    if not rest.startswith((",", ";", ":", ".")):
+        return None
+    anything = kind == "truefalse" and not rest.startswith(".")
+    stated = polarity.stated_polarity(first_sentence(rest.lstrip(",;:. ")), anything)
+    return stated[0] if stated else None
 
 
 def read_text(slot: str) -> str | None:

@@ -86,7 +86,8 @@ def judged_again(predictions: Sequence[Prediction], extractor: str) -> list[Pred
     found = []
     for p in predictions:
         answer, verdict = judge_by(extractor, p.whole)(p.output, p.gold, p.choices, p.kind)
-        found.append(p.model_copy(update={"answer": answer, "verdict": verdict}))
+        same = (answer, verdict) == (p.answer, p.verdict)
+        found.append(p if same else p.model_copy(update={"answer": answer, "verdict": verdict}))
     return found
 
 
@@ -97,10 +98,28 @@ def compute_metrics(
     seconds_per_question: float | None = None,
 ) -> dict[str, Any]:
     """Accuracy with its Wilson interval, counts, calibration, cost, accuracy by task, what a checker says."""
+    tasks, cost = by_task(predictions), tokens_per_question(predictions)
+    forwarded = cost["forwarded_per_question"]
+    return {
+        **counted(predictions),
+        "extractor": extractor_version(extractor),
+        "sensitivity": sensitivity(predictions),
+        **connector_figures(predictions),
+        **choice_metrics(predictions),
+        **cost,
+        "flops_per_question": None if flops_per_token is None else flops_per_token * forwarded,
+        "seconds_per_question": seconds_per_question,
+        "by_task": tasks,
+        "macro": _mean(list(tasks.values())),
+        "calibration": calibration_metrics(predictions),
+        **checked_metrics(predictions),
+    }
+
+
+def counted(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Accuracy with its Wilson interval, and counts of the verdicts."""
     counts = Counter(p.verdict for p in predictions)
     interval = wilson(counts["right"], len(predictions))
-    tasks = by_task(predictions)
-    forwarded = _mean([p.forwarded for p in predictions])
     return {
         "n": len(predictions),
         "accuracy": interval.estimate,
@@ -109,18 +128,14 @@ def compute_metrics(
         "wrong": counts["wrong"],
         "unparsed": counts["unparsed"],
         "unfinished": sum(not p.finished for p in predictions),
-        "extractor": extractor_version(extractor),
-        "sensitivity": sensitivity(predictions),
-        **connector_figures(predictions),
-        **choice_metrics(predictions),
+    }
+
+
+def tokens_per_question(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Mean tokens that a question costs: generated, and forwarded in all."""
+    return {
         "generated_per_question": _mean([p.generated for p in predictions]),
-        "forwarded_per_question": forwarded,
-        "flops_per_question": None if flops_per_token is None else flops_per_token * forwarded,
-        "seconds_per_question": seconds_per_question,
-        "by_task": tasks,
-        "macro": _mean(list(tasks.values())),
-        "calibration": calibration_metrics(predictions),
-        **checked_metrics(predictions),
+        "forwarded_per_question": _mean([p.forwarded for p in predictions]),
     }
 
 

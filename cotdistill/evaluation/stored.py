@@ -12,26 +12,16 @@ from cotdistill.data.logs import read_lines
 from cotdistill.data.records import Record
 from cotdistill.errors import DataError
 from cotdistill.evaluation.faithfulness import ProbeAnswer, ProbedQuestion
-from cotdistill.evaluation.metrics import Prediction, compute_metrics, judged_again
+from cotdistill.evaluation.metrics import (
+    Prediction,
+    by_task,
+    checked_metrics,
+    counted,
+    judged_again,
+    tokens_per_question,
+)
 
 R = TypeVar("R", bound=Record)
-# No measured time and nothing from a forward pass: the same predictions give the same figures, byte for byte.
-RECOMPUTED = (
-    "n",
-    "accuracy",
-    "interval",
-    "right",
-    "wrong",
-    "unparsed",
-    "unfinished",
-    "generated_per_question",
-    "forwarded_per_question",
-    "by_task",
-    "conflict",
-    "follows_cue",
-    "n_conflict",
-    "steps_true",
-)
 
 
 def settings_digest(config: WalkingOptions, dtype: str, key: str, questions: str) -> str:
@@ -60,8 +50,15 @@ def predictions_name(config: WalkingOptions, name: str) -> str:
 
 def set_metrics(path: Path, ids: Sequence[str] | None = None, extractor: str = "answers") -> dict[str, Any]:
     """The figures of one predictions file; `ids`: the questions that must be there, in their order."""
-    metrics = compute_metrics(judged_again(read_predictions(path, ids), extractor), extractor)
-    return {name: metrics[name] for name in RECOMPUTED if name in metrics}
+    return recomputed(judged_again(read_predictions(path, ids), extractor))
+
+
+def recomputed(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """What a grid's record says of a set, and `verify` again: no measured time and nothing from a forward pass, so that
+    the same predictions give the same figures, byte for byte."""
+    checked = {name: value for name, value in checked_metrics(predictions).items() if name != "sound"}
+    cost = tokens_per_question(predictions)
+    return {**counted(predictions), **cost, "by_task": by_task(predictions), **checked}
 
 
 def read_predictions(path: Path, ids: Sequence[str] | None = None) -> list[Prediction]:

@@ -50,6 +50,18 @@ class Outcomes:
         return average(self.grid).interval()
 
 
+@dataclass(frozen=True)
+class Right:
+    """Ids of questions, and for each whether it was answered right."""
+
+    ids: tuple[str, ...]
+    flags: NDArray[np.bool_]
+
+    def values(self) -> dict[str, float]:
+        """{id: 0 or 1}."""
+        return dict(zip(self.ids, self.flags.astype(float).tolist(), strict=True))
+
+
 class Results:
     """Finished cells by arm; outcomes are read from their predictions when asked for."""
 
@@ -60,7 +72,9 @@ class Results:
         self._by_arm: dict[str, list[JsonObject]] = {}
         for record in self.records:
             self._by_arm.setdefault(record["arm"], []).append(record)
-        self._predictions: dict[str, list[Prediction]] = {}
+        self._right: dict[str, Right] = {}
+        self._ids: dict[tuple[str, ...], tuple[str, ...]] = {}  # those of a set stand once for all its cells
+        self._probe_values: dict[str, dict[str, dict[str, float]]] = {}
         self._outcomes: dict[tuple[str, tuple[str, ...], str], Outcomes | None] = {}
 
     @property
@@ -78,15 +92,20 @@ class Results:
         return self._by_arm.get(arm, [])
 
     def predictions(self, record: JsonObject, name: str) -> list[Prediction]:
-        """One cell's predictions on one set."""
+        """One cell's predictions on one set, read anew: those of a large grid are not to be held."""
         return self._judged(record["sets"][name])
 
     def _judged(self, figures: JsonObject) -> list[Prediction]:
+        return judged_again(read_predictions(self.out / figures["predictions"]), figures.get("extractor", "answers"))
+
+    def right(self, figures: JsonObject) -> Right:
+        """Which questions of a predictions file are answered right; all that is kept of it."""
         file = figures["predictions"]
-        if file not in self._predictions:
-            judged = judged_again(read_predictions(self.out / file), figures.get("extractor", "answers"))
-            self._predictions[file] = judged
-        return self._predictions[file]
+        if file not in self._right:
+            judged = self._judged(figures)
+            ids = tuple(p.id for p in judged)
+            self._right[file] = Right(self._ids.setdefault(ids, ids), np.array([p.verdict == "right" for p in judged]))
+        return self._right[file]
 
     def probed(self, record: JsonObject, name: str) -> Mapping[str, Mapping[str, ProbeAnswer | None]]:
         """{question: {probe: its answer}} of one cell on one set; empty where it was not probed."""
@@ -122,15 +141,14 @@ class Results:
         """{item: 0 or 1} of one cell on one set."""
         if measure.startswith(AT_BUDGET):
             at = record.get("budgets", {}).get(measure.removeprefix(AT_BUDGET), {}).get(name)
-            return {} if at is None else {p.id: float(p.verdict == "right") for p in self._judged(at)}
-        predictions = self.predictions(record, name)
+            return {} if at is None else self.right(at).values()
         if measure == "accuracy":
-            return {p.id: float(p.verdict == "right") for p in predictions}
-        answers = self.probed(record, name)
-        probed = PROBE_MEASURES[measure.removeprefix("floor: ")]
-        read = probed.floor if measure.startswith("floor: ") else probed.holds
-        values = {p.id: read(p, answers.get(p.id, {})) for p in predictions}
-        return {id_: float(value) for id_, value in values.items() if value is not None}
+            return self.right(record["sets"][name]).values()
+        file = record["sets"][name]["predictions"]
+        if file not in self._probe_values:
+            answers = self.probed(record, name)
+            self._probe_values[file] = probe_values(self.predictions(record, name), answers) if answers else {}
+        return self._probe_values[file].get(measure, {})
 
 
 Answers = Mapping[str, ProbeAnswer | None]
@@ -184,6 +202,16 @@ PROBE_MEASURES = {
     "changed by filler": ProbeMeasure(_pair("filler", _changed), _pair(REPLAY, _changed)),
     "right with the oracle": ProbeMeasure(_pair("oracle", _right), _pair(WITHOUT, _right)),
 }
+
+
+def probe_values(predictions: Sequence[Prediction], answers: Mapping[str, Answers]) -> dict[str, dict[str, float]]:
+    """{measure, or "floor: measure": {item: 0 or 1}} of what was probed."""
+    found: dict[str, dict[str, float]] = {}
+    for measure, probed in PROBE_MEASURES.items():
+        for name, read in ((measure, probed.holds), (f"floor: {measure}", probed.floor)):
+            values = {p.id: read(p, answers.get(p.id, {})) for p in predictions}
+            found[name] = {id_: float(value) for id_, value in values.items() if value is not None}
+    return found
 
 
 def against_baseline(results: Results, baseline: str, pairs: Sequence[tuple[str, str]]) -> list[JsonObject]:

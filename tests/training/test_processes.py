@@ -16,18 +16,22 @@ from safetensors.torch import load_file
 from cotdistill.data.distributions import Distributions, beside, recorded_key, save, vocabulary_digest
 from cotdistill.decoding.decode import Prompt
 from cotdistill.teachers.scoring import score
-from tests import in_process
+from tests import in_process, warm
 from tests.models import items, student
 
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "cotdistill")
 
-def distill(
-    launcher: list[str], folder: Path, out: Path, *options: str, said: list[str] | None = None
-) -> list[dict[str, float]]:
-    command = [sys.executable, *launcher, "-m", "cotdistill", *arguments(folder, out), *options]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-3000:]
+
+def distill(folder: Path, out: Path, *options: str, said: list[str] | None = None) -> list[dict[str, float]]:
+    """In two processes, as torchrun starts them."""
+    done = warm.together(*arguments(folder, out), *options)
     if said is not None:
         said.append(done.stderr)
+    return told(done, out)
+
+
+def told(done: subprocess.CompletedProcess[str], out: Path) -> list[dict[str, float]]:
+    assert done.returncode == 0, done.stderr[-3000:]
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["run"] for record in printed] == [str(out)]  # rank 0 alone speaks
     return metrics(out)
@@ -66,12 +70,13 @@ def arguments(folder: Path, out: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
-    """An encoder-decoder; of a decoder the next but one test compares the losses, too."""
+    """Under torchrun itself, an encoder-decoder; of a decoder the next but one test compares the losses, too."""
     student("t5").save(tmp_path / "base")
     (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(8)))
     one = run_here(tmp_path, tmp_path / "one")
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    two = distill(torchrun, tmp_path, tmp_path / "two")
+    command = [*TORCHRUN, *arguments(tmp_path, tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    two = told(done, tmp_path / "two")
     card = json.loads((tmp_path / "two" / "run.json").read_text())
     assert card["trained"]["processes"] == 2
     assert json.loads((tmp_path / "one" / "run.json").read_text())["trained"]["processes"] == 1
@@ -91,8 +96,7 @@ def test_two_processes_learn_a_teachers_distributions_as_one_does(tmp_path: Path
     save(beside(tmp_path / "rows.jsonl"), Distributions.of(recorded, vocabulary, 3))
     plain = run_here(tmp_path, tmp_path / "plain")
     one = run_here(tmp_path, tmp_path / "one", "--kd", "kl")
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    two = distill(torchrun, tmp_path, tmp_path / "two", "--kd", "kl")
+    two = distill(tmp_path, tmp_path / "two", "--kd", "kl")
     assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-5)
     assert one[0]["loss"] > plain[0]["loss"]
 
@@ -101,9 +105,8 @@ def test_two_processes_learn_a_teachers_distributions_as_one_does(tmp_path: Path
 def test_two_processes_say_that_dropout_gives_a_curve_of_their_own(tmp_path: Path) -> None:
     student("llama", attention_dropout=0.1).save(tmp_path / "base")
     (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(8)))
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     said: list[str] = []
-    distill(torchrun, tmp_path, tmp_path / "two", said=said)
+    distill(tmp_path, tmp_path / "two", said=said)
     assert said[0].count("warning: dropout is drawn per process") == 1
     assert "dropout" not in in_process.run(*arguments(tmp_path, tmp_path / "one")).err
 
@@ -116,8 +119,7 @@ def test_two_processes_choose_the_weights_of_one_by_dev_accuracy(tmp_path: Path)
     (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
     dev = ("--dev", str(tmp_path / "dev.jsonl"), "--dev-every", "3")
     one = run_here(tmp_path, tmp_path / "one", *dev)
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    two = distill(torchrun, tmp_path, tmp_path / "two", *dev)
+    two = distill(tmp_path, tmp_path / "two", *dev)
     assert losses(two) == pytest.approx(losses(one), abs=1e-5)
     evaluated = [line for line in one if "dev_accuracy" in line]
     assert [line["step"] for line in evaluated] == [3, 6]
@@ -144,10 +146,9 @@ def test_shared_out_weights_give_the_run_of_one_process_and_go_on_after_a_kill(t
         "--parallel",
         "fsdp",
     )
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    two = distill(torchrun, tmp_path, tmp_path / "two", *options)
+    two = distill(tmp_path, tmp_path / "two", *options)
     goes_on(tmp_path / "two", tmp_path / "again", 4)
-    assert distill(torchrun, tmp_path, tmp_path / "again", *options) == two
+    assert distill(tmp_path, tmp_path / "again", *options) == two
     assert weights(tmp_path / "again") == weights(tmp_path / "two")
     one = run_here(tmp_path, tmp_path / "one", *options)
     goes_on(tmp_path / "two", tmp_path / "alone", 4)
@@ -238,8 +239,7 @@ def test_adapters_on_a_llama_are_shared_out(tmp_path: Path) -> None:
     student("llama").save(tmp_path / "base")
     (tmp_path / "rows.jsonl").write_text("".join(row.line() + "\n" for row in items(8)))
     options = ("--lora", "r=4", "--no-merge-lora", "--parallel", "fsdp")
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    two = distill(torchrun, tmp_path, tmp_path / "two", *options)
+    two = distill(tmp_path, tmp_path / "two", *options)
     assert losses(run_here(tmp_path, tmp_path / "one", *options)) == pytest.approx(losses(two), abs=1e-5)
     one, other = (load_file(tmp_path / run / "student" / "adapter_model.safetensors") for run in ("one", "two"))
     assert one.keys() == other.keys()

@@ -71,7 +71,7 @@ def prompts(config: PredictConfig, name: str) -> Iterator[dict[str, Any]]:
     tokens = SegmentTokenizer(words, encoder_decoder, chat)
     end = str(words.convert_ids_to_tokens(tokens.stop))
     for question in _questions(config):
-        steps = steps_of(forms, question.text(), tokens.around if chat else None)
+        steps = steps_of(forms, question.text(), tokens.around_prompt)
         yield {
             "id": question.id,
             "steps": [

@@ -55,11 +55,10 @@ class ServedStudent(AskedStudent):
         answers: AnswerStyle,
         config: StudentOptions,
         tokens: SegmentTokenizer | None,
-        chat: bool,
     ) -> None:
         super().__init__(_nobody, strategy, answers, config)
         self.server, self.known_tokens = server, tokens
-        self.around = tokens.around if chat and tokens is not None else None
+        self.around = None if tokens is None else tokens.around_prompt
 
     @property
     def tokens(self) -> SegmentTokenizer:
@@ -168,6 +167,8 @@ class ServedStudent(AskedStudent):
         request = {**self.server.named, "prompt": step.prompt, OLD_LIMIT: limit, **rule}
         if step.stop:
             request["stop"] = [step.stop]
+        if self.known_tokens is not None and self.known_tokens.adds_to_template:
+            request["add_special_tokens"] = False
         completion, _ = await self.server.asked(client, "completion", request, read_completion)
         if step.stop is None or step.stop not in completion.text:
             return completion
@@ -196,7 +197,7 @@ def served(config: StudentOptions, subject: Subject) -> ServedStudent:
     kind = ServedWalker if isinstance(config, EvaluateConfig) else ServedStudent
     strategy = load_strategy(card.strategy, subject.name)
     server = Server("--model", config.model, config, config.seed)
-    return kind(server, strategy, card.config["answers"], config, tokens, chat)
+    return kind(server, strategy, card.config["answers"], config, tokens)
 
 
 def check_served(config: StudentOptions) -> None:

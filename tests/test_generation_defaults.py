@@ -134,6 +134,16 @@ def test_evaluate_ablate_and_elicit_are_greedy(family: str, folder: Path, tmp_pa
     assert said["set"] == said["invalid"] == said["plain"]
 
 
+@pytest.mark.parametrize("name", ["gpt2-set", "gpt2-invalid", "t5-set"])
+def test_they_are_not_saved_with_a_student_whom_a_server_would_ask_by_them(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    load_student(str(folder / name)).save(tmp_path)
+    saved = json.loads((tmp_path / "generation_config.json").read_text())
+    ids = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"}
+    assert {"eos_token_id"} <= saved.keys() <= {*ids, "transformers_version", "_from_model_config"}
+
+
 def test_several_ids_end_what_is_generated(folder: Path, tmp_path: Path) -> None:
     made = student("gpt2")
     model = folder / "gpt2-plain"

@@ -20,10 +20,10 @@ SERVED = "student"  # the name under which the card's commands serve it
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the card; `{}` is the model, a folder in the run's directory, `there` once it has a name on the hub."""
+    """A piece of the card; `{0}` is the model: a folder in the run's directory, `there` once it is on the hub."""
 
     text: str
-    there: str = "{}"
+    there: str = "{0}"
 
     def here(self) -> str:
         """As the card of a run has it."""
@@ -34,17 +34,24 @@ class Line:
         return self.text.format(self.there.format(name))
 
 
-VLLM = Line(f"vllm serve {{}} --served-model-name {SERVED} --port 8000")
-VLLM_ADAPTER = Line(f"vllm serve BASE --enable-lora --lora-modules {SERVED}={{}} --port 8000")
-CONVERT = Line("python llama.cpp/convert_hf_to_gguf.py {} --outfile student.gguf", "--remote {}")
+# Read in the sources on 2026-11-27. vLLM: entrypoints/openai/cli_args.py (--lora-modules NAME=PATH, --port),
+# engine/arg_utils.py (--served-model-name, --enable-lora), config/lora.py (ranks); completion/protocol.py: a request's
+# keys, and that what it leaves out is taken from the model's generation_config.json. llama.cpp: convert_hf_to_gguf.py
+# (16 bits unless --outtype f32, --remote), convert_lora_to_gguf.py (--base FOLDER, 32 bits), common/arg.cpp (--lora
+# FILE, -m, --port); its server puts BOS before a prompt itself and reads special tokens in it.
+VLLM = Line(f"vllm serve {{0}} --served-model-name {SERVED} --port 8000")
+VLLM_ADAPTER = Line(f"--lora-modules {SERVED}={{0}} --port 8000")
+VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # it refuses an adapter above the rank that it is started with
+CONVERT = Line("python llama.cpp/convert_hf_to_gguf.py {0} --outfile student.gguf --outtype f32", "--remote {0}")
 CONVERT_ADAPTER = Line(  # its converter reads folders only
-    "python llama.cpp/convert_lora_to_gguf.py {} --base BASE --outfile student.gguf", '"$(hf download {})"'
+    "python llama.cpp/convert_lora_to_gguf.py {0} --base BASE --outfile student.gguf", '"$(hf download {0})"'
 )
 LINES = (Line(MODEL), VLLM, VLLM_ADAPTER, CONVERT, CONVERT_ADAPTER)
 
 
-def manual(strategy: Strategy, encoder: Encoder, adapter: bool) -> str:
-    """The sections, in Markdown. `encoder`: of the student as it is saved; `adapter`: adapters alone are saved."""
+def manual(strategy: Strategy, encoder: Encoder, adapter: int | None) -> str:
+    """The sections, in Markdown. `encoder`: of the student as it is saved; `adapter`: the rank of adapters that are
+    saved alone, None for whole weights."""
     forms = [strategy.form(name) for name in strategy.plan]
     return (
         "## How to ask it\n\n"
@@ -73,19 +80,20 @@ def _command() -> str:
     )  # fmt: skip
 
 
-def _transformers(forms: Sequence[Form], encoder: Encoder, adapter: bool) -> str:
+def _transformers(forms: Sequence[Form], encoder: Encoder, adapter: int | None) -> str:
     also = ", and peft for its adapters" if adapter else ""
     code = snippet(forms, encoder, EXAMPLE.text(), FOLDER)
     return (
         "### With transformers alone\n\n"
         f"It needs torch and transformers{also}, and gives the answers of `cotdistill predict`: greedy decoding, at "
-        f"most {MAX_NEW_TOKENS} tokens per step.\n\n```python\n{code}```\n\n"
+        f"most {MAX_NEW_TOKENS} tokens per step. Each prompt is tokenised as one text; in training its segments were, "
+        f"and where two meet a tokenizer may differ.\n\n```python\n{code}```\n\n"
     )
 
 
-def _servers(forms: Sequence[Form], encoder: Encoder, adapter: bool) -> str:
-    chat = encoder.tokens.around if encoder.tokens.chat else None
-    steps, end = steps_of(forms, around=chat), str(encoder.tokens.tokenizer.convert_ids_to_tokens(encoder.tokens.stop))
+def _servers(forms: Sequence[Form], encoder: Encoder, adapter: int | None) -> str:
+    tokens = encoder.tokens
+    steps, end = steps_of(forms, around=tokens.around_prompt), str(tokens.tokenizer.convert_ids_to_tokens(tokens.stop))
     if encoder.start is not None:
         texts = "".join(
             f"{at}. encoder {markdown_code(json_text(step.source))}, decoder {markdown_code(json_text(step.target))}, "
@@ -105,24 +113,25 @@ def _servers(forms: Sequence[Form], encoder: Encoder, adapter: bool) -> str:
         "### Behind vLLM or llama.cpp\n\n"
         f"{_serve(adapter)}"
         f"{many}, to `http://localhost:8000/v1/completions`. Put the question for `{{question}}`"
-        f"{', and what came back, stripped, for the other names' if len(steps) > 1 else ''}. Where a prompt is "
-        "tokenised as one text, a token at a border can differ from those in training; the code above has none of "
-        f"these.\n\n{bodies}"
+        f"{', and what came back, stripped, for the other names' if len(steps) > 1 else ''}.\n\n{bodies}"
     )
 
 
-def _serve(adapter: bool) -> str:
-    if adapter:
-        vllm, convert = VLLM_ADAPTER.here(), CONVERT_ADAPTER.here()
+def _serve(adapter: int | None) -> str:
+    if adapter is not None:
+        rank = next((one for one in VLLM_RANKS if one >= adapter), adapter)
+        vllm = f"vllm serve BASE --enable-lora --max-lora-rank {rank} {VLLM_ADAPTER.here()}"
+        convert = CONVERT_ADAPTER.here()
         serve = "llama-server -m BASE.gguf --lora student.gguf --port 8000"
-        note = "BASE is the base model, BASE.gguf the same converted by `convert_hf_to_gguf.py`. "
+        note = "BASE is the folder of the base model, BASE.gguf the same converted by `convert_hf_to_gguf.py`. "
     else:
         vllm, convert = VLLM.here(), CONVERT.here()
         serve = "llama-server -m student.gguf --port 8000"
         note = ""
     return (
         f"```sh\n{vllm}\n```\n\n"
-        f"llama.cpp reads GGUF files, which its own converter makes:\n\n```sh\n{convert}\n{serve}\n```\n\n{note}"
+        "llama.cpp reads GGUF files, which its own converter makes; it knows the tokenizers of published models, not "
+        f"those of models made from scratch:\n\n```sh\n{convert}\n{serve}\n```\n\n{note}"
     )
 
 
@@ -131,7 +140,8 @@ def _ended_by(step: TextStep) -> str:
 
 
 def _body(step: TextStep, end: str, encoder: Encoder) -> str:
-    """A request's JSON. A chat template's text holds every special token there is to be."""
+    """A request's JSON. `stop_token_ids` and `add_special_tokens` are vLLM's; llama.cpp passes over what it does not
+    know, and ends at the tokens that its file names."""
     body = {
         "model": SERVED,
         "prompt": step.prompt,
@@ -139,7 +149,7 @@ def _body(step: TextStep, end: str, encoder: Encoder) -> str:
         "temperature": 0,
         "stop": [*([step.stop] if step.stop else []), end],
         "stop_token_ids": sorted(encoder.tokens.stops),
-        **({"add_special_tokens": False} if encoder.tokens.chat else {}),
+        **({"add_special_tokens": False} if encoder.tokens.adds_to_template else {}),
     }
     return json_text(body)
 

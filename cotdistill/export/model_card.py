@@ -20,6 +20,7 @@ from cotdistill.export.card_results import results_section
 from cotdistill.export.manual import manual
 from cotdistill.strategies.forms import Strategy
 from cotdistill.students.encode import Encoder
+from cotdistill.training.lora import parse_lora
 
 
 def model_card(card: RunCard, strategy: Strategy, encoder: Encoder, base: BaseFacts) -> str:
@@ -43,15 +44,17 @@ def _front_matter(card: RunCard, base: BaseFacts) -> str:
         **base.license,
         **({"base_model": base.hub_name} if base.hub_name else {}),
         **({"datasets": datasets} if datasets else {}),
-        "library_name": "peft" if _adapter_alone(card) else "transformers",
+        "library_name": "peft" if _adapter_alone(card) is not None else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["cotdistill", "distillation", card.strategy["name"]],
     }
     return str(yaml.safe_dump(about, sort_keys=False, default_flow_style=None, allow_unicode=True))
 
 
-def _adapter_alone(card: RunCard) -> bool:
-    return bool(card.config.get("lora")) and not card.config.get("merge_lora", True)
+def _adapter_alone(card: RunCard) -> int | None:
+    """The rank of adapters that are saved without their base; None where the weights are whole."""
+    given = card.config.get("lora")
+    return parse_lora(given).r if given and not card.config.get("merge_lora", True) else None
 
 
 def _training(card: RunCard) -> str:

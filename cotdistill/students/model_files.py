@@ -63,16 +63,6 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
-def savable(settings: Any) -> Any:
-    """A model's generation settings; where they contradict each other, which cannot be saved, only the token ids."""
-    try:
-        settings.validate(strict=True)
-    except ValueError:
-        ids = {name: value for name, value in settings.to_dict().items() if name.endswith("_token_id")}
-        return type(settings)(**ids)
-    return settings
-
-
 def check_model_file(file: Path) -> None:
     """Raise `Unavailable` for a file of a model that is a pointer, damaged or unreadable."""
     try:

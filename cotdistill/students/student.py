@@ -11,7 +11,6 @@ import torch
 from cotdistill.answers.answers import AnswerStyle
 from cotdistill.errors import UsageError
 from cotdistill.students.encode import Encoder, Sharing
-from cotdistill.students.model_files import savable
 from cotdistill.students.tokens import SegmentTokenizer
 
 T = TypeVar("T")
@@ -93,7 +92,8 @@ class Student:
         return Encoder(self.tokens, self.start, answers, max_length or self.context, sharing)
 
     def save(self, folder: Path, chat_template: bool = True, dtype: str | None = None) -> None:
-        """Hugging Face format with tokenizer; safetensors. Without its chat template where chats were not learned.
+        """Hugging Face format with tokenizer; safetensors. Without its chat template where chats were not learned, and
+        of its base's generation settings with the token ids alone: servers apply the others (penalties) unasked.
 
         `dtype`: the weights are rounded to it first, in place; a quantised base stays as it is.
         """
@@ -109,7 +109,7 @@ class Student:
         apart = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         try:
             if generation is not None:
-                self.model.generation_config = savable(generation)
+                self.model.generation_config = self._greedy(generation)
             self.model.save_pretrained(folder, **apart)
             self.tokenizer.save_pretrained(folder)
         finally:
@@ -118,6 +118,13 @@ class Student:
                 self.model.generation_config = generation
             if self._router_logits:
                 config.output_router_logits = False
+
+    def _greedy(self, settings: Any) -> Any:
+        """Generation settings of the same class with nothing but the ids that begin, end and pad a text."""
+        ids = {name: getattr(settings, name, None) for name in ("bos_token_id", "pad_token_id")}
+        stops = sorted(self.tokens.stops)
+        ends = stops if len(stops) > 1 else stops[0]
+        return type(settings)(**ids, eos_token_id=ends, decoder_start_token_id=self.start)
 
 
 def _switches(parameters: Mapping[str, Any]) -> list[int]:

@@ -38,6 +38,7 @@ class SegmentTokenizer:
         at = _find(bare, full)
         self.before: list[int] = full[:at]
         self.after: list[int] = full[at + len(bare) :] if encoder_decoder else []
+        self._added = "".join(map(str, tokenizer.convert_ids_to_tokens(self.before)))  # before every text, by itself
         if tokenizer.eos_token_id is None:
             raise UsageError("the student's tokenizer has no end-of-sequence token; a target could never end")
         self.stop: int = tokenizer.eos_token_id
@@ -86,6 +87,17 @@ class SegmentTokenizer:
     def text(self, ids: Iterable[int]) -> str:
         """Text of generated ids, special tokens left out, blanks as generated."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    @property
+    def around_prompt(self) -> tuple[str, str] | None:
+        """`around` for whoever tokenises a prompt as this tokenizer does by itself, as servers do: without the special
+        tokens (BOS) that it adds. None where there is no chat template."""
+        return (self.around[0].removeprefix(self._added), self.around[1]) if self.chat else None
+
+    @property
+    def adds_to_template(self) -> bool:
+        """Whether the tokenizer by itself puts special tokens before a prompt that the chat template has not."""
+        return self.chat and not self.around[0].startswith(self._added)
 
     def _take_template_apart(self) -> None:
         """before, after and stop from the chat template, verbatim: no marker is added or removed."""

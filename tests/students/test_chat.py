@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cotdistill.decoding.decode import Decoder
+from cotdistill.decoding.text_walk import steps_of
 from cotdistill.decoding.walk import walk
 from cotdistill.errors import UsageError
 from cotdistill.strategies.forms import FillContext
@@ -42,6 +43,17 @@ def chat_student(template: str, family: str = "gpt2") -> Student:
     words.chat_template = template
     plain.model.resize_token_embeddings(len(words))
     return Student(plain.model, words, chat=True)
+
+
+@pytest.mark.parametrize(("template", "adds"), [("{{ bos_token }}" + CHATML, False), (CHATML, True)])
+def test_a_prompt_s_text_has_no_special_token_that_the_tokenizer_adds(template: str, adds: bool) -> None:
+    pupil, row, form = chat_student(template, "llama"), items(1)[0], create("cot").form("cot")
+    (step, *_) = steps_of([form], row.example().text(), pupil.tokens.around_prompt)
+    assert pupil.tokens.adds_to_template is adds
+    ids = pupil.tokenizer(step.prompt, add_special_tokens=not adds)["input_ids"]
+    trained, special = pupil.encoder().prompt(form, row.example(), {})[1], set(pupil.tokenizer.all_special_ids)
+    assert [one for one in ids if one in special] == [one for one in trained if one in special]
+    assert ids.count(pupil.tokenizer.bos_token_id) == (not adds)
 
 
 def encoded(pupil: Student, name: str, rows: Any) -> tuple[Encoder, Any]:

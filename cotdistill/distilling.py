@@ -40,12 +40,12 @@ from cotdistill.students.student import Student
 from cotdistill.training import checkpoints, lora
 from cotdistill.training.footprint import footprint, trained_outline
 from cotdistill.training.on_policy import OnPolicy, check_on_policy
-from cotdistill.training.recipes import resolve_training
+from cotdistill.training.recipes import resolve_training, total_steps
 from cotdistill.training.room import check_fits, disk, free_disk, free_memory, gib
 from cotdistill.training.selection import candidates
 from cotdistill.training.sharding import check_parallel
 from cotdistill.training.teaching import with_distributions
-from cotdistill.training.train import Trained, total_steps, train
+from cotdistill.training.train import Loop, Trained
 from cotdistill.training.training_set import TrainingSet, training_set
 from cotdistill.training.written import written
 
@@ -244,7 +244,7 @@ def _trained(
     policy: OnPolicy | None = None,
 ) -> Trained:
     """Train the student in place with one strategy; what is recorded goes into `folder`."""
-    return train(
+    return Loop(
         student,
         learned.data,
         run.config,
@@ -255,7 +255,7 @@ def _trained(
         teaching=learned.teaching,
         stages=learned.stages,
         on_policy=policy,
-    )
+    ).run()
 
 
 def _train_first(run: TrainingRun, student: Student, strategy: Strategy) -> int:

@@ -27,7 +27,7 @@ from cotdistill.grid.arms import Arm
 from cotdistill.grid.rows import GridRows, rows_of_arm
 from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.join import join
-from cotdistill.training.recipes import EMBEDDED
+from cotdistill.training.recipes import total_steps
 from cotdistill.training.selection import candidates, kept_count
 
 FLOPS_TRAINED = 6  # per token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
@@ -77,16 +77,13 @@ def taught(rows: GridRows, arm: Arm, options: TrainingOptions, seed: int) -> Tau
     return Taught.of(rows_of_arm(rows, arm, seed), arm.variant.made, options, seed)
 
 
-def nominal_steps(config: AblateConfig, base: Taught, arms: Iterable[Taught]) -> int:
+def nominal_steps(options: TrainingOptions, base: Taught, arms: Iterable[Taught]) -> int:
     """`--steps`, or as many as show the baseline's questions in `--epochs` passes.
 
     A pass covers every example of the arm with the most rationales per question: no arm sees its own less often.
     """
-    if config.steps:
-        return config.steps
     most = max((base, *arms), key=lambda load: load.examples / load.questions)
-    examples = base.questions * most.examples / most.questions
-    return max(1, ceil((config.epochs or EMBEDDED["epochs"]) * examples / config.batch_size))
+    return total_steps(options, base.questions * most.examples / most.questions)
 
 
 def budget_steps(

@@ -39,7 +39,7 @@ from cotdistill.students.student import Student
 from cotdistill.training.footprint import Footprint
 from cotdistill.training.lora import attach, parse_lora
 from cotdistill.training.room import free_disk, free_memory, gib
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from cotdistill.training.training_set import encoded
 
 DISCORDANCE, SEED_SD = 0.2, 0.02  # assumed: of paired answers, and of accuracy between training runs
@@ -170,7 +170,7 @@ def seconds_per_token(settings: DistillConfig, data: EncodedSet) -> float:
     if tried.lora is not None:
         attach(student, parse_lora(tried.lora))
     with TemporaryDirectory() as folder:
-        done = train(student, data, tried, Path(folder))
+        done = Loop(student, data, tried, Path(folder)).run()
     return done.seconds / done.tokens
 
 

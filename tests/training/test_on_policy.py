@@ -19,7 +19,7 @@ from cotdistill.students.student import Student
 from cotdistill.training import objective
 from cotdistill.training.on_policy import Lesson, OnPolicy, of_another_row
 from cotdistill.training.packed_attention import PACKED, using_attention
-from cotdistill.training.train import Loop, train
+from cotdistill.training.train import Loop
 from cotdistill.training.training_set import slots_of, training_set
 from tests import models
 from tests.models import items
@@ -207,7 +207,7 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
         if stop is not None:
             Loop(pupil, data, config, folder, on_policy=policy).advance(stop)
         else:
-            train(pupil, data, config, folder, on_policy=policy)
+            Loop(pupil, data, config, folder, on_policy=policy).run()
         return pupil
 
     whole = trained(tmp_path / "whole", None)

@@ -34,7 +34,7 @@ from cotdistill.grid.estimate import estimate
 from cotdistill.grid.executors import Executor, Outcome, Task
 from cotdistill.grid.keeping import Keeping, drop_student, without_student
 from cotdistill.grid.key_words import KeyWordScores
-from cotdistill.grid.plan import Plan, bad_rows, plan_of
+from cotdistill.grid.plan import Plan, plan_of
 from cotdistill.grid.preparation import choose_rows, references, row_tasks
 from cotdistill.grid.refusals import check_models, check_questions, check_rows
 from cotdistill.grid.room import check_room, footprints
@@ -56,7 +56,7 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     """
     config, study = resolve_study(config)
     listed = arms(config)
-    candidates(config)  # raises UsageError
+    candidates(config.sweep)  # raises UsageError
     base = baseline(config, listed)
     say(
         f"{len(listed)} arms x {len(config.seeds)} seeds = {len(listed) * len(config.seeds)} cells, "
@@ -102,7 +102,8 @@ class Grid:
         self.records: dict[str, JsonObject] = {}
         self.swept: dict[str, dict[str, float | None]] = {}
         self.chosen: dict[str, Swept] = {}
-        self.keeping, self.starts = Keeping(self.config, self.out), Starts(self.arms, self.config.seeds)
+        self.keeping = Keeping(self.config.keep_students, self.config.seeds, self.out)
+        self.starts = Starts(self.arms, self.config.seeds)
         self.tracking = Tracking(self.config.track, self.out)
 
     def run(self, executor: Executor) -> Iterator[JsonObject]:
@@ -120,7 +121,7 @@ class Grid:
                 for arm in self.arms
             }
             self.scores = KeyWordScores(self.plan, self.store, self.rows, self.taught)
-            if counts_tokens(self.config, self.arms) or self.claims.several:
+            if counts_tokens(self.config.budget, self.arms) or self.claims.several:
                 self.finish_scores(executor)  # key words must be known before their tokens can be counted
             dev = self.dev() if self.config.sweep else ()
         self.steps = self.budget(executor)
@@ -168,11 +169,11 @@ class Grid:
     def budget(self, executor: Executor) -> dict[str, int]:
         """{label: optimizer steps}."""
         loads: dict[str, Load] = {}
-        if counts_tokens(self.config, self.arms):
+        if counts_tokens(self.config.budget, self.arms):
             executor.submit([Task(arm.label, measure_load, (arm, self.plan.distilled(arm, 0, 1))) for arm in self.arms])
             loads = {outcome.about: _value(outcome) for outcome in executor.outcomes()}
         configs = {arm.label: self.plan.training(arm)[0] for arm in self.arms}
-        return budget_steps(configs, self.plan.base.label, self.taught, loads, self.arms)
+        return budget_steps(self.config.budget, configs, self.plan.base.label, self.taught, loads, self.arms)
 
     def finish_scores(self, executor: Executor) -> None:
         """Wait for every attribution."""
@@ -191,13 +192,13 @@ class Grid:
                 self.out,
                 self.config.data_seed,
                 self.config.map,
-                bad_rows(self.config),
+                self.config.apart(),
             ),
         )
 
     def sweep(self, executor: Executor, swept: Sequence[Arm], dev: tuple[QuestionSet, ...]) -> dict[str, Swept]:
         """{label: the candidate that is best on dev rows, with the first seed}; the smallest of equals."""
-        tried = candidates(self.config)
+        tried = candidates(self.config.sweep)
         if not tried:
             return {arm.label: () for arm in swept}
         wanted = [(arm, self.config.seeds[0], candidate) for arm in swept for candidate in tried]
@@ -347,7 +348,7 @@ class Grid:
             "training": definition(settings, arm.variant.made, self.digests[arm.label], self.plan.dev),
             "evaluation": self.plan.evaluation(sets),
         }
-        tried = candidates(self.config)
+        tried = candidates(self.config.sweep)
         return Cell(arm, seed, swept, purpose, settings, reasons, about, tried.index(swept) if tried else 0, start)
 
     def take(

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from cotdistill.config import AblateConfig, TrainingOptions
+from cotdistill.config import TrainingOptions
 from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Item
 from cotdistill.grid.arms import Arm
@@ -87,13 +87,14 @@ def nominal_steps(options: TrainingOptions, base: Taught, arms: Iterable[Taught]
 
 
 def budget_steps(
-    configs: Mapping[str, AblateConfig],
+    budget: str,
+    options: Mapping[str, TrainingOptions],
     base: str,
     rows: Mapping[str, Taught],
     loads: Mapping[str, Load],
     arms: Iterable[Arm] = (),
 ) -> dict[str, int]:
-    """{label: steps}. `configs`, `rows`: of each arm, `base` among them; `loads`: measured, where tokens are counted;
+    """{label: steps}. `options`, `rows`: of each arm, `base` among them; `loads`: measured, where tokens are counted;
     `arms`: those that are given as many tokens as another.
 
     An arm on a share of the rows is compared with the baseline on all rows, one with other batch sizes makes as many
@@ -101,45 +102,47 @@ def budget_steps(
     """
     steps = {
         label: steps_of(
-            configs[label],
-            configs[base],
+            budget,
+            own,
+            options[base],
             rows[label],
             rows[base],
             rows.values(),
-            loads[base].of(config.budget) / loads[label].of(config.budget) if needs_loads(config) else 1.0,
+            loads[base].of(budget) / loads[label].of(budget) if needs_loads(budget) else 1.0,
         )
-        for label, config in configs.items()
+        for label, own in options.items()
     }
     for arm in arms:
         if (mixture := arm.mixture) is not None:
-            tokens = steps[mixture] * configs[mixture].batch_size * loads[mixture].learned
-            steps[arm.label] = max(1, round(tokens / (configs[arm.label].batch_size * loads[arm.label].learned)))
+            tokens = steps[mixture] * options[mixture].batch_size * loads[mixture].learned
+            steps[arm.label] = max(1, round(tokens / (options[arm.label].batch_size * loads[arm.label].learned)))
     return steps
 
 
 def steps_of(
-    config: AblateConfig,
-    base: AblateConfig,
+    budget: str,
+    options: TrainingOptions,
+    base: TrainingOptions,
     taught: Taught,
     of_base: Taught,
     everyone: Iterable[Taught],
     per_example: float = 1.0,
 ) -> int:
     """Steps of one arm. `per_example`: the baseline's load per example over the arm's."""
-    nominal: float = nominal_steps(config, of_base, everyone)
-    if config.budget == "steps":
+    nominal: float = nominal_steps(options, of_base, everyone)
+    if budget == "steps":
         return int(nominal)
-    if config.steps == base.steps and config.steps:  # given for all arms: in steps of the baseline's batches
-        nominal *= base.batch_size / config.batch_size
-    share = taught.questions / of_base.questions if config.budget == "examples" else per_example
-    return max(1, ceil(nominal * share) if config.budget == "examples" else round(nominal * share))
+    if options.steps == base.steps and options.steps:  # given for all arms: in steps of the baseline's batches
+        nominal *= base.batch_size / options.batch_size
+    share = taught.questions / of_base.questions if budget == "examples" else per_example
+    return max(1, ceil(nominal * share) if budget == "examples" else round(nominal * share))
 
 
-def needs_loads(config: AblateConfig) -> bool:
+def needs_loads(budget: str) -> bool:
     """Whether examples must be tokenised before steps are known."""
-    return config.budget in ("learned-tokens", "flops")
+    return budget in ("learned-tokens", "flops")
 
 
-def counts_tokens(config: AblateConfig, arms: Iterable[Arm]) -> bool:
+def counts_tokens(budget: str, arms: Iterable[Arm]) -> bool:
     """The same of a grid, in which an arm may be given as many tokens as another whatever the budget."""
-    return needs_loads(config) or any(arm.matched for arm in arms)
+    return needs_loads(budget) or any(arm.matched for arm in arms)

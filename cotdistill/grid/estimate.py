@@ -40,7 +40,7 @@ from cotdistill.training.footprint import Footprint
 from cotdistill.training.lora import attach, parse_lora
 from cotdistill.training.room import free_disk, free_memory, gib
 from cotdistill.training.train import Loop
-from cotdistill.training.training_set import encoded
+from cotdistill.training.training_set import TrainingRows
 
 DISCORDANCE, SEED_SD = 0.2, 0.02  # assumed: of paired answers, and of accuracy between training runs
 
@@ -91,13 +91,13 @@ def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
         student = student_of(arm.student, plan.training(arm)[0].chat)
         joined = join(mine, variant.made)[0]
         settings = plan.distilled(shown, 0, 1)
-        data = encoded(settings, variant.made, mine, joined, student)
+        data = TrainingRows(settings, variant.made, mine, student).encoded(joined)
         amounts[arm.label] = Taught.of(own, variant.made, plan.training(arm)[0], plan.config.data_seed)
         loads[arm.label] = load_of(settings, data, len(joined), student)
         if config.measure and (arm.student, arm.training) not in measured:
             measured[arm.student, arm.training] = seconds_per_token(plan.distilled(shown, 0, 2), data)
     configs = {arm.label: plan.training(arm)[0] for arm in plan.arms}
-    steps = budget_steps(configs, plan.base.label, amounts, loads, plan.arms)
+    steps = budget_steps(plan.config.budget, configs, plan.base.label, amounts, loads, plan.arms)
     return {
         arm.label: Cost(
             loads[arm.label],
@@ -111,7 +111,7 @@ def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
 
 def runs_of(plan: Plan) -> int:
     """How often each arm is trained: every seed, and the candidates of a sweep with the first."""
-    return len(plan.config.seeds) + max(0, len(candidates(plan.config)) - 1)
+    return len(plan.config.seeds) + max(0, len(candidates(plan.config.sweep)) - 1)
 
 
 def _say_work(plan: Plan, store: CellStore, costs: Mapping[str, Cost]) -> None:

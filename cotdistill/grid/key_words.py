@@ -50,10 +50,9 @@ class KeyWordScores:
         plan = self.plan
         config, _ = plan.training(scoring.trains)
         base = plan.training(plan.base)[0]
-        if needs_loads(config):
-            config = config.model_copy(update={"budget": "steps"})
+        budget = "steps" if needs_loads(config.budget) else config.budget
         own = taught(self.rows, scoring.trains, plan.training(scoring.trains)[0], plan.config.data_seed)
-        steps = steps_of(config, base, own, self.taught[plan.base.label], self.taught.values())
+        steps = steps_of(budget, config, base, own, self.taught[plan.base.label], self.taught.values())
         return plan.distilled(scoring.trains, plan.config.seeds[0], steps)
 
     def definition(self, scoring: Scoring) -> dict[str, Any]:
@@ -88,5 +87,5 @@ class KeyWordScores:
         """Remove students that were trained only for the scores; `compared`: runs that are cells, too."""
         for scoring in scorings(self.plan.arms):
             run = run_folder(self.plan.out, scoring.trains, self.definition(scoring)["asked"])
-            if kept(self.plan.config, self.settings(scoring)) != "all" and run not in compared:
+            if kept(self.plan.config.keep_students, self.settings(scoring)) != "all" and run not in compared:
                 drop_student(run)

@@ -72,7 +72,7 @@ def references(plan: Plan) -> Iterator[Reference]:
         folder = plan.out / "references" / f"teacher-{json_digest(about)[:8]}"
         configs = tuple(plan.answering(one, folder) for one in plan.sets)
         yield "teacher", about, (answer_as_teacher, (folder, configs, plan.sets))
-    names = base_students(plan.config)
+    names = base_students(plan.config.student)
     for name in names:
         arm = "untrained student" + (f" [{name}]" if len(names) > 1 else "")
         settings = plan.distilled(Arm(UNTRAINED, name), 0, 1)

@@ -47,7 +47,7 @@ def check_models(plan: Plan) -> None:
     for scoring in scored:
         check_method(scoring.by)
     check_starts(plan)
-    for name in (*base_students(plan.config), *([plan.teacher_model] if plan.teacher_model else [])):
+    for name in (*base_students(plan.config.student), *([plan.teacher_model] if plan.teacher_model else [])):
         check_student(name, plan.config.trust_remote_code, plan.config.partial_weights)
 
 

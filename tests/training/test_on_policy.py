@@ -20,7 +20,7 @@ from cotdistill.training import objective
 from cotdistill.training.on_policy import Lesson, OnPolicy, of_another_row
 from cotdistill.training.packed_attention import PACKED, using_attention
 from cotdistill.training.train import Loop
-from cotdistill.training.training_set import slots_of, training_set
+from cotdistill.training.training_set import TrainingRows
 from tests import models
 from tests.models import items
 from tests.training.learning import distance, flat_gradient
@@ -43,12 +43,13 @@ def settings(**given: Any) -> DistillConfig:
 
 def on_policy(pupil: Student, teacher: Student | None, config: DistillConfig, strategy: str) -> tuple[OnPolicy, Any]:
     made = create(strategy)
-    learned = training_set(config, made, ROWS, pupil)
+    rows = TrainingRows(config, made, ROWS, pupil)
+    learned = rows.training_set()
     write = OwnWords(
         pupil.encoder("text", None, "chain"),
         made,
         learned.data.ids,
-        slots_of(config, made, ROWS, learned, pupil),
+        rows.slots(learned),
         config.seed,
         config.on_policy_tokens,
         config.on_policy_signal == "constant",

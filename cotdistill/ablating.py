@@ -35,15 +35,16 @@ from cotdistill.grid.executors import Executor, Outcome, Task
 from cotdistill.grid.keeping import Keeping, drop_student, without_student
 from cotdistill.grid.key_words import KeyWordScores
 from cotdistill.grid.plan import Plan, plan_of
-from cotdistill.grid.preparation import choose_rows, references, row_tasks
+from cotdistill.grid.preparation import Prepared, choose_rows, references, row_tasks
 from cotdistill.grid.refusals import check_models, check_questions, check_rows
 from cotdistill.grid.room import check_room, footprints
 from cotdistill.grid.rows import rows_of_arm
 from cotdistill.grid.sets import QuestionSet, contaminations, dev_set
 from cotdistill.grid.shards import POLL, Claims, Shard
-from cotdistill.grid.starts import Starts
+from cotdistill.grid.starts import Restoring, Starts
 from cotdistill.grid.tasks import WorkerState, measure_load, restore_cell, run_cell
 from cotdistill.grid.tracking import Tracking
+from cotdistill.grid.waiting import Waiting, Wanted
 from cotdistill.grid.watching import WatchedExecutor
 from cotdistill.report.ablation import made_line, write_lines, write_report
 from cotdistill.run_key import definition
@@ -89,7 +90,6 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
 
 
 GRID = ("ablation.json", "cells", "references", "rows")  # what a grid writes before anything else
-Wanted = tuple[Arm, int, Swept]  # arm, seed, a candidate of the sweep
 
 
 class Grid:
@@ -104,6 +104,7 @@ class Grid:
         self.chosen: dict[str, Swept] = {}
         self.keeping = Keeping(self.config.keep_students, self.config.seeds, self.out)
         self.starts = Starts(self.arms, self.config.seeds)
+        self.waiting = Waiting((), self.blocker)
         self.tracking = Tracking(self.config.track, self.out)
 
     def run(self, executor: Executor) -> Iterator[JsonObject]:
@@ -146,7 +147,7 @@ class Grid:
                 continue
             stored = self.finished(json_digest(about))
             if stored is None:
-                executor.submit([Task((name, about), *task)])
+                executor.submit([Task(Prepared(name, about), *task)])
             else:
                 self.claims.give_back(json_digest(about))
                 yield self.take(stored, None)
@@ -236,51 +237,47 @@ class Grid:
         Cells that wait for the scores of key words, or for a student to begin from, begin when these are there.
         """
         executor.submit(self.scores.tasks())
-        waiting = list(wanted)
-        yield from self.submit_ready(executor, waiting, purpose, sets)
+        self.waiting = Waiting(wanted, self.blocker)
+        yield from self.submit_ready(executor, purpose, sets)
         for outcome in executor.outcomes():
-            if isinstance(outcome.about, Scoring):
-                self.scores.done(outcome)
-                readers = self.scores.readers(outcome.about) if outcome.error else []
-                for arm, seed, swept in [planned for planned in waiting if planned[0] in readers]:
-                    waiting.remove((arm, seed, swept))
-                    yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), outcome)
-            elif isinstance(outcome.about, tuple):
-                _value(outcome)
-                self.starts.restoring.remove(outcome.about)
-            elif outcome.error is None:
-                yield self.done(outcome.about, *outcome.value)
-            else:
-                cell = outcome.about
-                yield self.failed(cell.arm, cell.seed, cell.name, outcome, cell.definition)
-            yield from self.submit_ready(executor, waiting, purpose, sets)
+            match outcome.about:
+                case Scoring() as scoring:
+                    self.scores.done(outcome)
+                    lost = scoring.read_by if outcome.error else lambda arm: False
+                    for arm, seed, swept in self.waiting.release(scoring, lost):
+                        yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), outcome)
+                case Restoring(name):
+                    _value(outcome)
+                    self.starts.restoring.remove(name)
+                    self.waiting.release(name)
+                case Cell() as cell if outcome.error is None:
+                    yield self.done(cell, *outcome.value)
+                case cell:
+                    yield self.failed(cell.arm, cell.seed, cell.name, outcome, cell.definition)
+            yield from self.submit_ready(executor, purpose, sets)
 
-    def submit_ready(
-        self, executor: Executor, waiting: list[Wanted], purpose: str, sets: tuple[QuestionSet, ...]
-    ) -> Iterator[JsonObject]:
+    def blocker(self, arm: Arm, seed: int) -> Scoring | str | None:
+        """What a cell waits for: scores of key words, or the cell (by name) from whose student it begins."""
+        return self.scores.blocker(arm, seed) or self.starts.blocker(arm, seed, self.records)
+
+    def submit_ready(self, executor: Executor, purpose: str, sets: tuple[QuestionSet, ...]) -> Iterator[JsonObject]:
         """Queue missing cells that wait for nothing and that no other shard is making; yield finished ones."""
-
-        def waits(arm: Arm, seed: int) -> bool:
-            return self.scores.waits(arm, seed) or self.starts.waits(arm, seed, self.records)
-
-        while (planned := next((one for one in waiting if not waits(one[0], one[1])), None)) is not None:
+        while (planned := self.waiting.next()) is not None:
             arm, seed, swept = planned
             start = None if arm.start is None else self.records[cell_name(arm.start, seed, (), "compare")]
             if start is not None and "error" in start:
-                waiting.remove(planned)
                 lost = Outcome(None, error=f"{start['cell']}, from whose student it begins, failed")
                 yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), lost)
                 continue
             cell = self.cell(arm, seed, swept, purpose, sets)
             if not self.claims.take(cell.key):
-                waiting.remove(planned)
                 continue
             stored = self.finished(cell.key, not self.config.allow_divergence)
             if stored is None and cell.start is not None and not (cell.start.run(self.out) / "student").is_dir():
-                self.starts.restoring.add((cell.start.arm.label, seed))
-                executor.submit([Task((cell.start.arm.label, seed), restore_cell, (cell.start,), together=True)])
+                self.starts.restoring.add(cell.start.name)
+                executor.submit([Task(Restoring(cell.start.name), restore_cell, (cell.start,), together=True)])
+                self.waiting.again()
                 continue
-            waiting.remove(planned)
             if self.config.explain:
                 say(self.store.explain(cell.name, cell.definition))
             if stored is None:
@@ -359,6 +356,7 @@ class Grid:
             self.store.put(record["cell"], about, record)
             self.claims.give_back(json_digest(about))
         self.records[record["cell"]] = record
+        self.waiting.release(record["cell"])
         self.tracking.cell(record)
         return {**record, "seconds": seconds} if seconds else record
 

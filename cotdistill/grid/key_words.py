@@ -72,16 +72,13 @@ class KeyWordScores:
         if outcome.error is None:
             self.store.put(f"scores/{scoring.file(self.plan.out).name}", self.definition(scoring), outcome.value[0])
 
-    def waits(self, arm: Arm, seed: int) -> bool:
-        """Whether a cell reads scores that are being made, or is the very run that they come from."""
-        return any(
-            arm in self.readers(scoring) or (arm.label == scoring.trains.label and seed == self.plan.config.seeds[0])
-            for scoring in self.missing
-        )
-
-    def readers(self, scoring: Scoring) -> list[Arm]:
-        """The arms that read these scores."""
-        return [arm for arm in self.plan.arms if scorings([arm]) == [scoring]]
+    def blocker(self, arm: Arm, seed: int) -> Scoring | None:
+        """The scores that are being made, where a cell reads them or is the very run that they come from."""
+        first = seed == self.plan.config.seeds[0]
+        for scoring in self.missing:
+            if scoring.read_by(arm) or (first and arm.label == scoring.trains.label):
+                return scoring
+        return None
 
     def drop_students(self, compared: Collection[Path]) -> None:
         """Remove students that were trained only for the scores; `compared`: runs that are cells, too."""

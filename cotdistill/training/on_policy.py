@@ -38,12 +38,12 @@ from cotdistill.seeds import rng
 from cotdistill.strategies.forms import Form, Strategy
 from cotdistill.students.devices import device_of
 from cotdistill.students.encode import TokenTree
+from cotdistill.students.forwards import replaced
 from cotdistill.students.load import config_of, load_student, load_tokenizer
 from cotdistill.students.places import locate, teacher_model
 from cotdistill.students.student import Student
 from cotdistill.training import objective
 from cotdistill.training.batches import micro_batches, step_trees
-from cotdistill.training.forwards import replaced
 from cotdistill.training.kd import Divergence, WholeSignal
 from cotdistill.training.memory import default_budget
 from cotdistill.training.packed_attention import PACKED, using_attention

@@ -10,9 +10,9 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from cotdistill.config import DistillConfig
+from cotdistill.students.forwards import replaced
 from cotdistill.training import cpu_kernels
 from cotdistill.training.cpu_kernels import CpuProducts
-from cotdistill.training.forwards import replaced
 from cotdistill.training.train import Loop
 from tests.models import student
 from tests.training.learning import encode

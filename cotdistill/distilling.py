@@ -131,7 +131,7 @@ class TrainingRun:
     @cached_property
     def rows(self) -> list[Item]:
         """What is learned from: `items`, or the mixture that `--mix` makes of them."""
-        return mixed(self.items, self.config, self.config.data_seed)
+        return mixed(self.items, self.config.mix, self.config.data_seed)
 
     @property
     def checkpoints(self) -> Path:

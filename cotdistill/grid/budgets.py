@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from cotdistill.config import TrainingOptions
-from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Item
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.rows import GridRows, rows_of_arm
+from cotdistill.grid.rows import GridRows, learned_rows
 from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.join import join
 from cotdistill.training.recipes import total_steps
@@ -64,9 +63,9 @@ class Taught:
     examples: int
 
     @classmethod
-    def of(cls, items: Sequence[Item], strategy: Strategy, options: TrainingOptions, seed: int) -> Taught:
-        """Of a strategy's rows; of `--select` only the share counts, not yet which rows it will be."""
-        samples = join(candidates(mixed(items, options, seed), strategy, options.select), strategy)[0]
+    def of(cls, items: Sequence[Item], strategy: Strategy, options: TrainingOptions) -> Taught:
+        """Of a strategy's rows, mixed; of `--select` only the share counts, not yet which rows it will be."""
+        samples = join(candidates(items, strategy, options.select), strategy)[0]
         questions = len({sample.id for sample in samples})
         kept = kept_count(questions, options.select, options.select_share)
         return cls(kept, round(len(samples) * kept / questions))
@@ -74,7 +73,7 @@ class Taught:
 
 def taught(rows: GridRows, arm: Arm, options: TrainingOptions, seed: int) -> Taught:
     """How much an arm trains on, by its training options; `seed`: of its row choice."""
-    return Taught.of(rows_of_arm(rows, arm, seed), arm.variant.made, options, seed)
+    return Taught.of(learned_rows(rows, arm, options.mix, seed), arm.variant.made, options)
 
 
 def nominal_steps(options: TrainingOptions, base: Taught, arms: Iterable[Taught]) -> int:

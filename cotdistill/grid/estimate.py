@@ -13,7 +13,6 @@ from rich.table import Table
 
 from cotdistill.config import Config, DistillConfig
 from cotdistill.console import duration, say, show
-from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Example, Item, Rationale, RationaleKind
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
@@ -27,7 +26,7 @@ from cotdistill.grid.choose_executor import workers_of
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.preparation import chosen_rows
 from cotdistill.grid.room import check_room, disk_of_grid, footprints
-from cotdistill.grid.rows import GridRows, rows_file, rows_of_arm
+from cotdistill.grid.rows import GridRows, learned_rows, rows_file
 from cotdistill.grid.sets import contaminations
 from cotdistill.grid.tasks import given_options, load_of
 from cotdistill.grid.watching import few
@@ -86,13 +85,13 @@ def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
     for arm in plan.arms:
         variant = unscored(arm.variant)
         shown = replace(arm, variant=variant)
-        own = rows_of_arm(rows, arm, config.data_seed)
-        mine = mixed(own, plan.training(arm)[0], config.data_seed)
-        student = student_of(arm.student, plan.training(arm)[0].chat)
+        options = plan.training(arm)[0]
+        mine = learned_rows(rows, arm, options.mix, config.data_seed)
+        student = student_of(arm.student, options.chat)
         joined = join(mine, variant.made)[0]
         settings = plan.distilled(shown, 0, 1)
         data = TrainingRows(settings, variant.made, mine, student).encoded(joined)
-        amounts[arm.label] = Taught.of(own, variant.made, plan.training(arm)[0], plan.config.data_seed)
+        amounts[arm.label] = Taught.of(mine, variant.made, options)
         loads[arm.label] = load_of(settings, data, len(joined), student)
         if config.measure and (arm.student, arm.training) not in measured:
             measured[arm.student, arm.training] = seconds_per_token(plan.distilled(shown, 0, 2), data)

@@ -102,8 +102,6 @@ class Plan:
             config = config.model_copy(update={name: getattr(base, name) for name in BUDGETED})
         if not arm.can_be_taught:
             config = config.model_copy(update={"kd": None})
-        if arm.control:  # its rows are mixed before the control changes them
-            config = config.model_copy(update={"mix": ()})
         return config, reasons
 
     def _resolved(self, arm: Arm) -> Resolved:
@@ -128,6 +126,7 @@ class Plan:
             "steps": steps,
             "seed": seed,
             "track": (),  # cells are told of when they are done (`tracking`)
+            **({"mix": ()} if arm.control else {}),  # its rows are mixed before the control changes them
             "limit": None,
             "epochs": None,
             "kd_file": beside(rows_file(self.out, arm.decoding)) if config.kd and takes_own(config.mix) else None,

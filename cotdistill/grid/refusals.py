@@ -74,7 +74,7 @@ def check_rows(plan: Plan) -> None:
         try:
             join(plan.given_items, arm.variant.made)
             options = plan.training(arm)[0]
-            candidates(mixed(plan.given_items, options, options.data_seed), arm.variant.made, options.select)
+            candidates(mixed(plan.given_items, options.mix, options.data_seed), arm.variant.made, options.select)
         except CotdistillError as error:
             wrong.setdefault(str(error), error)
     if wrong:

@@ -343,7 +343,7 @@ def measure_load(state: WorkerState, arm: Arm, settings: DistillConfig) -> Load:
     """The average cost of one example of an arm, in which budgets are counted."""
     items, strategy = state.items(arm), arm.variant.made
     student = state.student(settings)
-    items = selected(mixed(items, settings, settings.data_seed), strategy, settings, settings.data_seed, student)
+    items = selected(mixed(items, settings.mix, settings.data_seed), strategy, settings, settings.data_seed, student)
     data = TrainingRows(settings, strategy, items, student).encoded(join(items, strategy)[0])
     return load_of(settings, data, len(data.samples), student)
 

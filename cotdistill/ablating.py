@@ -34,16 +34,17 @@ from cotdistill.grid.estimate import estimate
 from cotdistill.grid.executors import Executor, Outcome, Task
 from cotdistill.grid.keeping import Keeping, drop_student, without_student
 from cotdistill.grid.key_words import KeyWordScores
-from cotdistill.grid.plan import Plan, bad_rows, plan_of
-from cotdistill.grid.preparation import choose_rows, references, row_tasks
+from cotdistill.grid.plan import Plan, plan_of
+from cotdistill.grid.preparation import Prepared, choose_rows, references, row_tasks
 from cotdistill.grid.refusals import check_models, check_questions, check_rows
 from cotdistill.grid.room import check_room, footprints
 from cotdistill.grid.rows import rows_of_arm
 from cotdistill.grid.sets import QuestionSet, contaminations, dev_set
 from cotdistill.grid.shards import POLL, Claims, Shard
-from cotdistill.grid.starts import Starts
+from cotdistill.grid.starts import Restoring, Starts
 from cotdistill.grid.tasks import WorkerState, measure_load, restore_cell, run_cell
 from cotdistill.grid.tracking import Tracking
+from cotdistill.grid.waiting import Waiting, Wanted
 from cotdistill.grid.watching import WatchedExecutor
 from cotdistill.report.ablation import made_line, write_lines, write_report
 from cotdistill.run_key import definition
@@ -56,7 +57,7 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
     """
     config, study = resolve_study(config)
     listed = arms(config)
-    candidates(config)  # raises UsageError
+    candidates(config.sweep)  # raises UsageError
     base = baseline(config, listed)
     say(
         f"{len(listed)} arms x {len(config.seeds)} seeds = {len(listed) * len(config.seeds)} cells, "
@@ -89,7 +90,6 @@ def ablate(config: AblateConfig, rows: str | None, dry_run: bool = False) -> Ite
 
 
 GRID = ("ablation.json", "cells", "references", "rows")  # what a grid writes before anything else
-Wanted = tuple[Arm, int, Swept]  # arm, seed, a candidate of the sweep
 
 
 class Grid:
@@ -102,7 +102,9 @@ class Grid:
         self.records: dict[str, JsonObject] = {}
         self.swept: dict[str, dict[str, float | None]] = {}
         self.chosen: dict[str, Swept] = {}
-        self.keeping, self.starts = Keeping(self.config, self.out), Starts(self.arms, self.config.seeds)
+        self.keeping = Keeping(self.config.keep_students, self.config.seeds, self.out)
+        self.starts = Starts(self.arms, self.config.seeds)
+        self.waiting = Waiting((), self.blocker)
         self.tracking = Tracking(self.config.track, self.out)
 
     def run(self, executor: Executor) -> Iterator[JsonObject]:
@@ -120,7 +122,7 @@ class Grid:
                 for arm in self.arms
             }
             self.scores = KeyWordScores(self.plan, self.store, self.rows, self.taught)
-            if counts_tokens(self.config, self.arms) or self.claims.several:
+            if counts_tokens(self.config.budget, self.arms) or self.claims.several:
                 self.finish_scores(executor)  # key words must be known before their tokens can be counted
             dev = self.dev() if self.config.sweep else ()
         self.steps = self.budget(executor)
@@ -145,7 +147,7 @@ class Grid:
                 continue
             stored = self.finished(json_digest(about))
             if stored is None:
-                executor.submit([Task((name, about), *task)])
+                executor.submit([Task(Prepared(name, about), *task)])
             else:
                 self.claims.give_back(json_digest(about))
                 yield self.take(stored, None)
@@ -168,11 +170,11 @@ class Grid:
     def budget(self, executor: Executor) -> dict[str, int]:
         """{label: optimizer steps}."""
         loads: dict[str, Load] = {}
-        if counts_tokens(self.config, self.arms):
+        if counts_tokens(self.config.budget, self.arms):
             executor.submit([Task(arm.label, measure_load, (arm, self.plan.distilled(arm, 0, 1))) for arm in self.arms])
             loads = {outcome.about: _value(outcome) for outcome in executor.outcomes()}
         configs = {arm.label: self.plan.training(arm)[0] for arm in self.arms}
-        return budget_steps(configs, self.plan.base.label, self.taught, loads, self.arms)
+        return budget_steps(self.config.budget, configs, self.plan.base.label, self.taught, loads, self.arms)
 
     def finish_scores(self, executor: Executor) -> None:
         """Wait for every attribution."""
@@ -191,13 +193,13 @@ class Grid:
                 self.out,
                 self.config.data_seed,
                 self.config.map,
-                bad_rows(self.config),
+                self.config.apart(),
             ),
         )
 
     def sweep(self, executor: Executor, swept: Sequence[Arm], dev: tuple[QuestionSet, ...]) -> dict[str, Swept]:
         """{label: the candidate that is best on dev rows, with the first seed}; the smallest of equals."""
-        tried = candidates(self.config)
+        tried = candidates(self.config.sweep)
         if not tried:
             return {arm.label: () for arm in swept}
         wanted = [(arm, self.config.seeds[0], candidate) for arm in swept for candidate in tried]
@@ -235,51 +237,47 @@ class Grid:
         Cells that wait for the scores of key words, or for a student to begin from, begin when these are there.
         """
         executor.submit(self.scores.tasks())
-        waiting = list(wanted)
-        yield from self.submit_ready(executor, waiting, purpose, sets)
+        self.waiting = Waiting(wanted, self.blocker)
+        yield from self.submit_ready(executor, purpose, sets)
         for outcome in executor.outcomes():
-            if isinstance(outcome.about, Scoring):
-                self.scores.done(outcome)
-                readers = self.scores.readers(outcome.about) if outcome.error else []
-                for arm, seed, swept in [planned for planned in waiting if planned[0] in readers]:
-                    waiting.remove((arm, seed, swept))
-                    yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), outcome)
-            elif isinstance(outcome.about, tuple):
-                _value(outcome)
-                self.starts.restoring.remove(outcome.about)
-            elif outcome.error is None:
-                yield self.done(outcome.about, *outcome.value)
-            else:
-                cell = outcome.about
-                yield self.failed(cell.arm, cell.seed, cell.name, outcome, cell.definition)
-            yield from self.submit_ready(executor, waiting, purpose, sets)
+            match outcome.about:
+                case Scoring() as scoring:
+                    self.scores.done(outcome)
+                    lost = scoring.read_by if outcome.error else lambda arm: False
+                    for arm, seed, swept in self.waiting.release(scoring, lost):
+                        yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), outcome)
+                case Restoring(name):
+                    _value(outcome)
+                    self.starts.restoring.remove(name)
+                    self.waiting.release(name)
+                case Cell() as cell if outcome.error is None:
+                    yield self.done(cell, *outcome.value)
+                case cell:
+                    yield self.failed(cell.arm, cell.seed, cell.name, outcome, cell.definition)
+            yield from self.submit_ready(executor, purpose, sets)
 
-    def submit_ready(
-        self, executor: Executor, waiting: list[Wanted], purpose: str, sets: tuple[QuestionSet, ...]
-    ) -> Iterator[JsonObject]:
+    def blocker(self, arm: Arm, seed: int) -> Scoring | str | None:
+        """What a cell waits for: scores of key words, or the cell (by name) from whose student it begins."""
+        return self.scores.blocker(arm, seed) or self.starts.blocker(arm, seed, self.records)
+
+    def submit_ready(self, executor: Executor, purpose: str, sets: tuple[QuestionSet, ...]) -> Iterator[JsonObject]:
         """Queue missing cells that wait for nothing and that no other shard is making; yield finished ones."""
-
-        def waits(arm: Arm, seed: int) -> bool:
-            return self.scores.waits(arm, seed) or self.starts.waits(arm, seed, self.records)
-
-        while (planned := next((one for one in waiting if not waits(one[0], one[1])), None)) is not None:
+        while (planned := self.waiting.next()) is not None:
             arm, seed, swept = planned
             start = None if arm.start is None else self.records[cell_name(arm.start, seed, (), "compare")]
             if start is not None and "error" in start:
-                waiting.remove(planned)
                 lost = Outcome(None, error=f"{start['cell']}, from whose student it begins, failed")
                 yield self.failed(arm, seed, cell_name(arm, seed, swept, purpose), lost)
                 continue
             cell = self.cell(arm, seed, swept, purpose, sets)
             if not self.claims.take(cell.key):
-                waiting.remove(planned)
                 continue
             stored = self.finished(cell.key, not self.config.allow_divergence)
             if stored is None and cell.start is not None and not (cell.start.run(self.out) / "student").is_dir():
-                self.starts.restoring.add((cell.start.arm.label, seed))
-                executor.submit([Task((cell.start.arm.label, seed), restore_cell, (cell.start,), together=True)])
+                self.starts.restoring.add(cell.start.name)
+                executor.submit([Task(Restoring(cell.start.name), restore_cell, (cell.start,), together=True)])
+                self.waiting.again()
                 continue
-            waiting.remove(planned)
             if self.config.explain:
                 say(self.store.explain(cell.name, cell.definition))
             if stored is None:
@@ -347,7 +345,7 @@ class Grid:
             "training": definition(settings, arm.variant.made, self.digests[arm.label], self.plan.dev),
             "evaluation": self.plan.evaluation(sets),
         }
-        tried = candidates(self.config)
+        tried = candidates(self.config.sweep)
         return Cell(arm, seed, swept, purpose, settings, reasons, about, tried.index(swept) if tried else 0, start)
 
     def take(
@@ -358,6 +356,7 @@ class Grid:
             self.store.put(record["cell"], about, record)
             self.claims.give_back(json_digest(about))
         self.records[record["cell"]] = record
+        self.waiting.release(record["cell"])
         self.tracking.cell(record)
         return {**record, "seconds": seconds} if seconds else record
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from cotdistill.answers.answers import judge, read_answer
+from cotdistill.answers.answers import AnswerStyle, judge, read_answer
 from cotdistill.config import DistillConfig
 from cotdistill.console import is_main_process, say, warn
 from cotdistill.data.bad_rows import Refused
@@ -40,13 +40,13 @@ from cotdistill.students.student import Student
 from cotdistill.training import checkpoints, lora
 from cotdistill.training.footprint import footprint, trained_outline
 from cotdistill.training.on_policy import OnPolicy, check_on_policy
-from cotdistill.training.recipes import resolve_training
-from cotdistill.training.room import check_fits, disk, free_disk, free_memory, gib
+from cotdistill.training.recipes import resolve_training, total_steps
+from cotdistill.training.room import check_fits, free_disk, free_memory, gib
 from cotdistill.training.selection import candidates
 from cotdistill.training.sharding import check_parallel
 from cotdistill.training.teaching import with_distributions
-from cotdistill.training.train import Trained, total_steps, train
-from cotdistill.training.training_set import TrainingSet, training_set
+from cotdistill.training.train import Loop, Trained
+from cotdistill.training.training_set import TrainingRows, TrainingSet
 from cotdistill.training.written import written
 
 
@@ -58,7 +58,8 @@ def distill(config: DistillConfig, rows: str, dry_run: bool = False) -> dict[str
     lora.check_kept(config)
     trained_outline(config)  # complains of what the student cannot honour
     config = with_distributions(config, rows)
-    check_start(config)
+    if config.start is not None:
+        check_start(config.start, config.student)
     strategy = create(config.strategy, config.params)
     check_on_policy(config, strategy)
     if config.scores is not None and not strategy.needs_sidecar:
@@ -130,7 +131,7 @@ class TrainingRun:
     @cached_property
     def rows(self) -> list[Item]:
         """What is learned from: `items`, or the mixture that `--mix` makes of them."""
-        return mixed(self.items, self.config, self.config.data_seed)
+        return mixed(self.items, self.config.mix, self.config.data_seed)
 
     @property
     def checkpoints(self) -> Path:
@@ -138,15 +139,13 @@ class TrainingRun:
         return self.path / "checkpoints"
 
 
-def check_start(config: DistillConfig) -> None:
+def check_start(start: Path, student: str) -> None:
     """Complain, before anything is loaded, about a run whose student cannot be trained further."""
-    if config.start is None:
-        return
-    base = read_card(config.start).config["student"]
-    if base != config.student:
-        raise UsageError(f"--start {config.start}: that run began from {base}; name it with --student {base}")
-    if not Path(student_of(config.start)).is_dir():
-        raise Unavailable(f"--start {config.start}: the student of this run was not kept; train it again")
+    base = read_card(start).config["student"]
+    if base != student:
+        raise UsageError(f"--start {start}: that run began from {base}; name it with --student {base}")
+    if not Path(student_of(start)).is_dir():
+        raise Unavailable(f"--start {start}: the student of this run was not kept; train it again")
 
 
 def check_run(run: Path) -> None:
@@ -207,7 +206,8 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
         student = fresh_student(config)
     if config.lora is not None:  # before the model's abilities are tested
         lora.attach(student, lora.parse_lora(config.lora), config.seed)
-    learned = training_set(config, strategy, run.rows, student)
+    rows = TrainingRows(config, strategy, run.rows, student)
+    learned = rows.training_set()
     if dry_run:
         data, steps = learned.data, total_steps(config, len(learned.data.samples))
         say(
@@ -216,17 +216,17 @@ def _train(run: TrainingRun, student: Student | None, dry_run: bool = False) -> 
         )
         return None
     first = None if strategy.after is None else _train_first(run, student, create(strategy.after))
-    policy = on_policy(config, strategy, run.rows, learned, student)
+    policy = on_policy(rows, learned)
     trained = _trained(run, strategy, student, learned, run.path, policy)
     if config.lora is not None and config.keep_adapter and is_main_process():
         with new_folder(run.path / "adapter") as aside:
             student.save(aside, config.chat)
     if config.merge_lora:
         lora.merge(student)
-    card = _card(run, student, learned, trained, first)
+    card = _card(run, student, learned, trained, first, policy)
     if is_main_process():
         with new_folder(run.path / "student") as aside:
-            student.save(aside, config.chat, saved_dtype(config))
+            student.save(aside, config.chat, config.saved_dtype)
         manual = model_card(card, strategy, student.encoder(config.answers), base_facts(config.student))
         write_text(run.path / "README.md", manual)
         card.write(run.path)
@@ -244,18 +244,18 @@ def _trained(
     policy: OnPolicy | None = None,
 ) -> Trained:
     """Train the student in place with one strategy; what is recorded goes into `folder`."""
-    return train(
+    return Loop(
         student,
         learned.data,
         run.config,
         folder,
         strategy.reweight,
-        None if run.dev is None else dev_accuracy(run.config, strategy, run.dev),
+        None if run.dev is None else dev_accuracy(run.config.answers, strategy, run.dev),
         key=run.key,
         teaching=learned.teaching,
         stages=learned.stages,
         on_policy=policy,
-    )
+    ).run()
 
 
 def _train_first(run: TrainingRun, student: Student, strategy: Strategy) -> int:
@@ -267,7 +267,7 @@ def _train_first(run: TrainingRun, student: Student, strategy: Strategy) -> int:
     steps = checkpoints.load_stage(folder, student.model, run.key)
     if steps is None:
         say(f"first stage: {strategy.name}")
-        learned = training_set(run.config, strategy, run.rows, student)
+        learned = TrainingRows(run.config, strategy, run.rows, student).training_set()
         steps = _trained(run, strategy, student, learned, folder).steps
         checkpoints.save_stage(folder, student.model, steps, run.key, is_main_process())
     return steps
@@ -281,14 +281,9 @@ def _check_room(config: DistillConfig, run: Path, aloud: bool) -> None:
             f"{taken.parameters:,} parameters, of which {taken.trainable:,} are trained: about {gib(taken.memory)} of "
             f"memory (weights {gib(taken.weights)}, gradients {gib(taken.gradients)}, optimizer "
             f"{gib(taken.optimizer)}, activations {gib(taken.activations)}), {gib(free_memory(config.device))} are "
-            f"free; {gib(disk(config, taken))} of disk, {gib(free_disk(run))} are free"
+            f"free; {gib(taken.disk)} of disk, {gib(free_disk(run))} are free"
         )
     check_fits(config, taken, run)
-
-
-def saved_dtype(config: DistillConfig) -> str:
-    """The precision in which weights are saved: by default the one they were trained in."""
-    return config.dtype if config.save_dtype == "auto" else config.save_dtype
 
 
 def fresh_student(config: DistillConfig) -> Student:
@@ -310,11 +305,11 @@ def dev_examples(config: DistillConfig) -> list[Example] | None:
     return load_examples(config.dev, dev_split(config.dev), None, config.data_seed, config.map, config)
 
 
-def dev_accuracy(config: DistillConfig, strategy: Strategy, examples: list[Example]) -> Callable[[Student], float]:
+def dev_accuracy(answers: AnswerStyle, strategy: Strategy, examples: list[Example]) -> Callable[[Student], float]:
     """Share of the dev rows that a student answers right decoded with the strategy: what chooses a checkpoint."""
 
     def accuracy(student: Student) -> float:
-        encoder = student.encoder(config.answers)
+        encoder = student.encoder(answers)
         walked = walk(decoder_for(student), encoder, strategy, examples)
         right = [is_right(example, found.answer) for example, found in zip(examples, walked, strict=True)]
         return sum(right) / len(right)
@@ -329,7 +324,14 @@ def is_right(example: Example, output: str | None) -> bool:
     return judge(answer, example.answer, example.choices, kind) == "right"
 
 
-def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Trained, first: int | None) -> RunCard:
+def _card(
+    run: TrainingRun,
+    student: Student,
+    learned: TrainingSet,
+    trained: Trained,
+    first: int | None,
+    policy: OnPolicy | None,
+) -> RunCard:
     config, data = run.config, learned.data
     return RunCard(
         key=run.key,
@@ -362,7 +364,7 @@ def _card(run: TrainingRun, student: Student, learned: TrainingSet, trained: Tra
             "best_step": trained.best_step,
             "dev_accuracy": trained.dev_accuracy,
             **({} if first is None else {"first_stage_steps": first}),
-            **written(config, run.path),
+            **({} if policy is None else written(policy, run.path)),
         },
         versions=package_versions(),
         defaults=dict(run.reasons),

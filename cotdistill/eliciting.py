@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cotdistill.config import ElicitConfig
 from cotdistill.config.server import PREFIX
-from cotdistill.console import emit, progress, say, warn_once
+from cotdistill.console import emit, progress, say
 from cotdistill.data.files import check_file, regular_file, write_lines
 from cotdistill.data.journal import SERVED, FinishedCall, Journal, finished_rows, holds_rows, rationale_key
 from cotdistill.data.lock import locked_file
 from cotdistill.data.records import Example, Item
-from cotdistill.data.tasks import demonstration_rows, load_examples, shard_of
+from cotdistill.data.tasks import load_examples, shard_of
 from cotdistill.errors import NothingLeft, Partial, UsageError
 from cotdistill.strategies import registry
 from cotdistill.students.places import at_revision
@@ -26,14 +28,15 @@ from cotdistill.teachers.drain import Drain
 from cotdistill.teachers.dry_run import report_dry_run
 from cotdistill.teachers.filters import item_of, kept_whole, labelled_rationale
 from cotdistill.teachers.mixing import refuse_mixing
-from cotdistill.teachers.planning import plan_calls
+from cotdistill.teachers.planning import Planner
 from cotdistill.teachers.plugin import open_plugin_teacher, registered_teacher
 from cotdistill.teachers.processes import ProcessGroup
-from cotdistill.teachers.prompts import PromptTemplate
 from cotdistill.teachers.reasoning import split_reasoning
-from cotdistill.teachers.recorded import RECORDED, ROWS, replayed
-from cotdistill.teachers.shots import Shots, choose_shots
+from cotdistill.teachers.recorded import ROWS, replayed, replays
 from cotdistill.teachers.yields import Bill, Yield
+
+if TYPE_CHECKING:
+    from cotdistill.teachers.sidecar import Sidecar
 
 
 def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
@@ -50,11 +53,15 @@ def elicit(config: ElicitConfig, dry_run: bool = False) -> None:
     examples = shard_of(pool[: config.limit], config.shard)
     writes = processes.rank == 0 and not dry_run
     with locked_file(config.out) if config.out is not None and writes else nullcontext():
-        if replays(config):
-            items = replayed(config, examples)
-            if config.out is None or kept_rows(config):  # nothing is written before all of it is known
+        if replays(config.teacher):
+            items, kept = replayed(config, examples), kept_rows(config.out, config.overwrite)
+            if config.out is None or kept is not None:  # nothing is written before all of it is known
                 items = list(items)
-                refuse_losing(config, items)
+            if kept is not None and (lost := lost_rows(kept, items, config.repair)):
+                raise UsageError(
+                    f"{config.out} holds {len(lost)} rows that this command would not produce, such as {lost[0]!r}; "
+                    "choose another --out, or replace it with --overwrite"
+                )
             write(config.out, items, config.keep)
             return
         ask(config, examples, pool, processes, dry_run)
@@ -66,46 +73,31 @@ def load_pool(config: ElicitConfig) -> list[Example]:
     return load_examples(config.data, config.split, None, config.data_seed, config.map, config)
 
 
-def kept_in(config: ElicitConfig) -> Path | None:
+def kept_in(out: Path | None, overwrite: bool) -> Path | None:
     """The file that holds finished rows and has a journal beside it; None for a pipe, a device and stdout.
 
     Raises `UsageError` where it holds something else, which is not ours to replace unless `--overwrite` says so.
     """
-    file = None if config.out is None else regular_file(config.out)
-    if file is not None and file.exists() and not config.overwrite and not holds_rows(file):
-        raise UsageError(
-            f"{config.out} was not written by this command; choose another --out, or replace it with --overwrite"
-        )
+    file = None if out is None else regular_file(out)
+    if file is not None and file.exists() and not overwrite and not holds_rows(file):
+        raise UsageError(f"{out} was not written by this command; choose another --out, or replace it with --overwrite")
     return file
 
 
-def kept_rows(config: ElicitConfig) -> Path | None:
+def kept_rows(out: Path | None, overwrite: bool) -> Path | None:
     """The file that holds rows which must not be lost."""
-    file = kept_in(config)
-    return file if file is not None and file.exists() and not config.overwrite else None
+    file = kept_in(out, overwrite)
+    return file if file is not None and file.exists() and not overwrite else None
 
 
-def refuse_losing(config: ElicitConfig, items: Sequence[Item]) -> None:
-    """Raise `UsageError` where the file holds rows or rationales that would be lost."""
-    file = kept_rows(config)
-    if file is None:
-        return
+def lost_rows(file: Path, items: Iterable[Item], repair: bool) -> list[str]:
+    """The ids of a file's rows that `items` lack, or of which they lack a rationale."""
     new = {row.id: {rationale_key(row, rationale) for rationale in row.rationales} for row in items}
-    lost = [
+    return [
         row.id
-        for row in finished_rows(file, config.repair)
+        for row in finished_rows(file, repair)
         if row.id not in new or not {rationale_key(row, rationale) for rationale in row.rationales} <= new[row.id]
     ]
-    if lost:
-        raise UsageError(
-            f"{config.out} holds {len(lost)} rows that this command would not produce, such as "
-            f"{lost[0]!r}; choose another --out, or replace it with --overwrite"
-        )
-
-
-def replays(config: ElicitConfig) -> bool:
-    """Whether rationales are taken from a recording or from the rows, and nobody is asked."""
-    return config.teacher == ROWS or config.teacher.startswith(RECORDED)
 
 
 def resolve(config: ElicitConfig) -> ElicitConfig:
@@ -118,7 +110,7 @@ def resolve(config: ElicitConfig) -> ElicitConfig:
         raise UsageError(f"--revision {config.revision}: only hub models have revisions, {config.teacher} is not one")
     config = config.model_copy(update={"teacher": at_revision(config.teacher, config.revision), "revision": None})
     refuse_unscored(config)
-    if replays(config) and config.decode != "greedy":
+    if replays(config.teacher) and config.decode != "greedy":
         raise UsageError(f"--decode {config.decode}: recorded rationales cannot be decoded again; omit it")
     if config.teacher.startswith(PREFIX) and config.decode == "contrastive":
         raise UsageError(
@@ -139,7 +131,7 @@ def refuse_unscored(config: ElicitConfig) -> None:
     """Raise `UsageError` where --logprobs has no model to score with, or no file to lie beside."""
     if config.logprobs is None:
         return
-    if replays(config) or registered_teacher(config.teacher) is not None:
+    if replays(config.teacher) or registered_teacher(config.teacher) is not None:
         what = f"--logprobs {config.logprobs}: {config.teacher} gives no distribution over its vocabulary"
         raise UsageError(f"{what}; use a Hugging Face teacher, or a server")
     if config.teacher.startswith(PREFIX) and config.tokenizer is None:
@@ -153,51 +145,35 @@ def ask(
 ) -> None:
     """Ask a model for rationales: every call is answered once, or fails with its reason."""
     teacher = open_teacher(config, dry_run)
-    template = PromptTemplate(config.prompt, teacher.style)
-    shots = fitted(
-        config,
-        examples,
-        teacher,
-        template,
-        choose_shots(
-            config.shots,
-            examples,
-            lambda: demonstration_rows(config.data, pool, config.data_seed, config.map),
-            config.seed,
-        ),
-    )
+    planner = Planner.of(config, teacher, examples, lambda: pool)
     if dry_run:  # only the teacher knows which wrong answer is the hardest, and it is not asked
         dry = config if config.wrong != "hardest" else config.model_copy(update={"wrong": "random"})
-        report_dry_run(config, teacher, plan_calls(dry, examples, pool, teacher, shots, template))
+        report_dry_run(config, teacher, replace(planner, config=dry).calls(examples, pool))
         return
-    calls = plan_calls(config, examples, pool, teacher, shots, template)
-    file = kept_in(config)
+    calls = planner.calls(examples, pool)
+    file = kept_in(config.out, config.overwrite)
     foreign = file is not None and file.exists() and not holds_rows(file)
     journal = Journal(file, processes.rank, config.repair, fresh=foreign)
-    rows = Elicitation(examples, calls, journal, teacher.name, config)
+    rows, sidecar = Elicitation(examples, calls, journal, teacher.name, config), _sidecar(config, teacher)
     waiting: list[str] | None = None
     if processes.rank == 0:
         if not config.overwrite:
             refuse_mixing(journal, calls, rows.calls, teacher.name, config.mix)
-        if config.logprobs is not None:  # imports numpy and safetensors
-            from cotdistill.teachers.sidecar import check_told
-
-            check_told(config, teacher, rows.calls, journal.entries)
+        if sidecar is not None and config.teacher.startswith(PREFIX):
+            sidecar.check_told(rows.calls, journal.entries, config.overwrite)
         waiting = rows.waiting()
     mine = processes.broadcast(waiting)[processes.rank :: processes.size]
-    answer([rows.calls[key] for key in mine], teacher, rows, config)
+    answer([rows.calls[key] for key in mine], teacher, rows)
     gathered = processes.gather(journal.entries)
     if processes.rank == 0:
         for entries in gathered:
             journal.entries.update(entries)
-        if config.logprobs is not None:
-            from cotdistill.teachers.sidecar import store
-
-            store(config, teacher, rows.calls, journal.entries, rows.others())
+        if sidecar is not None:
+            sidecar.store(rows.calls, journal.entries, rows.others())
         rows.finish()
 
 
-def answer(calls: Sequence[Call], teacher: Teacher, rows: Elicitation, config: ElicitConfig) -> None:
+def answer(calls: Sequence[Call], teacher: Teacher, rows: Elicitation) -> None:
     """Make every call that is still open; Ctrl-C finishes those under way and ends."""
     with Drain() as drain, progress("elicit", len(calls)) as advance:
 
@@ -243,8 +219,28 @@ class Elicitation:
 
     def add(self, call: Call, reply: Reply) -> None:
         """Judge and journal one reply; rows that are complete go to stdout at once."""
-        self.journal.add(call.key(self.teacher), entry_of(call, reply, self.teacher, self.config))
+        self.journal.add(call.key(self.teacher), self._entry(call, reply))
         self.stream()
+
+    def _entry(self, call: Call, reply: Reply) -> FinishedCall:
+        if reply.failed is not None:
+            return FinishedCall(call.example.id, failed=reply.failed)
+        markers, text, more = self.config.reasoning_marker, reply.text, None
+        if markers:
+            more, text = split_reasoning(text, markers)
+        rationale = labelled_rationale(
+            call.example,
+            call.kind,
+            call.supports,
+            text,
+            teacher=self.teacher,
+            decoding={**call.decoding, SERVED: dict(reply.served)} if reply.served else call.decoding,
+            prompt=call.digest,
+            finished=reply.finished,
+            thoughts=(reply.reasoning or more) if self.config.reasoning == "rationale" else None,
+        )
+        tokens = (reply.prompt_tokens, reply.completion_tokens)
+        return FinishedCall(call.example.id, rationale, None, tokens, reply.said)
 
     def stream(self) -> None:
         """Write rows to stdout, in order, as far as they are complete (a file is written at the end)."""
@@ -260,7 +256,11 @@ class Elicitation:
     def item(self, example: Example) -> Item:
         """A row with all its rationales so far."""
         entries = [*self.others(example), *(self.journal.entries[key] for key in self.keys[example.id])]
-        return item_of(example, [entry.rationale for entry in entries if entry.rationale], kept_whole(self.config))
+        return item_of(
+            example,
+            [entry.rationale for entry in entries if entry.rationale],
+            kept_whole(self.config.keep, self.config.only),
+        )
 
     def others(self, *examples: Example) -> list[FinishedCall]:
         """What `--mix` leaves beside this command's own, of these rows or of all."""
@@ -285,7 +285,11 @@ class Elicitation:
                 self.config.keep,
                 failures,
                 self.streamed,
-                Bill.of((self.journal.entries[key].tokens for key in self.asked), self.config),
+                Bill.of(
+                    (self.journal.entries[key].tokens for key in self.asked),
+                    self.config.price_in,
+                    self.config.price_out,
+                ),
             )
         except NothingLeft:  # the rows are written nevertheless
             self.journal.remove()
@@ -299,25 +303,13 @@ class Elicitation:
         self.journal.remove()
 
 
-def entry_of(call: Call, reply: Reply, teacher: str, config: ElicitConfig) -> FinishedCall:
-    """The journal's entry for a reply."""
-    if reply.failed is not None:
-        return FinishedCall(call.example.id, failed=reply.failed)
-    more, text = split_reasoning(reply.text, config.reasoning_marker) if config.reasoning_marker else (None, reply.text)
-    thoughts = (reply.reasoning or more) if config.reasoning == "rationale" else None
-    decoding = {**call.decoding, SERVED: dict(reply.served)} if reply.served else call.decoding
-    rationale = labelled_rationale(
-        call.example,
-        call.kind,
-        call.supports,
-        text,
-        teacher=teacher,
-        decoding=decoding,
-        prompt=call.digest,
-        finished=reply.finished,
-        thoughts=thoughts,
-    )
-    return FinishedCall(call.example.id, rationale, None, (reply.prompt_tokens, reply.completion_tokens), reply.said)
+def _sidecar(config: ElicitConfig, teacher: Teacher) -> Sidecar | None:
+    """The file of distributions, where one is asked for."""
+    if config.logprobs is None or config.out is None:
+        return None
+    from cotdistill.teachers.sidecar import Sidecar  # imports numpy and safetensors
+
+    return Sidecar.of(config.out, config.logprobs, teacher)
 
 
 def open_teacher(config: ElicitConfig, dry_run: bool = False) -> Teacher:
@@ -331,24 +323,6 @@ def open_teacher(config: ElicitConfig, dry_run: bool = False) -> Teacher:
     from cotdistill.teachers.huggingface import HuggingFaceTeacher
 
     return HuggingFaceTeacher(config, weights=not dry_run)
-
-
-def fitted(
-    config: ElicitConfig, examples: Sequence[Example], teacher: Teacher, template: PromptTemplate, shots: Shots
-) -> Shots:
-    """As many demonstrations as leave room for the longest question and its answer."""
-    if teacher.context is None or not shots.count:
-        return shots
-    longest = sorted(examples, key=lambda example: -len(example.text()))[:3]
-    room = teacher.context - config.max_new_tokens
-    for count in range(shots.count, -1, -1):
-        fewer = shots.fewer(count)
-        prompts = [teacher.wrap(template.render(e, e.answer if config.hinted else None, fewer.of(e))) for e in longest]
-        if count == 0 or max(map(teacher.count, prompts)) <= room:
-            break
-    if count < shots.count:
-        warn_once(f"{count} of {shots.count} demonstrations fit the teacher's context of {teacher.context} tokens")
-    return fewer
 
 
 def write(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 from cotdistill.answers.judging import judge_by
 from cotdistill.config import DEMO, EvaluateConfig
-from cotdistill.data.files import json_digest
 from cotdistill.data.json_rows import json_lines
 from cotdistill.data.lock import locked_file
 from cotdistill.data.records import Example, Item, digest
@@ -20,26 +18,22 @@ from cotdistill.data.tasks import load_examples
 from cotdistill.errors import DataError, UsageError, did_you_mean
 from cotdistill.evaluation.asking import Walker
 from cotdistill.evaluation.domains import domains
-from cotdistill.evaluation.faithfulness import Explained, ProbeAnswer, ProbedQuestion, read_again
+from cotdistill.evaluation.examination import Examination
 from cotdistill.evaluation.inputs import Subject, read_elsewhere, subject_of
-from cotdistill.evaluation.metrics import Prediction, counts_by_task, judged_again
-from cotdistill.evaluation.probes import READ, chosen, code_of, donors, probes, read_sources, sources
+from cotdistill.evaluation.metrics import Prediction, counts_by_task
+from cotdistill.evaluation.probes import READ, chosen
 from cotdistill.evaluation.results import Examined, add_metrics
-from cotdistill.evaluation.samples import Sampled
 from cotdistill.evaluation.set_names import check_names, named_splits, set_name
 from cotdistill.evaluation.store import Store
 from cotdistill.evaluation.stored import predictions_name, settings_digest
 from cotdistill.export.outputs import check_export, check_outputs, write_outputs
 from cotdistill.run_key import student_digest
 from cotdistill.served_student import check_served, served, served_key, served_name
-from cotdistill.statistics.intervals import wilson
 from cotdistill.strategies.description import load_strategy
 from cotdistill.students.devices import device_of
 from cotdistill.students.load import load_student
 from cotdistill.students.places import at_revision
 from cotdistill.students.student import Student
-
-CHUNK = 8  # batches per chunk: predictions are written after each
 
 
 def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -58,11 +52,11 @@ def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str,
 
     for name in [at_revision(name, config.revision) for name in named]:
         subject = subject_of(name, config, student_digest, config.out)
-        sets = load_sets(config, subject.card, load)
+        sets = load_sets(config.data, config.split, subject.card, load)
         check_export(config, subject, [name for name, _ in sets], examined)
         for way in by_budget(config) or [config]:
             mine = [examine(way, subject, name, examples, items) for name, examples in sets]
-            _across_sets(config, mine)
+            _across_sets(config.in_domain, mine)
             examined += mine
             yield from (one.record for one in mine)
     write_outputs(config, examined)
@@ -86,35 +80,18 @@ def runs_on_stdin() -> list[str]:
 
 
 def load_sets(
-    config: EvaluateConfig, card: RunCard, load: Callable[[str, str | None], list[Example]]
+    data: Sequence[str], split: str | None, card: RunCard, load: Callable[[str, str | None], list[Example]]
 ) -> list[tuple[str, list[Example]]]:
     """The question sets asked for; for a run of the embedded world its own sets by default."""
-    if config.data:
-        wanted = named_splits(config.data, config.split)
+    if data:
+        wanted = named_splits(data, split)
     elif card.student["name"] == DEMO and card.data["world"]:
-        wanted = named_splits([DEMO], config.split)
+        wanted = named_splits([DEMO], split)
     else:
         raise UsageError("evaluate needs question rows: --data FILE (repeatable)")
     names = [name or set_name(spec, split) for name, spec, split in wanted]
     check_names(names)
     return [(name, load(spec, split)) for name, (_, spec, split) in zip(names, wanted, strict=True)]
-
-
-def evaluate_set(
-    config: EvaluateConfig,
-    run: Path,
-    card: RunCard,
-    name: str,
-    examples: Sequence[Example],
-    student: Callable[[], Student] | None = None,
-    items: Sequence[Item] = (),
-) -> dict[str, Any]:
-    """One run on one set: predictions are appended as they come, and a second call only does what is missing.
-
-    `student` gives the run's student, called when it is first asked, where it is not to be loaded; `items`: a
-    teacher's rationales for the questions.
-    """
-    return examine(config, Subject(str(run), run, card, str(run / "student")), name, examples, items, student).record
 
 
 def examine(
@@ -125,149 +102,29 @@ def examine(
     items: Sequence[Item] = (),
     student: Callable[[], Student] | None = None,
 ) -> Examined:
-    """Predictions, then what is asked of them: samples, probes, explanations, another batch size; figures of all."""
+    """One subject on one set: predictions, then what is asked of them, and the figures of all.
+
+    Predictions are appended as they come, and a second call only does what is missing. `items`: a teacher's rationales
+    for the questions. `student` gives a run's student, called when it is first asked, where it is not to be loaded.
+    """
     load = partial(load_asked, config)
     if subject.model is None:
         predictions, sampled = read_elsewhere(subject.name, examples, config.extractor)
-        result = Examined(subject, name, predictions)
-        return add_metrics(config, result, examples, sampled, load)
-    walker, store = _walker(config, subject, student), _store(config, subject, name, examples)
-    held = nullcontext() if config.from_predictions else locked_file(store.path, even_read_only=True)
-    with held:
-        return _examine_model(config, subject, name, examples, items, walker, store, load)
-
-
-def _examine_model(
-    config: EvaluateConfig,
-    subject: Subject,
-    name: str,
-    examples: Sequence[Example],
-    items: Sequence[Item],
-    walker: Walker,
-    store: Store[Prediction],
-    load: Callable[..., Student],
-) -> Examined:
-    """A model asked what is not stored yet."""
-    done = predict(config, walker, store, examples, config.batch_size)
-    result = Examined(subject, name, judged_again([done[example.id] for example in examples], config.extractor))
-    sampled = sample(config, walker, store, examples) if config.samples else []
-    names = chosen(config.probe)
-    result.probed = probe(config, walker, store, result, examples, items) if names else {}
-    if {*READ} & {*names} and not walker.strategy.answers_after_rationale:
-        for line in explain(config, walker, store, result, examples):
-            result.explained[line.id] = line
-    add_metrics(config, result, examples, sampled, load, store)
-    if config.model is not None:
-        result.record["served"] = served_name(config)
-    if config.flip_rate:
-        result.record["flip_rate"] = _flip_rate(config, walker, store, result, examples)
+        return add_metrics(Examined(config, subject, name, examples, predictions), sampled, load)
+    asked = Examination(_walker(config, subject, student), _store(config, subject, name, examples), examples)
+    with nullcontext() if config.from_predictions else locked_file(asked.store.path, even_read_only=True):
+        result = Examined(config, subject, name, examples, asked.predictions(config.batch_size))
+        sampled = asked.samples(config.samples) if config.samples else []
+        names = chosen(config.probe)
+        result.probed = asked.probes(result.predictions, items) if names else {}
+        if {*READ} & {*names} and not asked.walker.strategy.answers_after_rationale:
+            result.explained = {line.id: line for line in asked.explanations(result.predictions)}
+        add_metrics(result, sampled, load, asked.store)
+        if config.model is not None:
+            result.record["served"] = served_name(config)
+        if config.flip_rate:
+            result.record["flip_rate"] = asked.flips(result.predictions, result.record["batch_size"], config.flip_rate)
     return result
-
-
-def predict(
-    config: EvaluateConfig, walker: Walker, store: Store[Prediction], examples: Sequence[Example], batch_size: int
-) -> dict[str, Prediction]:
-    """The stored predictions, completed."""
-    return store.completed(
-        examples,
-        lambda asked: walker.predict(asked, batch_size),
-        CHUNK * batch_size,
-        config.from_predictions,
-        walker.notes,
-    )
-
-
-def sample(
-    config: EvaluateConfig, walker: Walker, store: Store[Prediction], examples: Sequence[Example]
-) -> list[Sampled]:
-    """`--samples K` walks of every question, in the order of `examples`."""
-    count = config.samples or 0
-    drawn = Store(
-        store.path.with_suffix(".samples.jsonl"),
-        Sampled,
-        json_digest([store.settings, count, config.temperature, config.top_p, config.seed]),
-        config.repair,
-    )
-    done = drawn.completed(
-        examples, lambda asked: walker.sample(asked, count), config.batch_size, config.from_predictions
-    )
-    return [done[example.id] for example in examples]
-
-
-def probe(
-    config: EvaluateConfig,
-    walker: Walker,
-    store: Store[Prediction],
-    found: Examined,
-    examples: Sequence[Example],
-    items: Sequence[Item],
-) -> dict[str, dict[str, ProbeAnswer | None]]:
-    """{question: {probe: its answer, or None where there was nothing to do}} of the probes that are named."""
-    wanted = probes(chosen(config.probe), config.ratios, walker.strategy)
-    if not wanted:
-        return {}
-    read_sources(examples, items, config.rationales or "rows")
-    kept = Store(
-        store.path.with_suffix(".probes.jsonl"),
-        ProbedQuestion,
-        json_digest([store.settings, config.data_seed, digest(items), *code_of(config.probe)]),
-        config.repair,
-    )
-    answers: dict[str, dict[str, ProbeAnswer | None]] = {}
-    for line in kept.read():  # a later line adds the probes of a later call
-        answers.setdefault(line.id, {}).update(line.probes)
-    given, others = sources(examples, items, config.data_seed), donors(found.predictions, config.data_seed)
-    predictions = {p.id: p for p in found.predictions}
-    for line in kept.complete(
-        examples,
-        lambda id_: all(one.name in answers.get(id_, {}) for one in wanted),
-        lambda asked: walker.probe(asked, predictions, wanted, given, others),
-        2 * config.batch_size,
-        config.from_predictions,
-    ):
-        answers.setdefault(line.id, {}).update(line.probes)
-    judge = judge_by(config.extractor)
-    return {
-        id_: {
-            one.name: answer and read_again(answer, predictions[id_], judge)
-            for one in wanted
-            for answer in [answers[id_][one.name]]
-        }
-        for id_ in predictions
-    }
-
-
-def explain(
-    config: EvaluateConfig, walker: Walker, store: Store[Prediction], found: Examined, examples: Sequence[Example]
-) -> list[Explained]:
-    """The rationale for each answer; none where the strategy gives none."""
-    if walker.strategy.explain is None:
-        return []
-    predictions = {p.id: p for p in found.predictions}
-    kept = Store(store.path.with_suffix(".explanations.jsonl"), Explained, store.settings, config.repair)
-    lines = kept.completed(
-        examples, lambda asked: walker.explain(asked, predictions), CHUNK * config.batch_size, config.from_predictions
-    )
-    return [lines[example.id] for example in examples]
-
-
-def _flip_rate(
-    config: EvaluateConfig, walker: Walker, store: Store[Prediction], found: Examined, examples: Sequence[Example]
-) -> dict[str, Any]:
-    """How many answers and outputs differ between two batch sizes: greedy decoding in floats depends on it."""
-    assert config.flip_rate is not None
-    other = Store(store.path.with_suffix(f".batch-{config.flip_rate}.jsonl"), Prediction, store.settings, config.repair)
-    asked = predict(config, walker, other, examples, config.flip_rate)
-    again = judged_again([asked[p.id] for p in found.predictions], config.extractor)
-    pairs = list(zip(found.predictions, again, strict=True))
-    flips = wilson(sum(a.answer != b.answer for a, b in pairs), len(pairs))
-    return {
-        "batch_sizes": [found.record["batch_size"], config.flip_rate],
-        "answers": flips.estimate,
-        "interval": [flips.low, flips.high],
-        "verdicts": sum(a.verdict != b.verdict for a, b in pairs) / len(pairs),
-        "outputs": sum((a.rationale, a.output) != (b.rationale, b.output) for a, b in pairs) / len(pairs),
-    }
 
 
 def one_served(model: str, named: Sequence[str]) -> Sequence[str]:
@@ -315,15 +172,15 @@ def _store(config: EvaluateConfig, subject: Subject, name: str, examples: Sequen
     )
 
 
-def _across_sets(config: EvaluateConfig, examined: Sequence[Examined]) -> None:
+def _across_sets(in_domain: Sequence[str], examined: Sequence[Examined]) -> None:
     """Micro, macro and the gap between sets in and out of domain, noted in every set's object."""
     names = [one.name for one in examined]
-    for name in config.in_domain:
+    for name in in_domain:
         if name not in names:
             raise UsageError(
                 f"--in-domain {name}: unknown set{did_you_mean(name, names)}; choose from {', '.join(names)}"
             )
-    inside = config.in_domain or tuple(names[:1])
+    inside = in_domain or names[:1]
     if len(names) > 1:
         pooled = domains({one.name: counts_by_task(one.predictions) for one in examined}, inside)
         for one in examined:

@@ -39,7 +39,7 @@ def preview(config: DistillConfig, rows: str | None, at: int, progress: float = 
     """
     strategy = create(config.strategy, config.params)
     items = read_items(rows, allow_partial=True) if rows is not None else demo_items()
-    items = mixed(items, config, config.data_seed)
+    items = mixed(items, config.mix, config.data_seed)
     if not 0 <= at < len(items):
         raise UsageError(f"--row {at}: there are {len(items)} rows, numbered from 0")
     student = load_student(

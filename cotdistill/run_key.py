@@ -64,14 +64,14 @@ def also_read(config: DistillConfig, dev: Sequence[Example] | None) -> dict[str,
         "teacher": None if config.teacher is None else student_digest(teacher_model(config.teacher)),
         "kd_code": _code_of(config.kd),
         "on_policy_code": None if config.on_policy is None else _code_of(config.on_policy_divergence),
-        "kd_mix": _kd_mix(config),
+        "kd_mix": None if config.kd is None else _kd_mix(config.mix),
         "start": None if config.start is None else read_card(config.start).key,
     }
 
 
-def _kd_mix(config: DistillConfig) -> str | None:
+def _kd_mix(mix: Sequence[str]) -> str | None:
     """Digest of the distributions of the files that are mixed in."""
-    files = [] if config.kd is None else [beside(file) for file in mixed_files(config.mix)]
+    files = [beside(file) for file in mixed_files(mix)]
     return json_digest([_digest(file) for file in files]) if files else None
 
 

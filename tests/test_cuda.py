@@ -17,7 +17,7 @@ from cotdistill.students.student import Student
 from cotdistill.training import objective
 from cotdistill.training.batches import micro_batches, step_trees
 from cotdistill.training.packed_attention import PACKED, using_attention
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from tests import grids
 from tests.decoding.sessions import free_sessions
 from tests.in_process import run
@@ -98,8 +98,8 @@ def losses(folder: Path) -> list[float]:
 def test_training_follows_the_cpu_s_curve(family: str, tmp_path: Path) -> None:
     pupil = student(family)
     other = on_cuda(pupil)
-    train(pupil, encode(pupil, "cascod", 8), config(device="cpu"), tmp_path / "cpu")
-    train(other, encode(other, "cascod", 8), config(), tmp_path / "cuda")
+    Loop(pupil, encode(pupil, "cascod", 8), config(device="cpu"), tmp_path / "cpu").run()
+    Loop(other, encode(other, "cascod", 8), config(), tmp_path / "cuda").run()
     assert losses(tmp_path / "cuda") == pytest.approx(losses(tmp_path / "cpu"), rel=1e-3)
 
 
@@ -118,8 +118,8 @@ def test_every_way_of_training_follows_float32(changes: dict[str, object], tmp_p
     pupil = on_cuda(llama())
     other = on_cuda(pupil)
     plain = {name: value for name, value in changes.items() if name == "optimizer"}
-    train(pupil, encode(pupil, "cascod", 8), config(**plain), tmp_path / "a")
-    train(other, encode(other, "cascod", 8), config(**changes), tmp_path / "b")
+    Loop(pupil, encode(pupil, "cascod", 8), config(**plain), tmp_path / "a").run()
+    Loop(other, encode(other, "cascod", 8), config(**changes), tmp_path / "b").run()
     assert losses(tmp_path / "b") == pytest.approx(losses(tmp_path / "a"), rel=3e-2)
 
 
@@ -129,7 +129,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_the_uninterrupted_one(tmp_path:
         for steps in stops:
             pupil = on_cuda(llama())
             done = config(checkpoint_every=3, schedule="constant", warmup=0, steps=steps)
-            train(pupil, encode(pupil, "cascod", 8), done, tmp_path / name)
+            Loop(pupil, encode(pupil, "cascod", 8), done, tmp_path / name).run()
         runs.append(losses(tmp_path / name))
     assert runs[1] == pytest.approx(runs[0], rel=1e-4)
 
@@ -140,7 +140,7 @@ def test_out_of_memory_makes_micro_batches_smaller(tmp_path: Path) -> None:
     held = torch.cuda.memory_allocated()
     settings = config(steps=1, batch_size=256, token_budget=16384, max_memory=(held * 5 + (300 << 20)) / 2**30)
     try:
-        done = train(pupil, encode(pupil, "cot", 256), settings, tmp_path)
+        done = Loop(pupil, encode(pupil, "cot", 256), settings, tmp_path).run()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert done.steps == 1

@@ -15,7 +15,7 @@ import pytest
 from cotdistill.config import DistillConfig
 from cotdistill.errors import DataError, OutputError
 from cotdistill.grid.cells import CellStore
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from tests.grids import printed
 from tests.grids import run as grid
 from tests.in_process import Done, run
@@ -244,7 +244,7 @@ def test_a_damaged_cell_is_run_again(content: bytes, tmp_path: Path, capsys: pyt
 def train_on(folder: Path, repair: bool = False) -> None:
     pupil = student("gpt2", width=16, layers=1)
     config = DistillConfig(steps=6, batch_size=2, checkpoint_every=2, device="cpu", repair=repair)
-    train(pupil, encode(pupil, "cot", count=4), config, folder)
+    Loop(pupil, encode(pupil, "cot", count=4), config, folder).run()
 
 
 def test_metrics_are_cut_back_or_set_aside_and_times_mended(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from cotdistill.config import TrainingOptions
 from cotdistill.data.distributions import Distributions, Recorded, beside, load, recorded_key, save, vocabulary_digest
 from cotdistill.data.files import write_text
 from cotdistill.data.mixture import mixed
@@ -100,7 +99,7 @@ def test_a_mixture_is_taught_by_the_files_of_all_its_sources(rows: Path, tmp_pat
     bare.write_bytes(rows.read_bytes())
     mix = (f"{rows}:0.5", f"{hard}:0.5")
     whole = tmp_path / "whole.jsonl"
-    write_text(whole, "".join(row.line() + "\n" for row in mixed([], TrainingOptions(mix=mix), 0)))
+    write_text(whole, "".join(row.line() + "\n" for row in mixed([], mix, 0)))
     each = [load(beside(path)).each() for path in (rows, hard)]
     cut = {
         key: Recorded(one.tokens, one.ids[:, :3], one.logprobs[:, :3])

@@ -20,7 +20,7 @@ from cotdistill.strategies.join import join
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student
 from cotdistill.training import objective
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from cotdistill.world import questions
 
 FILE = Path(__file__).parents[1] / "examples/minimal.py"
@@ -68,7 +68,7 @@ def trained(minimal, rows, tmp_path_factory) -> tuple[Student, list[float], Stud
     data = objective.training_encoder(fast).encode(samples, minimal.STRATEGY, FillContext(0, fast.tokens.segment))
     config = DistillConfig(strategy="cascod", steps=STEPS, batch_size=minimal.BATCH, lr=minimal.LR, device="cpu")
     folder = tmp_path_factory.mktemp("run")
-    train(fast, data, config, folder)
+    Loop(fast, data, config, folder).run()
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return plain, plain_losses, fast, [json.loads(line)["loss"] for line in lines]
 

@@ -19,7 +19,8 @@ from cotdistill.config import DistillConfig, EvaluateConfig
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import read_card
 from cotdistill.distilling import distill_items
-from cotdistill.evaluating import evaluate_set
+from cotdistill.evaluating import examine
+from cotdistill.evaluation.inputs import Subject
 from cotdistill.strategies.registry import create, entries
 from tests.in_process import run
 from tests.real import data
@@ -103,7 +104,8 @@ def test_every_strategy_distils_and_evaluates_on_real_rows(
         assert made["trained_on"] >= ROWS // 2, name
         auto.from_pretrained(tmp_path / name / "student")  # loads with the Auto classes
         asked = EvaluateConfig(device="cpu", max_new_tokens=12)
-        figures = evaluate_set(asked, tmp_path / name, read_card(tmp_path / name), "csqa", examples)
+        subject = Subject.of_run(tmp_path / name, read_card(tmp_path / name))
+        figures = examine(asked, subject, "csqa", examples).record
         assert figures["n"] == 4, name
         losses = [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         assert all(0 < loss < 50 for loss in losses), name

@@ -8,7 +8,7 @@ read nothing is guessed, and the verdict says so.
 
 from typing import Literal
 
-from cotdistill.answers.extraction import EXPLICIT, Extracted, Extractor, extract, extract_last, last_mention, states
+from cotdistill.answers.extraction import EXPLICIT, Extracted, extract, last_mention, states
 from cotdistill.answers.numbers import is_number, same_number, whole_number
 from cotdistill.answers.plain_text import key, normal
 from cotdistill.answers.slot import AnswerKind, Choices, math_form, read
@@ -21,11 +21,9 @@ __all__ = [
     "AnswerStyle",
     "Choices",
     "Extracted",
-    "Extractor",
     "Verdict",
     "answer_kind",
     "extract",
-    "extract_last",
     "judge",
     "last_mention",
     "letter",

@@ -14,12 +14,11 @@ is at the first, or the rationale would carry a finished answer sentence into tr
 would stop there. A statement with reasoning after it, or amid a sentence, stays in the rationale.
 
 Without an explicit statement the last sentence alone may state an answer, under stricter rules; the whole
-text then remains the rationale. `extract_last` reads the same generations by another, cruder rule (the last
+text then remains the rationale. `last_mention` reads the same generations by another, cruder rule (the last
 mention wins), so that a result can say how much it depends on the extractor.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from cotdistill.answers import phrases, polarity
@@ -66,9 +65,6 @@ class Extracted:
     rationale: str
     rule: str
     start: int
-
-
-Extractor = Callable[[str, Choices, AnswerKind], Extracted]
 
 
 def extract(text: str, choices: Choices, kind: AnswerKind) -> Extracted:
@@ -128,18 +124,8 @@ def _unstated(flat: str, where: _Unstated, choices: Choices, kind: AnswerKind) -
     return answer, "none" if answer is None else "last-sentence", len(flat)
 
 
-def extract_last(text: str, choices: Choices, kind: AnswerKind) -> Extracted:
-    """The alternative extractor: the last mention of any answer wins, wherever it is.
-
-    The rationale is split off as by `extract`, so that the two differ in the answer alone.
-    """
-    answer = last_mention(text, choices, kind)
-    rule = "none" if answer is None else "last-mention"
-    return _split(text, answer, rule, extract(text, choices, kind).start)
-
-
 def last_mention(text: str, choices: Choices, kind: AnswerKind) -> str | None:
-    """The answer of `extract_last` alone."""
+    """The answer by the alternative extractor: the last mention of any answer, wherever it is."""
     flat = plain(text)
     answer: str | None = None
     if kind == "choice" and choices:

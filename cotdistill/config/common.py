@@ -46,6 +46,10 @@ class BadRows(Options):
         0.2, "Fail if more than this share of a file would be skipped", ROWS, key=False, ge=0, le=1
     )
 
+    def apart(self) -> BadRows:
+        """These two without what else a command's config holds."""
+        return BadRows(bad_rows=self.bad_rows, max_bad_rows=self.max_bad_rows)
+
 
 class Config(Options):
     """Options that every command has."""
@@ -108,7 +112,7 @@ class Config(Options):
             call_default_factory=True, validated_data={}
         ):
             return
-        if any(_is_met(need, owner) or _is_met(need, self) for need in option.needs):
+        if any(is_met(need, owner) or is_met(need, self) for need in option.needs):
             return
         wanted = []
         for field, equals, values in (need.partition("=") for need in option.needs):
@@ -152,7 +156,7 @@ class Config(Options):
         )
 
 
-def _is_met(need: str, options: Options) -> bool:
+def is_met(need: str, options: Options) -> bool:
     """Whether a field is set, or, of `FIELD=ONE|OTHER*`, matches one of the patterns."""
     field, equals, patterns = need.partition("=")
     value = getattr(options, field, None)

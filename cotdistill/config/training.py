@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cotdistill.answers.style import AnswerStyle
-from cotdistill.config.common import DEMO, BadRows, Config, Options
+from cotdistill.config.common import DEMO, BadRows, Config, Dtype, Options
 from cotdistill.config.option import Most, option
 from cotdistill.plugins.kinds import TRACKERS
 
@@ -31,7 +31,12 @@ class TrainingOptions(Options):
         STRATEGY,
     )
     select_share: float = option(
-        0.5, "Share of the rows that --select keeps", STRATEGY, gt=0, le=1, needs="select vary study"
+        0.5,
+        "Share of the rows that --select keeps",
+        STRATEGY,
+        gt=0,
+        le=1,
+        needs="select=rsr|nll|length|random vary study",
     )
     mix: tuple[str, ...] = option(
         (),
@@ -214,6 +219,11 @@ class DistillConfig(TrainingOptions, BadRows, Config):
     out: Path | None = option(
         None, "Run directory", PROGRESS, key=False, names=("--out", "-o"), shown="runs/STRATEGY-KEY"
     )
+
+    @property
+    def saved_dtype(self) -> Dtype:
+        """The precision in which weights are saved: by default the one they were trained in."""
+        return self.dtype if self.save_dtype == "auto" else self.save_dtype
 
     @property
     def params(self) -> dict[str, str]:

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from math import floor
 from pathlib import Path
 
-from cotdistill.config import TrainingOptions
 from cotdistill.data.files import file_digest, json_digest
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
@@ -27,21 +26,21 @@ from cotdistill.seeds import rng
 OWN = "rows"
 
 
-def mixed(items: Sequence[Item], options: TrainingOptions, seed: int, copies: Path | None = None) -> list[Item]:
+def mixed(items: Sequence[Item], mix: Sequence[str], seed: int, copies: Path | None = None) -> list[Item]:
     """The rows that `--mix` takes, in the order of their sources; all of `items` where nothing is mixed. `copies`: the
     folder of a grid's own copies of the files.
 
     Raises `UsageError` for shares that do not sum to one and for a source that is not there, `NothingLeft` where
     nothing can be taken.
     """
-    if not options.mix:
+    if not mix:
         return list(items)
-    shares = parse_mix(options.mix)
+    shares = parse_mix(mix)
     sources = {name: _source(name, items, copies) for name in shares}
     _check_same_questions(sources)
     taken = draw(shares, {name: list(rows) for name, rows in sources.items()}, seed)
     if not taken:
-        raise NothingLeft(f"--mix {','.join(options.mix)}: the sources have too few rows for these shares")
+        raise NothingLeft(f"--mix {','.join(mix)}: the sources have too few rows for these shares")
     return [sources[name][row] for name, rows in sources.items() for row in rows if taken.get(row) == name]
 
 

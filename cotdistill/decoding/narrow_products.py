@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from cotdistill.training.forwards import replaced
+from cotdistill.students.forwards import replaced
 
 ROWS = range(2, 5)  # one row is a matrix times a vector either way
 LEAST = 1 << 18  # weights of a layer: smaller ones stay in the processor's cache, and the order is all the same

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cotdistill.config import DistillConfig
-from cotdistill.data.records import Item, Question, RationaleKind
+from cotdistill.data.records import Question, RationaleKind
 from cotdistill.decoding.choose_decoder import decoder_for
 from cotdistill.decoding.sampling import Sampling
 from cotdistill.decoding.walk import WalkSession
@@ -21,17 +20,16 @@ from cotdistill.strategies.forms import Form, Part, Slot, SlotValue, Strategy
 from cotdistill.students.encode import Encoder, FormSequence, merge
 from cotdistill.students.student import Student
 from cotdistill.training.on_policy import OnPolicy, Written, teacher_of
-from cotdistill.training.training_set import TrainingSet, slots_of
+from cotdistill.training.training_set import TrainingRows, TrainingSet
 
 AT_ONCE = 64  # texts decoded together: as many as a large step has, and no more than a small GPU holds
 
 Given = Mapping[RationaleKind, tuple[Question, Mapping[Slot, SlotValue]]]  # what the rows say of one sample
 
 
-def on_policy(
-    config: DistillConfig, strategy: Strategy, items: list[Item], learned: TrainingSet, student: Student
-) -> OnPolicy | None:
-    """What a run with `--on-policy` does at each step; its teacher is loaded."""
+def on_policy(rows: TrainingRows, learned: TrainingSet) -> OnPolicy | None:
+    """What a run with `--on-policy` does at each step; its teacher is loaded. `learned`: of these rows."""
+    config, student = rows.config, rows.student
     if config.on_policy is None:
         return None
     teacher = teacher_of(config)
@@ -39,9 +37,9 @@ def on_policy(
     encoder = student.encoder(config.answers, min((limit for limit in limits if limit), default=None), "chain")
     write = OwnWords(
         encoder,
-        strategy,
+        rows.strategy,
         learned.data.ids,
-        slots_of(config, strategy, items, learned, student),
+        rows.slots(learned),
         config.seed,
         config.on_policy_tokens,
         config.on_policy_signal == "constant",

@@ -30,7 +30,7 @@ from cotdistill.strategies.forms import Form, learn
 from cotdistill.students.encode import EncodedSet, FormSequence, merge
 from cotdistill.students.places import demo_model
 from cotdistill.students.student import Student
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from cotdistill.world import questions as world
 
 DOCUMENT = Form("document", "", (learn(" {rationale}"),))  # a whole document: one term in the loss
@@ -75,7 +75,7 @@ def build(role: str, folder: Path) -> None:
         device="cpu",
     )
     with tempfile.TemporaryDirectory() as scratch:
-        trained = train(student, data, config, Path(scratch))
+        trained = Loop(student, data, config, Path(scratch)).run()
     student.model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_json(

@@ -38,6 +38,11 @@ class Subject:
     model: str | None
     served_alone: bool = False
 
+    @classmethod
+    def of_run(cls, run: Path, card: RunCard) -> Subject:
+        """A run whose student is in its folder."""
+        return cls(str(run), run, card, str(run / "student"))
+
 
 def subject_of(
     name: str, config: StudentOptions, model_digest: Callable[[str], str], out: Path | None = None

@@ -49,8 +49,10 @@ TOO_FEW = 40  # questions: a simulator trained on fewer predicts nothing
 class Examined:
     """One subject on one set: its outputs, and the object that is printed."""
 
+    config: EvaluateConfig
     subject: Subject
     name: str
+    examples: Sequence[Example]
     predictions: list[Prediction]
     probed: dict[str, dict[str, ProbeAnswer | None]] = field(default_factory=dict)
     explained: dict[str, Explained] = field(default_factory=dict)
@@ -59,9 +61,7 @@ class Examined:
 
 
 def add_metrics(
-    config: EvaluateConfig,
     examined: Examined,
-    examples: Sequence[Example],
     sampled: Sequence[Sampled],
     load: Callable[[str], Student],
     store: Store[Prediction] | None = None,
@@ -71,7 +71,7 @@ def add_metrics(
     `load` gives the model that a transformer simulator starts from; `store`: where the predictions came from,
     None for those made elsewhere.
     """
-    subject, card = examined.subject, examined.subject.card
+    config, subject, card = examined.config, examined.subject, examined.subject.card
     flops = None if store is None else store.header().get("flops_per_token")
     seconds = None if store is None else store.seconds_per_question()
     examined.rationales |= {i: line.rationale for i, line in examined.explained.items() if line.rationale is not None}
@@ -96,19 +96,17 @@ def add_metrics(
         ]
         examined.record["sampled"] = sample_metrics(again, [golds[walks.id] for walks in again])
     if config.probe:
-        examined.record["probes"] = _probe_metrics(config, examined, examples, load)
+        examined.record["probes"] = _probe_metrics(examined, load)
     training = _training_rows(config, card)
     if training:
-        questions = [Asked(example.question, example.choices) for example in examples]
+        questions = [Asked(example.question, example.choices) for example in examined.examples]
         examined.record["overlap"] = contamination(training, questions)
     return examined
 
 
-def _probe_metrics(
-    config: EvaluateConfig, examined: Examined, examples: Sequence[Example], load: Callable[[str], Student]
-) -> dict[str, Any]:
+def _probe_metrics(examined: Examined, load: Callable[[str], Student]) -> dict[str, Any]:
     """By probe; "not applicable" with the reason, never 0, where something it needs is missing."""
-    names = chosen(config.probe)
+    config, names = examined.config, chosen(examined.config.probe)
     metrics = faithfulness(examined.predictions, examined.probed, config.data_seed)
     known = truths(examined.predictions, examined.rationales)
     spoken = decoded_scores(pairs_by_probe(examined.predictions, examined.probed), known)
@@ -128,7 +126,7 @@ def _probe_metrics(
         spoken["mentions-cue"] = Spoken("said", cue_scores(cases), {})
     if "las" in names:
         for simulator in config.simulator:
-            metrics[f"las-{simulator}"], foreseen = _las(config, examined, examples, simulator, load)
+            metrics[f"las-{simulator}"], foreseen = _las(examined, simulator, load)
             spoken[f"las-{simulator}"] = Spoken("foreseen", foreseen, {})
     for name, figures in metrics.items():
         if "not_applicable" not in figures:
@@ -141,14 +139,10 @@ def _not_applicable(reason: str, n: int = 0) -> dict[str, Any]:
 
 
 def _las(
-    config: EvaluateConfig,
-    examined: Examined,
-    examples: Sequence[Example],
-    name: SimulatorName,
-    load: Callable[[str], Student],
+    examined: Examined, name: SimulatorName, load: Callable[[str], Student]
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """LAS of the answers that were parsed and explained, by one simulator; {question: what the rationale added}."""
-    by_id = {example.id: example for example in examples}
+    by_id, data_seed = {example.id: example for example in examined.examples}, examined.config.data_seed
     seen = [
         Observation(by_id[p.id], examined.rationales[p.id], p.answer)
         for p in examined.predictions
@@ -158,9 +152,9 @@ def _las(
         return _not_applicable("the strategy gives no rationale"), {}
     if len(seen) < TOO_FEW:
         return _not_applicable(f"{len(seen)} explained answers are too few to train a simulator on", len(seen)), {}
-    model = config.simulator_model or examined.subject.card.student["name"]
-    make = make_simulator(name, lambda: load(model), config.data_seed, len(seen))
-    simulated = simulate(seen, make, FOLDS[name], config.data_seed)
+    model = examined.config.simulator_model or examined.subject.card.student["name"]
+    make = make_simulator(name, lambda: load(model), data_seed, len(seen))
+    simulated = simulate(seen, make, FOLDS[name], data_seed)
     gains = [float(one.both) - float(one.question) for one in simulated]
     figures = {"simulator": name, **las(simulated), "left_out": len(examined.predictions) - len(seen)}
     return figures, {one.example.id: gain for one, gain in zip(seen, gains, strict=True)}
@@ -171,8 +165,7 @@ def _training_rows(config: EvaluateConfig, card: RunCard) -> Sequence[Asked]:
     if config.train is not None:
         file = Path(config.train)
         written = file.stat().st_mtime_ns if file.is_file() else 0
-        bad = BadRows(bad_rows=config.bad_rows, max_bad_rows=config.max_bad_rows)
-        return _named_rows(config.train, config.map, config.data_seed, bad, written)
+        return _named_rows(config.train, config.map, config.data_seed, config.apart(), written)
     source = card.data.get("source")
     if not source or not Path(source).is_file():
         return []

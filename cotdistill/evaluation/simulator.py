@@ -185,7 +185,7 @@ class TransformerSimulator:
 
     def fit(self, seen: Sequence[Observation]) -> None:
         from cotdistill.training.objective import training_encoder
-        from cotdistill.training.train import train
+        from cotdistill.training.train import Loop
 
         samples = [
             Sample(
@@ -200,7 +200,7 @@ class TransformerSimulator:
             steps=self.steps, batch_size=24, lr=self.lr, seed=self.seed, device=str(self.student.device)
         )
         with tempfile.TemporaryDirectory() as scratch:
-            train(self.student, data, config, Path(scratch))
+            Loop(self.student, data, config, Path(scratch)).run()
 
     def predict(self, observations: Sequence[Observation]) -> list[str | None]:
         from cotdistill.decoding.choose_decoder import decoder_for

@@ -82,14 +82,17 @@ class Arm:
 def arms(config: AblateConfig) -> list[Arm]:
     """All arms of a resolved configuration, without duplicates, controls last."""
     chosen = chosen_variants(config)
-    several = len(base_students(config)) > 1
+    several = len(base_students(config.student)) > 1
     wanted: list[tuple[Variant, Control | None]] = [(variant, None) for variant in chosen]
     if config.controls:
-        wanted += [(FLOOR, None), *((variant, control) for variant in subjects(config, chosen) for control in CONTROLS)]
+        wanted += [
+            (FLOOR, None),
+            *((variant, control) for variant in subjects(config.study, chosen) for control in CONTROLS),
+        ]
     by_label: dict[str, Arm] = {}
     sizes, decodings = sorted(config.train_size, reverse=True), config.teacher_decoding or (GREEDY,)
     for student, way, size, decoding, (variant, control) in product(
-        config.student, ways(config), sizes, decodings, wanted
+        config.student, ways(config, config.vary, config.controls), sizes, decodings, wanted
     ):
         if control and (size != sizes[0] or decoding != decodings[0]):
             continue  # one floor of each kind per student and way of training it
@@ -107,9 +110,9 @@ def arms(config: AblateConfig) -> list[Arm]:
     return list(by_label.values())
 
 
-def base_students(config: AblateConfig) -> list[str]:
+def base_students(students: Sequence[str]) -> list[str]:
     """The students that no arm makes."""
-    return [name for name in config.student if not name.startswith(START)]
+    return [name for name in students if not name.startswith(START)]
 
 
 def _start(student: str, made: Mapping[str, Arm]) -> Arm:
@@ -153,10 +156,10 @@ def chosen_variants(config: AblateConfig) -> list[Variant]:
     )
 
 
-def subjects(config: AblateConfig, chosen: Sequence[Variant]) -> list[Variant]:
-    """The variants whose rows the controls change."""
-    if config.study:
-        return [variant for variant in chosen if variant.label in study(config.study).controlled]
+def subjects(named: str | None, chosen: Sequence[Variant]) -> list[Variant]:
+    """The variants whose rows the controls change; `named`: the study, if it is one."""
+    if named:
+        return [variant for variant in chosen if variant.label in study(named).controlled]
     subject = grids.ablated_variant(chosen)
     return [subject] if subject else []
 

@@ -52,6 +52,15 @@ class Scoring:
         return scores_file(out, self.by, self.decoding, self.student)
 
     @property
+    def name(self) -> str:
+        """What its task is called."""
+        return f"scores of {self.by}"
+
+    def read_by(self, arm: Arm) -> bool:
+        """Whether an arm's strategy needs these scores."""
+        return scorings([arm]) == [self]
+
+    @property
     def trains(self) -> Arm:
         """The arm whose student is asked (where it is not the teacher)."""
         return Arm(ATTRIBUTED, self.student, self.decoding)

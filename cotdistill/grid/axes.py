@@ -4,57 +4,64 @@ each arm (`--sweep`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from cotdistill.config import AblateConfig, TrainingOptions
+from cotdistill.config import TrainingOptions
+from cotdistill.config.common import is_met
 from cotdistill.config.option import Option, options_of, spelled
 from cotdistill.config.reading import explain_error
 from cotdistill.errors import UsageError, did_you_mean
 
+T = TypeVar("T", bound=TrainingOptions)
 Setting = tuple[tuple[str, str], ...]  # (option, value as it was written), ...
 Swept = tuple[tuple[str, float], ...]  # (option, value), ...
 KD = "kd"  # begins the names of all options of the teacher's distributions
 BUDGETED = ("steps", "epochs")  # --budget makes them equal for all arms
 
 
-def settings(config: AblateConfig) -> list[Setting]:
+def settings(options: TrainingOptions, vary: Mapping[str, Sequence[str]]) -> list[Setting]:
     """Every combination of the values of `--vary`, by field name; one empty combination where nothing varies.
+    `options`: what all have in common.
 
     An option that has no effect beside the others of a combination is left out of it: one arm serves for all its
     values.
     """
-    named = {_field(name, "--vary"): values for name, values in config.vary.items()}
+    named = {_field(name, "--vary"): values for name, values in vary.items()}
     for name, texts in named.items():
         if not texts:
             raise UsageError(f"--vary {spelled(name)}: has no value")
     combinations = [tuple(zip(named, values, strict=True)) for values in product(*named.values())]
-    found = list(dict.fromkeys(_in_effect(config, combination) for combination in combinations))
+    found = list(dict.fromkeys(in_effect(options, combination) for combination in combinations))
     for name in named:
         if all(name not in dict(setting) for setting in found):
-            needs = " or ".join(f"--{spelled(need)}" for need in _needs(name))
-            raise UsageError(f"--vary {spelled(name)} changes nothing without {needs}")
+            raise UsageError(f"--vary {spelled(name)} changes nothing without {' or '.join(map(_flag, _needs(name)))}")
     return found
 
 
-def _in_effect(config: AblateConfig, setting: Setting) -> Setting:
-    """The setting without options that need another one, where that is unset in it."""
-    values = values_of(setting)  # raises UsageError
+def in_effect(options: TrainingOptions, setting: Setting) -> Setting:
+    """The setting without options that need another one (FIELD, or FIELD=ONE|OTHER), where that is not so in it."""
+    held = varied(options, setting)
+    return tuple(one for one in setting if not (needs := _needs(one[0])) or any(is_met(need, held) for need in needs))
 
-    def counts(name: str) -> bool:
-        needs = _needs(name)
-        return not needs or any(values.get(need, getattr(config, need)) for need in needs)
 
-    return tuple(one for one in setting if counts(one[0]))
+def varied(options: T, setting: Setting) -> T:
+    """The options with those of a setting in their place."""
+    return options.model_copy(update=values_of(setting))
 
 
 def _needs(name: str) -> list[str]:
-    """The training options, one of which must be set for another to mean anything."""
+    """What must be so of the training options, in one respect, for another to mean anything."""
     options = options_of(TrainingOptions)
-    return [need for need in options[name].needs if need in options]
+    return [need for need in options[name].needs if need.partition("=")[0] in options]
+
+
+def _flag(need: str) -> str:
+    field, _, values = need.partition("=")
+    return f"--{spelled(field)} {values}".rstrip()
 
 
 def values_of(setting: Setting) -> dict[str, Any]:
@@ -75,9 +82,9 @@ def said(setting: Setting | Swept) -> list[str]:
     ]
 
 
-def candidates(config: AblateConfig) -> list[Swept]:
+def candidates(sweep: Mapping[str, Sequence[float]]) -> list[Swept]:
     """Every combination of the values of `--sweep`, the smallest first."""
-    named: Mapping[str, tuple[float, ...]] = {_field(name, "--sweep"): values for name, values in config.sweep.items()}
+    named = {_field(name, "--sweep"): values for name, values in sweep.items()}
     options = options_of(TrainingOptions)
     for name, values in named.items():
         if not values:

@@ -20,14 +20,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from cotdistill.config import AblateConfig, TrainingOptions
-from cotdistill.data.mixture import mixed
+from cotdistill.config import TrainingOptions
 from cotdistill.data.records import Item
 from cotdistill.grid.arms import Arm
-from cotdistill.grid.rows import GridRows, rows_of_arm
+from cotdistill.grid.rows import GridRows, learned_rows
 from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.join import join
-from cotdistill.training.recipes import EMBEDDED
+from cotdistill.training.recipes import total_steps
 from cotdistill.training.selection import candidates, kept_count
 
 FLOPS_TRAINED = 6  # per token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
@@ -64,9 +63,9 @@ class Taught:
     examples: int
 
     @classmethod
-    def of(cls, items: Sequence[Item], strategy: Strategy, options: TrainingOptions, seed: int) -> Taught:
-        """Of a strategy's rows; of `--select` only the share counts, not yet which rows it will be."""
-        samples = join(candidates(mixed(items, options, seed), strategy, options.select), strategy)[0]
+    def of(cls, items: Sequence[Item], strategy: Strategy, options: TrainingOptions) -> Taught:
+        """Of a strategy's rows, mixed; of `--select` only the share counts, not yet which rows it will be."""
+        samples = join(candidates(items, strategy, options.select), strategy)[0]
         questions = len({sample.id for sample in samples})
         kept = kept_count(questions, options.select, options.select_share)
         return cls(kept, round(len(samples) * kept / questions))
@@ -74,29 +73,27 @@ class Taught:
 
 def taught(rows: GridRows, arm: Arm, options: TrainingOptions, seed: int) -> Taught:
     """How much an arm trains on, by its training options; `seed`: of its row choice."""
-    return Taught.of(rows_of_arm(rows, arm, seed), arm.variant.made, options, seed)
+    return Taught.of(learned_rows(rows, arm, options.mix, seed), arm.variant.made, options)
 
 
-def nominal_steps(config: AblateConfig, base: Taught, arms: Iterable[Taught]) -> int:
+def nominal_steps(options: TrainingOptions, base: Taught, arms: Iterable[Taught]) -> int:
     """`--steps`, or as many as show the baseline's questions in `--epochs` passes.
 
     A pass covers every example of the arm with the most rationales per question: no arm sees its own less often.
     """
-    if config.steps:
-        return config.steps
     most = max((base, *arms), key=lambda load: load.examples / load.questions)
-    examples = base.questions * most.examples / most.questions
-    return max(1, ceil((config.epochs or EMBEDDED["epochs"]) * examples / config.batch_size))
+    return total_steps(options, base.questions * most.examples / most.questions)
 
 
 def budget_steps(
-    configs: Mapping[str, AblateConfig],
+    budget: str,
+    options: Mapping[str, TrainingOptions],
     base: str,
     rows: Mapping[str, Taught],
     loads: Mapping[str, Load],
     arms: Iterable[Arm] = (),
 ) -> dict[str, int]:
-    """{label: steps}. `configs`, `rows`: of each arm, `base` among them; `loads`: measured, where tokens are counted;
+    """{label: steps}. `options`, `rows`: of each arm, `base` among them; `loads`: measured, where tokens are counted;
     `arms`: those that are given as many tokens as another.
 
     An arm on a share of the rows is compared with the baseline on all rows, one with other batch sizes makes as many
@@ -104,45 +101,47 @@ def budget_steps(
     """
     steps = {
         label: steps_of(
-            configs[label],
-            configs[base],
+            budget,
+            own,
+            options[base],
             rows[label],
             rows[base],
             rows.values(),
-            loads[base].of(config.budget) / loads[label].of(config.budget) if needs_loads(config) else 1.0,
+            loads[base].of(budget) / loads[label].of(budget) if needs_loads(budget) else 1.0,
         )
-        for label, config in configs.items()
+        for label, own in options.items()
     }
     for arm in arms:
         if (mixture := arm.mixture) is not None:
-            tokens = steps[mixture] * configs[mixture].batch_size * loads[mixture].learned
-            steps[arm.label] = max(1, round(tokens / (configs[arm.label].batch_size * loads[arm.label].learned)))
+            tokens = steps[mixture] * options[mixture].batch_size * loads[mixture].learned
+            steps[arm.label] = max(1, round(tokens / (options[arm.label].batch_size * loads[arm.label].learned)))
     return steps
 
 
 def steps_of(
-    config: AblateConfig,
-    base: AblateConfig,
+    budget: str,
+    options: TrainingOptions,
+    base: TrainingOptions,
     taught: Taught,
     of_base: Taught,
     everyone: Iterable[Taught],
     per_example: float = 1.0,
 ) -> int:
     """Steps of one arm. `per_example`: the baseline's load per example over the arm's."""
-    nominal: float = nominal_steps(config, of_base, everyone)
-    if config.budget == "steps":
+    nominal: float = nominal_steps(options, of_base, everyone)
+    if budget == "steps":
         return int(nominal)
-    if config.steps == base.steps and config.steps:  # given for all arms: in steps of the baseline's batches
-        nominal *= base.batch_size / config.batch_size
-    share = taught.questions / of_base.questions if config.budget == "examples" else per_example
-    return max(1, ceil(nominal * share) if config.budget == "examples" else round(nominal * share))
+    if options.steps == base.steps and options.steps:  # given for all arms: in steps of the baseline's batches
+        nominal *= base.batch_size / options.batch_size
+    share = taught.questions / of_base.questions if budget == "examples" else per_example
+    return max(1, ceil(nominal * share) if budget == "examples" else round(nominal * share))
 
 
-def needs_loads(config: AblateConfig) -> bool:
+def needs_loads(budget: str) -> bool:
     """Whether examples must be tokenised before steps are known."""
-    return config.budget in ("learned-tokens", "flops")
+    return budget in ("learned-tokens", "flops")
 
 
-def counts_tokens(config: AblateConfig, arms: Iterable[Arm]) -> bool:
+def counts_tokens(budget: str, arms: Iterable[Arm]) -> bool:
     """The same of a grid, in which an arm may be given as many tokens as another whatever the budget."""
-    return needs_loads(config) or any(arm.matched for arm in arms)
+    return needs_loads(budget) or any(arm.matched for arm in arms)

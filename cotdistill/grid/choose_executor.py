@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from cotdistill.config import DEMO, AblateConfig
@@ -35,7 +36,7 @@ def workers_of(config: AblateConfig, cells: int) -> int:
     if 0 < gpus < processes:
         raise UsageError(f"--gpus-per-cell {processes}: this machine has {gpus}")
     side_by_side = (
-        _is_small(config) and device_of(config.device) != "mps"
+        _is_small(config.student) and device_of(config.device) != "mps"
     )  # mps is a single GPU, and one worker keeps it busy
     at_once = int(gpus / config.gpus_per_cell) if gpus else _cores() // processes if side_by_side else 1
     return min(cells, config.jobs or max(1, at_once))
@@ -53,9 +54,9 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _is_small(config: AblateConfig) -> bool:
+def _is_small(students: Sequence[str]) -> bool:
     """Whether every student is the embedded one or a local model of few weights."""
     return all(
         name == DEMO or 0 < sum(file.stat().st_size for file in Path(name).glob("*.safetensors")) <= SMALL
-        for name in base_students(config)
+        for name in base_students(students)
     )

@@ -90,7 +90,7 @@ def _check_given(plan: Plan) -> None:
         recorded = load(*files)
         _check_student(plan, arm, recorded.vocabulary, f"the teacher of {files[0]}")
         recorded.top(_top(plan, arm))
-        rows = mixed(plan.given_items, options, options.data_seed)
+        rows = mixed(plan.given_items, options.mix, options.data_seed)
         check_recorded(recorded, join(rows, arm.variant.made)[0], files)
 
 

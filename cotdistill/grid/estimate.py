@@ -13,7 +13,6 @@ from rich.table import Table
 
 from cotdistill.config import Config, DistillConfig
 from cotdistill.console import duration, say, show
-from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Example, Item, Rationale, RationaleKind
 from cotdistill.data.rows import read_items
 from cotdistill.data.tasks import load_examples
@@ -27,7 +26,7 @@ from cotdistill.grid.choose_executor import workers_of
 from cotdistill.grid.plan import Plan
 from cotdistill.grid.preparation import chosen_rows
 from cotdistill.grid.room import check_room, disk_of_grid, footprints
-from cotdistill.grid.rows import GridRows, rows_file, rows_of_arm
+from cotdistill.grid.rows import GridRows, learned_rows, rows_file
 from cotdistill.grid.sets import contaminations
 from cotdistill.grid.tasks import given_options, load_of
 from cotdistill.grid.watching import few
@@ -39,8 +38,8 @@ from cotdistill.students.student import Student
 from cotdistill.training.footprint import Footprint
 from cotdistill.training.lora import attach, parse_lora
 from cotdistill.training.room import free_disk, free_memory, gib
-from cotdistill.training.train import train
-from cotdistill.training.training_set import encoded
+from cotdistill.training.train import Loop
+from cotdistill.training.training_set import TrainingRows
 
 DISCORDANCE, SEED_SD = 0.2, 0.02  # assumed: of paired answers, and of accuracy between training runs
 
@@ -86,18 +85,18 @@ def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
     for arm in plan.arms:
         variant = unscored(arm.variant)
         shown = replace(arm, variant=variant)
-        own = rows_of_arm(rows, arm, config.data_seed)
-        mine = mixed(own, plan.training(arm)[0], config.data_seed)
-        student = student_of(arm.student, plan.training(arm)[0].chat)
+        options = plan.training(arm)[0]
+        mine = learned_rows(rows, arm, options.mix, config.data_seed)
+        student = student_of(arm.student, options.chat)
         joined = join(mine, variant.made)[0]
         settings = plan.distilled(shown, 0, 1)
-        data = encoded(settings, variant.made, mine, joined, student)
-        amounts[arm.label] = Taught.of(own, variant.made, plan.training(arm)[0], plan.config.data_seed)
+        data = TrainingRows(settings, variant.made, mine, student).encoded(joined)
+        amounts[arm.label] = Taught.of(mine, variant.made, options)
         loads[arm.label] = load_of(settings, data, len(joined), student)
         if config.measure and (arm.student, arm.training) not in measured:
             measured[arm.student, arm.training] = seconds_per_token(plan.distilled(shown, 0, 2), data)
     configs = {arm.label: plan.training(arm)[0] for arm in plan.arms}
-    steps = budget_steps(configs, plan.base.label, amounts, loads, plan.arms)
+    steps = budget_steps(plan.config.budget, configs, plan.base.label, amounts, loads, plan.arms)
     return {
         arm.label: Cost(
             loads[arm.label],
@@ -111,7 +110,7 @@ def count_costs(plan: Plan, rows: GridRows) -> dict[str, Cost]:
 
 def runs_of(plan: Plan) -> int:
     """How often each arm is trained: every seed, and the candidates of a sweep with the first."""
-    return len(plan.config.seeds) + max(0, len(candidates(plan.config)) - 1)
+    return len(plan.config.seeds) + max(0, len(candidates(plan.config.sweep)) - 1)
 
 
 def _say_work(plan: Plan, store: CellStore, costs: Mapping[str, Cost]) -> None:
@@ -170,7 +169,7 @@ def seconds_per_token(settings: DistillConfig, data: EncodedSet) -> float:
     if tried.lora is not None:
         attach(student, parse_lora(tried.lora))
     with TemporaryDirectory() as folder:
-        done = train(student, data, tried, Path(folder))
+        done = Loop(student, data, tried, Path(folder)).run()
     return done.seconds / done.tokens
 
 

@@ -6,11 +6,11 @@ again by the same training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from cotdistill.config import DEMO, AblateConfig, DistillConfig
+from cotdistill.config import DEMO, DistillConfig
 from cotdistill.data.files import JsonObject, remove, writing
 from cotdistill.data.runcard import read_card
 from cotdistill.grid.cells import Cell
@@ -23,8 +23,8 @@ PARTS = ("student", "checkpoints")  # of a run: what is dropped
 class Keeping:
     """Decides cell by cell, as they finish, which students are no longer needed."""
 
-    def __init__(self, config: AblateConfig, out: Path) -> None:
-        self.config, self.out = config, out
+    def __init__(self, keep: Keep | None, seeds: Sequence[int], out: Path) -> None:
+        self.keep, self.seeds, self.out = keep, seeds, out
         self.leading: dict[tuple[str, str], tuple[Rank, Cell]] = {}  # by arm and purpose
 
     def done(self, cell: Cell, record: JsonObject) -> Iterator[Cell]:
@@ -33,7 +33,7 @@ class Keeping:
         Of a sweep the best candidate so far stays, as it may be the one that is compared. `best` keeps that seed of an
         arm that answers most dev rows right; the first of equals, and the first where there are no dev rows.
         """
-        keep = kept(self.config, cell.settings)
+        keep = kept(self.keep, cell.settings)
         if keep == "all":
             return
         if keep == "none" and cell.purpose == "compare":
@@ -53,19 +53,15 @@ class Keeping:
             (figures,) = record["sets"].values()
             return float(figures["accuracy"]), -cell.order
         accuracy = read_card(cell.run(self.out)).trained["dev_accuracy"]
-        return accuracy or 0.0, -self.config.seeds.index(cell.seed)
+        return accuracy or 0.0, -self.seeds.index(cell.seed)
 
 
-def kept(config: AblateConfig, settings: DistillConfig) -> Keep:
-    """Which students trained in this way are kept; adapters are small."""
-    if config.keep_students is not None:
-        return config.keep_students
-    return "all" if settings.student == DEMO or keeps_adapter(settings) else "none"
-
-
-def keeps_adapter(settings: DistillConfig) -> bool:
-    """Whether a run saves its adapter alone."""
-    return settings.lora is not None and not settings.merge_lora
+def kept(keep: Keep | None, settings: DistillConfig) -> Keep:
+    """Which students trained in this way are kept, unless `keep` says so: the embedded one and adapters are small."""
+    if keep is not None:
+        return keep
+    adapter = settings.lora is not None and not settings.merge_lora
+    return "all" if settings.student == DEMO or adapter else "none"
 
 
 def without_student(record: JsonObject) -> JsonObject:

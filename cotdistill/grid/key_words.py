@@ -50,10 +50,9 @@ class KeyWordScores:
         plan = self.plan
         config, _ = plan.training(scoring.trains)
         base = plan.training(plan.base)[0]
-        if needs_loads(config):
-            config = config.model_copy(update={"budget": "steps"})
+        budget = "steps" if needs_loads(config.budget) else config.budget
         own = taught(self.rows, scoring.trains, plan.training(scoring.trains)[0], plan.config.data_seed)
-        steps = steps_of(config, base, own, self.taught[plan.base.label], self.taught.values())
+        steps = steps_of(budget, config, base, own, self.taught[plan.base.label], self.taught.values())
         return plan.distilled(scoring.trains, plan.config.seeds[0], steps)
 
     def definition(self, scoring: Scoring) -> dict[str, Any]:
@@ -73,20 +72,17 @@ class KeyWordScores:
         if outcome.error is None:
             self.store.put(f"scores/{scoring.file(self.plan.out).name}", self.definition(scoring), outcome.value[0])
 
-    def waits(self, arm: Arm, seed: int) -> bool:
-        """Whether a cell reads scores that are being made, or is the very run that they come from."""
-        return any(
-            arm in self.readers(scoring) or (arm.label == scoring.trains.label and seed == self.plan.config.seeds[0])
-            for scoring in self.missing
-        )
-
-    def readers(self, scoring: Scoring) -> list[Arm]:
-        """The arms that read these scores."""
-        return [arm for arm in self.plan.arms if scorings([arm]) == [scoring]]
+    def blocker(self, arm: Arm, seed: int) -> Scoring | None:
+        """The scores that are being made, where a cell reads them or is the very run that they come from."""
+        first = seed == self.plan.config.seeds[0]
+        for scoring in self.missing:
+            if scoring.read_by(arm) or (first and arm.label == scoring.trains.label):
+                return scoring
+        return None
 
     def drop_students(self, compared: Collection[Path]) -> None:
         """Remove students that were trained only for the scores; `compared`: runs that are cells, too."""
         for scoring in scorings(self.plan.arms):
             run = run_folder(self.plan.out, scoring.trains, self.definition(scoring)["asked"])
-            if kept(self.plan.config, self.settings(scoring)) != "all" and run not in compared:
+            if kept(self.plan.config.keep_students, self.settings(scoring)) != "all" and run not in compared:
                 drop_student(run)

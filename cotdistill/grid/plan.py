@@ -33,7 +33,7 @@ from cotdistill.distilling import dev_examples
 from cotdistill.errors import DataError, UsageError
 from cotdistill.grid.arms import GREEDY, Arm
 from cotdistill.grid.attributions import scores_file
-from cotdistill.grid.axes import BUDGETED, Setting, Swept, swept_values, values_of
+from cotdistill.grid.axes import BUDGETED, Setting, Swept, swept_values, varied
 from cotdistill.grid.rows import rows_file
 from cotdistill.grid.sets import QuestionSet, question_sets
 from cotdistill.grid.tasks import evaluation_settings, given_options
@@ -102,15 +102,12 @@ class Plan:
             config = config.model_copy(update={name: getattr(base, name) for name in BUDGETED})
         if not arm.can_be_taught:
             config = config.model_copy(update={"kd": None})
-        if arm.control:  # its rows are mixed before the control changes them
-            config = config.model_copy(update={"mix": ()})
         return config, reasons
 
     def _resolved(self, arm: Arm) -> Resolved:
         key = (arm.student, arm.training)
         if key not in self._training:
-            config = self.config.model_copy(update=values_of(arm.training))
-            self._training[key] = resolve_training(config, arm.student)
+            self._training[key] = resolve_training(varied(self.config, arm.training), arm.student)
         return self._training[key]
 
     @cached_property
@@ -129,6 +126,7 @@ class Plan:
             "steps": steps,
             "seed": seed,
             "track": (),  # cells are told of when they are done (`tracking`)
+            **({"mix": ()} if arm.control else {}),  # its rows are mixed before the control changes them
             "limit": None,
             "epochs": None,
             "kd_file": beside(rows_file(self.out, arm.decoding)) if config.kd and takes_own(config.mix) else None,
@@ -217,11 +215,6 @@ class Plan:
         }
 
 
-def bad_rows(config: AblateConfig) -> BadRows:
-    """How a grid treats question rows that cannot be read."""
-    return BadRows(bad_rows=config.bad_rows, max_bad_rows=config.max_bad_rows)
-
-
 def plan_of(config: AblateConfig, study: Study | None, made: list[Arm], base: Arm, rows: str | None) -> Plan:
     """The plan of a resolved configuration; by default the embedded world and its teacher."""
     if rows not in (None, STDIN) and not os.path.exists(str(rows)):
@@ -243,5 +236,5 @@ def plan_of(config: AblateConfig, study: Study | None, made: list[Arm], base: Ar
         train,
         teacher,
         out,
-        tuple(question_sets(config.data, train, config.split, config.data_seed, config.map, bad_rows(config))),
+        tuple(question_sets(config.data, train, config.split, config.data_seed, config.map, config.apart())),
     )

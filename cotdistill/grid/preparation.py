@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cotdistill.console import say
 from cotdistill.data.distributions import beside
@@ -31,6 +31,13 @@ from cotdistill.strategies.grids import UNTRAINED
 Reference = tuple[str, dict[str, Any], tuple[Callable[..., Any], tuple[Any, ...]]]  # name, definition, task
 
 
+class Prepared(NamedTuple):
+    """What is made before the cells: rows, or a row of the table that no cell gives."""
+
+    name: str
+    definition: dict[str, Any]
+
+
 def row_tasks(plan: Plan, store: CellStore) -> Iterator[Task]:
     """Tasks that elicit missing rows; rows that were given are copied at once."""
     _copy_mixed(plan)
@@ -46,9 +53,9 @@ def row_tasks(plan: Plan, store: CellStore) -> Iterator[Task]:
         if not is_that_file(path, record):
             path.unlink(missing_ok=True)  # elicited under other settings
             beside(path).unlink(missing_ok=True)
-            yield Task((f"rows/{decoding}", about), elicit_rows, (config,))
+            yield Task(Prepared(f"rows/{decoding}", about), elicit_rows, (config,))
         elif not has_logprobs(path, record, config.logprobs):  # the rows stay, only their distributions are made
-            yield Task((f"rows/{decoding}", about), elicit_rows, (config,))
+            yield Task(Prepared(f"rows/{decoding}", about), elicit_rows, (config,))
 
 
 def is_that_file(path: Path, record: JsonObject | None) -> bool:
@@ -72,7 +79,7 @@ def references(plan: Plan) -> Iterator[Reference]:
         folder = plan.out / "references" / f"teacher-{json_digest(about)[:8]}"
         configs = tuple(plan.answering(one, folder) for one in plan.sets)
         yield "teacher", about, (answer_as_teacher, (folder, configs, plan.sets))
-    names = base_students(plan.config)
+    names = base_students(plan.config.student)
     for name in names:
         arm = "untrained student" + (f" [{name}]" if len(names) > 1 else "")
         settings = plan.distilled(Arm(UNTRAINED, name), 0, 1)

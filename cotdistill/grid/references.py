@@ -16,18 +16,15 @@ from cotdistill.data.files import write_text
 from cotdistill.data.records import Example, Item, digest
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, package_versions, run_key
-from cotdistill.data.tasks import demonstration_rows, load_examples
-from cotdistill.eliciting import elicit, fitted, open_teacher, resolve
+from cotdistill.eliciting import elicit, load_pool, open_teacher, resolve
 from cotdistill.errors import NothingLeft
 from cotdistill.evaluation.metrics import Prediction
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import Strategy
 from cotdistill.students.student import Student
-from cotdistill.teachers.planning import plan_calls
-from cotdistill.teachers.prompts import PromptTemplate
-from cotdistill.teachers.recorded import RECORDED, ROWS
-from cotdistill.teachers.shots import choose_shots
+from cotdistill.teachers.planning import Planner
+from cotdistill.teachers.recorded import replays
 
 ANSWERS = "{rationale} So the answer is {answer}."  # how a teacher that is not told the answer ends
 
@@ -92,27 +89,13 @@ def teacher_prediction(example: Example, item: Item, generated: int, forwarded: 
 
 def _token_counts(config: ElicitConfig, examples: list[Example], items: dict[str, Item]) -> dict[str, tuple[int, int]]:
     """{id: (tokens generated, tokens forwarded)}; a teacher's weights are not needed to count."""
-    if config.teacher == ROWS or config.teacher.startswith(RECORDED):
+    if replays(config.teacher):
         return {}
     config = resolve(config)
     teacher = open_teacher(config, dry_run=True)
-    template = PromptTemplate(config.prompt, teacher.style)
-    shots = choose_shots(
-        config.shots,
-        examples,
-        lambda: demonstration_rows(
-            config.data,
-            load_examples(config.data, config.split, None, config.data_seed, config.map, config),
-            config.data_seed,
-            config.map,
-        ),
-        config.seed,
-    )
-    calls = plan_calls(
-        config, examples, examples, teacher, fitted(config, examples, teacher, template, shots), template
-    )
+    planner = Planner.of(config, teacher, examples, lambda: load_pool(config))
     counts = {}
-    for call in calls:
+    for call in planner.calls(examples, examples):
         rationales = items[call.example.id].rationales
         text = ANSWERS.format(rationale=rationales[0].text, answer=rationales[0].answer) if rationales else ""
         generated = teacher.count(text) if text else 0

@@ -47,7 +47,7 @@ def check_models(plan: Plan) -> None:
     for scoring in scored:
         check_method(scoring.by)
     check_starts(plan)
-    for name in (*base_students(plan.config), *([plan.teacher_model] if plan.teacher_model else [])):
+    for name in (*base_students(plan.config.student), *([plan.teacher_model] if plan.teacher_model else [])):
         check_student(name, plan.config.trust_remote_code, plan.config.partial_weights)
 
 
@@ -74,7 +74,7 @@ def check_rows(plan: Plan) -> None:
         try:
             join(plan.given_items, arm.variant.made)
             options = plan.training(arm)[0]
-            candidates(mixed(plan.given_items, options, options.data_seed), arm.variant.made, options.select)
+            candidates(mixed(plan.given_items, options.mix, options.data_seed), arm.variant.made, options.select)
         except CotdistillError as error:
             wrong.setdefault(str(error), error)
     if wrong:

@@ -12,7 +12,7 @@ from cotdistill.grid.plan import Plan
 from cotdistill.grid.watching import few
 from cotdistill.students.devices import device_of
 from cotdistill.training.footprint import Footprint, footprint
-from cotdistill.training.room import disk, free_disk, free_memory, gib, lighter, needed
+from cotdistill.training.room import free_disk, free_memory, gib, lighter, needed
 
 
 def footprints(plan: Plan) -> dict[str, Footprint]:
@@ -66,12 +66,12 @@ def check_room(plan: Plan, taken: Mapping[str, Footprint]) -> None:
 
 def disk_of_grid(plan: Plan, taken: Mapping[str, Footprint], workers: int, keep: Keep | None = None) -> int:
     """Bytes that the students which are kept take, and those of the cells under way with their checkpoints."""
-    under_way = max(disk(plan.distilled(arm, 0, 1), taken[arm.label]) for arm in plan.arms)
+    under_way = max(one.disk for one in taken.values())
     return sum(_kept(plan, taken, keep)) + workers * under_way
 
 
 def _kept(plan: Plan, taken: Mapping[str, Footprint], keep: Keep | None) -> Iterator[int]:
     for arm in plan.arms:
-        policy = keep or kept(plan.config, plan.distilled(arm, 0, 1))
+        policy = keep or kept(plan.config.keep_students, plan.distilled(arm, 0, 1))
         count = {"all": len(plan.config.seeds), "best": 1, "none": 0}[policy]
         yield count * taken[arm.label].saved

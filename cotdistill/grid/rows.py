@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import TrainingOptions
 from cotdistill.data.controls import Control, controlled
 from cotdistill.data.files import write_json
 from cotdistill.data.mixture import mixed
@@ -88,8 +87,14 @@ def write_rows(out: Path, rows: GridRows) -> None:
 
 
 def rows_of_arm(rows: GridRows, arm: Arm, seed: int) -> list[Item]:
-    """What one arm trains on."""
+    """What the run of an arm is given, by whose digest it is known."""
     return rows_of(rows, arm.label, arm.decoding, arm.control, arm.size, seed, arm.training)
+
+
+def learned_rows(rows: GridRows, arm: Arm, mix: Sequence[str], seed: int) -> list[Item]:
+    """What an arm learns, once its run has made the mixture; that of a control is made before."""
+    own = rows_of_arm(rows, arm, seed)
+    return own if arm.control else mixed(own, mix, seed)
 
 
 def rows_of(
@@ -105,8 +110,7 @@ def rows_of(
         items = [item for item in items if item.id in drawn]
     if control is None:
         return items
-    mix = values_of(training).get("mix", ())
-    return controlled(mixed(items, TrainingOptions(mix=mix), seed, rows.folder), control, seed)
+    return controlled(mixed(items, values_of(training).get("mix", ()), seed, rows.folder), control, seed)
 
 
 def choose(

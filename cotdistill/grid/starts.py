@@ -9,6 +9,7 @@ by the same training. No arm can begin from itself: an arm is named by its label
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from cotdistill.data.files import JsonObject
 from cotdistill.errors import UsageError
@@ -19,23 +20,31 @@ from cotdistill.grid.plan import Plan
 Planned = tuple[str, int]  # the label of an arm, a seed
 
 
+@dataclass(frozen=True)
+class Restoring:
+    """The student of a cell, by its name, that is made again for those that begin from it."""
+
+    name: str
+
+
 class Starts:
     """What is still to begin from each cell's student, and what may be removed after that."""
 
     def __init__(self, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
         self.readers: dict[Planned, set[Planned]] = {}
         self.held: dict[Planned, Cell] = {}
-        self.restoring: set[Planned] = set()
+        self.restoring: set[str] = set()  # names of cells
         for arm in arms:
             for seed in seeds if arm.start is not None else ():
                 assert arm.start is not None
                 self.readers.setdefault((arm.start.label, seed), set()).add((arm.label, seed))
 
-    def waits(self, arm: Arm, seed: int, records: Mapping[str, JsonObject]) -> bool:
-        """Whether what a cell begins from is not there yet."""
+    def blocker(self, arm: Arm, seed: int, records: Mapping[str, JsonObject]) -> str | None:
+        """The name of the cell from whose student another begins, as long as that is not there."""
         if arm.start is None:
-            return False
-        return cell_name(arm.start, seed, (), "compare") not in records or (arm.start.label, seed) in self.restoring
+            return None
+        name = cell_name(arm.start, seed, (), "compare")
+        return name if name not in records or name in self.restoring else None
 
     def droppable(self, done: Cell, unneeded: Iterable[Cell]) -> Iterator[Cell]:
         """A cell is done: of the cells whose students need not be kept those from which nothing begins any more."""

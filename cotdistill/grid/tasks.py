@@ -13,7 +13,16 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import AblateConfig, Config, DistillConfig, ElicitConfig, EvaluateConfig, Options, WalkingOptions
+from cotdistill.config import (
+    AblateConfig,
+    Config,
+    DistillConfig,
+    Dtype,
+    ElicitConfig,
+    EvaluateConfig,
+    Options,
+    WalkingOptions,
+)
 from cotdistill.console import is_main_process
 from cotdistill.data.distributions import beside
 from cotdistill.data.files import JsonObject, file_digest, remove, writing
@@ -21,9 +30,10 @@ from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
-from cotdistill.distilling import distill_items, fresh_student, saved_dtype
+from cotdistill.distilling import distill_items, fresh_student
 from cotdistill.eliciting import elicit
-from cotdistill.evaluating import by_budget, evaluate_set, load_asked
+from cotdistill.evaluating import by_budget, examine, load_asked
+from cotdistill.evaluation.inputs import Subject
 from cotdistill.evaluation.stored import predictions_name, set_metrics
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.axes import Setting
@@ -46,7 +56,7 @@ from cotdistill.training.memory import release_memory
 from cotdistill.training.objective import can_pack, head_is_linear
 from cotdistill.training.process_group import several_processes, wait_for_group
 from cotdistill.training.selection import selected
-from cotdistill.training.training_set import encoded
+from cotdistill.training.training_set import TrainingRows
 
 Seconds = dict[str, float]
 Base = tuple[str, bool, Bits | None]  # student, chat, quantize
@@ -140,9 +150,9 @@ class WorkerState:
         """How every cell is evaluated."""
         return evaluation_settings(self.config)
 
-    def asked_of(self, settings: DistillConfig) -> EvaluateConfig:
-        """How a student with these training settings is evaluated."""
-        return self.asked.model_copy(update={"dtype": settings.dtype})
+    def asked_in(self, dtype: Dtype) -> EvaluateConfig:
+        """How a student is evaluated that was trained in this precision."""
+        return self.asked.model_copy(update={"dtype": dtype})
 
     @cached_property
     def rationales(self) -> list[Item]:
@@ -230,14 +240,15 @@ def run_cell(state: WorkerState, cell: Cell, sets: tuple[QuestionSet, ...]) -> t
     if not is_main_process():
         return {}, {}  # only the first evaluates
     run, trained = Path(summary["run"]), time.perf_counter()
-    card, asked = read_card(run), state.asked_of(cell.settings)
-    pupil = _pupil(state, cell, run, asked, student)
+    card, asked = read_card(run), state.asked_in(cell.settings.dtype)
+    pupil = _pupil(state, cell, run, student)
     del student
     thinks = cell.purpose == "compare" and not arm.is_control and arm.variant.made.answers_after_rationale
     ways = [way.model_copy(update={"probe": ()}) for way in by_budget(asked)] if thinks else []
+    subject = Subject.of_run(run, card)
     for way in (asked, *ways):
         for chosen in sets:
-            evaluate_set(way, run, card, chosen.name, chosen.examples(), pupil, state.rationales)
+            examine(way, subject, chosen.name, chosen.examples(), state.rationales, pupil)
     seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}
     record = {
         "cell": cell.name,
@@ -269,17 +280,15 @@ def restore_cell(state: WorkerState, cell: Cell) -> None:
     state.restore(cell.run(state.out), cell.settings, cell.arm, cell.start)
 
 
-def _pupil(
-    state: WorkerState, cell: Cell, run: Path, asked: EvaluateConfig, trained: Student | None
-) -> Callable[[], Student]:
+def _pupil(state: WorkerState, cell: Cell, run: Path, trained: Student | None) -> Callable[[], Student]:
     """Gives a cell's student as `evaluate` would load it from its run, but only when it is first needed."""
-    if trained is not None and cell.settings.dtype == saved_dtype(cell.settings) == "float32":
+    if trained is not None and cell.settings.dtype == cell.settings.saved_dtype == "float32":
         return lambda: trained  # the saved weights are these very numbers
 
     @cache
     def load() -> Student:
         state.restore(run, cell.settings, cell.arm, cell.start)
-        return load_asked(asked, str(run / "student"), cell.settings.chat)
+        return load_asked(state.asked_in(cell.settings.dtype), str(run / "student"), cell.settings.chat)
 
     return load
 
@@ -314,9 +323,9 @@ def answer_untrained(
     card = untrained_card(student, UNTRAINED.made, settings)
     folder = state.out / "references" / f"untrained-{card.key[:8]}"
     card.write(folder)
-    asked = state.asked_of(settings)
+    asked, subject = state.asked_in(settings.dtype), Subject.of_run(folder, card)
     for chosen in sets:
-        evaluate_set(asked, folder, card, chosen.name, chosen.examples(), lambda: student, state.rationales)
+        examine(asked, subject, chosen.name, chosen.examples(), state.rationales, lambda: student)
     record = {
         "cell": arm,
         "arm": arm,
@@ -334,8 +343,8 @@ def measure_load(state: WorkerState, arm: Arm, settings: DistillConfig) -> Load:
     """The average cost of one example of an arm, in which budgets are counted."""
     items, strategy = state.items(arm), arm.variant.made
     student = state.student(settings)
-    items = selected(mixed(items, settings, settings.data_seed), strategy, settings, settings.data_seed, student)
-    data = encoded(settings, strategy, items, join(items, strategy)[0], student)
+    items = selected(mixed(items, settings.mix, settings.data_seed), strategy, settings, settings.data_seed, student)
+    data = TrainingRows(settings, strategy, items, student).encoded(join(items, strategy)[0])
     return load_of(settings, data, len(data.samples), student)
 
 

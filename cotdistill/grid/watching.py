@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cotdistill.console import Bars, duration, progress_bars, say
-from cotdistill.grid.attributions import Scoring
-from cotdistill.grid.cells import Cell
 from cotdistill.grid.executors import Executor, OnProgress, Outcome, Task, TaskProgress
 
 TOLD = 60.0  # seconds between two lines about one unfinished task
@@ -71,12 +69,8 @@ class WatchedExecutor:
 
 
 def name_of(about: Any) -> str:
-    """What a task is called."""
-    if isinstance(about, Cell):
-        return about.name
-    if isinstance(about, Scoring):
-        return f"scores of {about.by}"
-    return str(about[0] if isinstance(about, tuple) else about)
+    """What a task is called: the name of what it is about, or that itself."""
+    return str(getattr(about, "name", about))
 
 
 def few(names: Sequence[str], most: int = 6) -> str:

@@ -11,11 +11,12 @@ trained on each of its sources alone, too, on as many learned tokens as the mixt
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cotdistill.config import AblateConfig
+from cotdistill.config import TrainingOptions
 from cotdistill.data.mixture import parse_mix
-from cotdistill.grid.axes import Setting, settings, values_of
+from cotdistill.grid.axes import Setting, in_effect, settings, varied
 from cotdistill.training.selection import RANDOM, RANKED
 
 CHOICE = ("select", "select_share")
@@ -31,68 +32,54 @@ class Way:
     matched: Setting | None = None
 
 
-def ways(config: AblateConfig) -> list[Way]:
-    """Every way of training, each once."""
-    found = _choices(config, settings(config))
-    if not config.controls:
-        return found
-    return [one for way in found for one in (way, *_sources(config, way))]
+def ways(options: TrainingOptions, vary: Mapping[str, Sequence[str]], controls: bool) -> list[Way]:
+    """Every way of training, each once. `options`: what all have in common; `vary`: the values of those that differ;
+    `controls`: whether what belongs to a choice or a mixture is added."""
+    found = _choices(options, settings(options, vary), controls)
+    return [one for way in found for one in (way, *_sources(options, way))] if controls else found
 
 
-def _choices(config: AblateConfig, asked: list[Setting]) -> list[Way]:
+def _choices(options: TrainingOptions, asked: list[Setting], controls: bool) -> list[Way]:
     """The ways with all that belongs to their choice of rows; a choice that ranks nothing has no share to vary."""
-    if config.controls:
-        asked = [_replaced(one, "mix", "+".join(mix)) if (mix := _mix(config, one)) else one for one in asked]
-    if not any(ranks(config, setting) for setting in asked):
+    if controls:
+        mixes = [varied(options, one).mix for one in asked]
+        asked = [_replaced(one, "mix", "+".join(mix)) if mix else one for one, mix in zip(asked, mixes, strict=True)]
+    if not any(ranks(options, setting) for setting in asked):
         return [Way(setting) for setting in asked]
-    chosen = [one for setting in asked for one in _with_choices(config, setting)] if config.controls else asked
-    found = dict.fromkeys(_without_share(config, setting) for setting in chosen)
+    chosen = [one for setting in asked for one in _with_choices(options, setting)] if controls else asked
+    found = dict.fromkeys(in_effect(options, setting) for setting in chosen)
     by_rest: dict[Setting, Setting] = {}
     for setting in found:
         by_rest.setdefault(tuple(one for one in setting if one[0] not in CHOICE), setting)
     return [Way(setting, setting in by_rest.values()) for setting in found]
 
 
-def _sources(config: AblateConfig, way: Way) -> list[Way]:
+def _sources(options: TrainingOptions, way: Way) -> list[Way]:
     """Each source of a mixture alone."""
-    mix = _mix(config, way.setting)
+    mix = varied(options, way.setting).mix
     names = list(parse_mix(mix)) if mix and way.floors else []
     if len(names) < 2:
         return []
     return [Way(_replaced(way.setting, "mix", f"{name}:1"), False, way.setting) for name in names]
 
 
-def ranks(config: AblateConfig, setting: Setting) -> bool:
+def ranks(options: TrainingOptions, setting: Setting) -> bool:
     """Whether rows are chosen by what the student makes of them."""
-    return _select(config, setting) in RANKED and _select(config, setting) != RANDOM
+    select = varied(options, setting).select
+    return select in RANKED and select != RANDOM
 
 
-def size_matched(config: AblateConfig, setting: Setting) -> Setting | None:
+def size_matched(options: TrainingOptions, setting: Setting) -> Setting | None:
     """The same with as many random rows, of a ranked choice."""
-    return _replaced(setting, "select", RANDOM) if ranks(config, setting) else None
+    return _replaced(setting, "select", RANDOM) if ranks(options, setting) else None
 
 
-def _with_choices(config: AblateConfig, setting: Setting) -> list[Setting]:
+def _with_choices(options: TrainingOptions, setting: Setting) -> list[Setting]:
     """A way of training and, where it ranks rows, what it is compared with."""
-    if not ranks(config, setting):
+    if not ranks(options, setting):
         return [setting]
-    return [_replaced(setting, "select", how) for how in ("none", "right", str(_select(config, setting)), RANDOM)]
-
-
-def _without_share(config: AblateConfig, setting: Setting) -> Setting:
-    if _select(config, setting) in RANKED:
-        return setting
-    return tuple(one for one in setting if one[0] != "select_share")
-
-
-def _mix(config: AblateConfig, setting: Setting) -> tuple[str, ...]:
-    found: tuple[str, ...] = values_of(setting).get("mix", config.mix)
-    return found
-
-
-def _select(config: AblateConfig, setting: Setting) -> str | None:
-    found: str | None = values_of(setting).get("select", config.select)
-    return found
+    own = str(varied(options, setting).select)
+    return [_replaced(setting, "select", how) for how in ("none", "right", own, RANDOM)]
 
 
 def _replaced(setting: Setting, name: str, value: str) -> Setting:

@@ -10,7 +10,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from cotdistill.answers.answers import EXPLICIT, extract, judge, states
-from cotdistill.config import ElicitConfig
 from cotdistill.data.records import KINDS, Example, Item, Label, Rationale, RationaleKind
 
 LOOPS = 3  # a sentence, or a closing run of words, repeated this often in a row
@@ -86,10 +85,10 @@ def item_of(example: Example, rationales: Sequence[Rationale], keep_all: Contain
     return Item.of(example, relabel(example, rationales, keep_all))
 
 
-def kept_whole(config: ElicitConfig) -> tuple[RationaleKind, ...]:
+def kept_whole(keep: str, only: RationaleKind | None) -> tuple[RationaleKind, ...]:
     """The kinds that `--keep all` is about: with `--only`, those beside it keep the labels they have."""
-    kinds = KINDS if config.only is None else (config.only,)
-    return kinds if config.keep == "all" else ()
+    kinds = KINDS if only is None else (only,)
+    return kinds if keep == "all" else ()
 
 
 def hinted(decoding: Mapping[str, Any]) -> bool:

@@ -24,6 +24,11 @@ ROWS, RECORDED = "rows", "recorded:"
 LEAST_READ = 0.5  # of texts joined by position: below, they were recorded for other rows
 
 
+def replays(teacher: str) -> bool:
+    """Whether a teacher's rationales are taken from a recording or from the rows, and nobody is asked."""
+    return teacher == ROWS or teacher.startswith(RECORDED)
+
+
 def replayed(config: ElicitConfig, examples: Sequence[Example]) -> Iterable[Item]:
     """Existing rationales, of a recording or of the rows themselves, each row judged when it is asked for."""
     mapped = Columns.parse(config.map) if config.map is not None else None
@@ -35,7 +40,7 @@ def replayed(config: ElicitConfig, examples: Sequence[Example]) -> Iterable[Item
         files = map(Path, config.teacher.removeprefix(RECORDED).split(","))
         found = [from_recordings(examples, read_recordings(file, columns, config), config) for file in files]
     return (
-        Item.of(example, among(chain(*rationales), kept_whole(config)))
+        Item.of(example, among(chain(*rationales), kept_whole(config.keep, config.only)))
         for example, *rationales in zip(examples, *found, strict=True)
     )
 

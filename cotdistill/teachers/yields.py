@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from cotdistill.config import ElicitConfig
 from cotdistill.console import say, show
 from cotdistill.data.records import KINDS, Item, Label, Rationale, RationaleKind
 from cotdistill.plugins.kinds import check
@@ -28,15 +27,11 @@ class Bill:
     price_out: float | None = None
 
     @classmethod
-    def of(cls, tokens: Iterable[tuple[int, int]], config: ElicitConfig) -> Bill:
+    def of(cls, tokens: Iterable[tuple[int, int]], price_in: float | None, price_out: float | None) -> Bill:
         """The sum over calls, each (prompt tokens, completion tokens)."""
         spent = list(tokens)
-        return cls(
-            sum(prompt for prompt, _ in spent),
-            sum(completion for _, completion in spent),
-            config.price_in,
-            config.price_out,
-        )
+        prompt, completion = (sum(counts) for counts in zip(*spent, strict=True)) if spent else (0, 0)
+        return cls(prompt, completion, price_in, price_out)
 
     def __str__(self) -> str:
         cost = money(self.prompt_tokens, self.completion_tokens, self.price_in, self.price_out)

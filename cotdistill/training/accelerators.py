@@ -86,7 +86,7 @@ def accelerator_for(student: Student, config: DistillConfig, folder: Path) -> Ac
         )
     except ValueError as error:
         raise UsageError(f"--dtype {config.dtype}: {error}") from error
-    start_trackers(accelerator, config)
+    start_trackers(accelerator, config.track, config.model_dump(mode="json"))
     return accelerator
 
 

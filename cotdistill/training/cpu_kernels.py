@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from cotdistill.students.encode import TokenTree
-from cotdistill.training.forwards import replaced
+from cotdistill.students.forwards import replaced
 from cotdistill.training.loss import TORCH, Products, product_into, rows_at_once
 
 SWITCH = "COTDISTILL_CPU_KERNELS"

@@ -32,7 +32,8 @@ SAVED = {"float32": FLOAT, "bfloat16": HALF, "float16": HALF}
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes, but for the two counts of parameters. `saved`: the student on the disk; `checkpoint`: one checkpoint."""
+    """Bytes, but for the two counts of parameters. `saved`: the student on the disk; `checkpoints`: all that lie there
+    at once."""
 
     parameters: int
     trainable: int
@@ -41,7 +42,7 @@ class Footprint:
     optimizer: int
     activations: int
     saved: int
-    checkpoint: int
+    checkpoints: int
 
     @property
     def states(self) -> int:
@@ -52,6 +53,11 @@ class Footprint:
     def memory(self) -> int:
         """Everything that is in memory at once."""
         return self.states + self.activations
+
+    @property
+    def disk(self) -> int:
+        """Everything that is written."""
+        return self.saved + self.checkpoints
 
 
 def trained_outline(config: DistillConfig) -> Any:
@@ -77,28 +83,24 @@ def footprint(config: DistillConfig) -> Footprint:
     each = QUANTISED[config.quantize] if config.quantize else FLOAT
     if config.dtype != "float32":
         each += HALF  # autocast's copy
-    saved = SAVED[config.dtype if config.save_dtype == "auto" else config.save_dtype]
+    saved = SAVED[config.saved_dtype]
+    kept = config.keep_checkpoints + 1 if config.checkpoint_every else 0  # one more is being written
     beside = FLOAT * added if config.keep_adapter else 0
     state = sum(_factored(one) if config.optimizer == "adafactor" else 2 * FLOAT * one.numel() for one in trained)
     return Footprint(
         parameters,
         trainable,
-        int(each * parameters) + FLOAT * added + _teacher(config),
+        int(each * parameters) + FLOAT * added + SAVED[config.dtype] * teacher_parameters(config),
         FLOAT * trainable,
         state,
         _activations(model, config),
         saved * (added if config.lora is not None and not config.merge_lora else parameters) + beside,
-        FLOAT * trainable + state,
+        kept * (FLOAT * trainable + state),
     )
 
 
-def _teacher(config: DistillConfig) -> int:
-    """Weights of the teacher that an on-policy run asks; no gradients and no copies."""
-    return SAVED[config.dtype] * teacher_parameters(config)
-
-
 def teacher_parameters(config: DistillConfig) -> int:
-    """Of the model that scores what the student writes; 0 where none does. No weight is loaded."""
+    """Of the model that scores what the student writes, without gradients; 0 where none does. No weight is loaded."""
     if not asks_teacher(config):
         return 0
     assert config.teacher is not None
@@ -125,8 +127,3 @@ def _activations(model: Any, config: DistillConfig) -> int:
         kept *= HALVED
     logits = min(FLOAT * int(shape.vocab_size) * tokens, CHUNK_BYTES.get(device, CHUNK_BYTES["cuda"]))
     return int(kept * tokens) + logits
-
-
-def changed(config: DistillConfig, **values: Any) -> Footprint:
-    """The footprint if these options were given."""
-    return footprint(config.model_copy(update=values))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cotdistill.config import DistillConfig
+from cotdistill.config import TrainingOptions
 from cotdistill.errors import UsageError, did_you_mean, missing_extra
 from cotdistill.students.student import Student
 
@@ -52,9 +52,9 @@ def parse_lora(text: str) -> Lora:
     return Lora(**values)
 
 
-def check_kept(config: DistillConfig) -> None:
+def check_kept(options: TrainingOptions) -> None:
     """Complain about adapters to be kept beside merged weights that there will not be."""
-    if config.keep_adapter and not config.merge_lora:
+    if options.keep_adapter and not options.merge_lora:
         raise UsageError(
             "--keep-adapter keeps the adapters beside the merged weights; with --no-merge-lora they are saved "
             "alone, as the student: omit one of the two"

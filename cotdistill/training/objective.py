@@ -43,9 +43,9 @@ from torch import Tensor, nn
 from cotdistill.answers.answers import AnswerStyle
 from cotdistill.strategies.forms import Reweight
 from cotdistill.students.encode import Encoder, TokenTree
+from cotdistill.students.forwards import replaced
 from cotdistill.students.student import Student
 from cotdistill.training.divergence_loss import weighted_divergence
-from cotdistill.training.forwards import replaced
 from cotdistill.training.kd import Signal, TeacherSignal, divergences
 from cotdistill.training.loss import TORCH, Products, nll_of, weighted_nll
 from cotdistill.training.packed_attention import PACKED, Segments, moved, segments, using_attention

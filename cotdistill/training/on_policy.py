@@ -38,12 +38,12 @@ from cotdistill.seeds import rng
 from cotdistill.strategies.forms import Form, Strategy
 from cotdistill.students.devices import device_of
 from cotdistill.students.encode import TokenTree
+from cotdistill.students.forwards import replaced
 from cotdistill.students.load import config_of, load_student, load_tokenizer
 from cotdistill.students.places import locate, teacher_model
 from cotdistill.students.student import Student
 from cotdistill.training import objective
 from cotdistill.training.batches import micro_batches, step_trees
-from cotdistill.training.forwards import replaced
 from cotdistill.training.kd import Divergence, WholeSignal
 from cotdistill.training.memory import default_budget
 from cotdistill.training.packed_attention import PACKED, using_attention
@@ -271,17 +271,17 @@ def check_on_policy(config: DistillConfig, strategy: Strategy, processes: int | 
             f"--on-policy-signal other-row needs two examples a step, and {config.on_policy:g} of {config.batch_size} "
             "are fewer; raise --on-policy or --batch-size"
         )
-    _check_models(config, config.teacher)
+    _check_models(config.student, config.teacher, config.trust_remote_code)
 
 
-def _check_models(config: DistillConfig, named: str) -> None:
-    name, trusted = teacher_model(named), config.trust_remote_code
-    for option, shown, model in (("--student", config.student, config.student), ("--teacher", named, name)):
+def _check_models(student: str, teacher: str, trusted: bool) -> None:
+    name = teacher_model(teacher)
+    for option, shown, model in (("--student", student, student), ("--teacher", teacher, name)):
         if config_of(model, trusted).is_encoder_decoder:
             raise UsageError(f"--on-policy: {option} {shown} is an encoder-decoder; it takes decoder-only models")
-    words = [load_tokenizer(locate(model), model, trusted).get_vocab() for model in (config.student, name)]
+    words = [load_tokenizer(locate(model), model, trusted).get_vocab() for model in (student, name)]
     if vocabulary_digest(words[0]) != vocabulary_digest(words[1]):
         raise UsageError(
-            f"--on-policy: {config.student} has another vocabulary than the teacher {named}; use a student of the "
+            f"--on-policy: {student} has another vocabulary than the teacher {teacher}; use a student of the "
             "teacher's family"
         )

@@ -6,6 +6,7 @@ A recipe sets what the public code sets; values that could not be found are name
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, TypeVar
 
 from cotdistill.config import DEMO, Config, TrainingOptions
@@ -158,3 +159,10 @@ def _defaults(config: TrainingOptions, student: str) -> tuple[str, dict[str, Any
     if bfloat16_on_gpu(config.device):
         values["dtype"] = "bfloat16"
     return why, values
+
+
+def total_steps(options: TrainingOptions, examples: float) -> int:
+    """`--steps`, or the optimizer steps of `--epochs` passes over so many examples."""
+    if options.steps is not None:
+        return options.steps
+    return max(1, ceil((options.epochs or EMBEDDED["epochs"]) * examples / options.batch_size))

@@ -11,7 +11,7 @@ import torch
 from cotdistill.config import DistillConfig
 from cotdistill.errors import UsageError
 from cotdistill.students.devices import device_of
-from cotdistill.training.footprint import Footprint, changed, footprint
+from cotdistill.training.footprint import Footprint, footprint
 from cotdistill.training.memory import SMALLEST
 
 LIGHTER = (
@@ -27,7 +27,7 @@ LIGHTER = (
 
 def check_fits(config: DistillConfig, taken: Footprint, folder: Path) -> None:
     """Raise `UsageError` with the figure, and with the option that would make it fit, where a run does not."""
-    need, free = disk(config, taken), free_disk(folder)
+    need, free = taken.disk, free_disk(folder)
     if need > free:
         slim = config.lora is not None and not config.merge_lora
         remedy = "another --out" if slim else "--lora r=8 --no-merge-lora, or another --out"
@@ -46,7 +46,8 @@ def needed(config: DistillConfig, taken: Footprint, processes: int = 1) -> int:
     On a GPU micro-batches shrink by themselves until they fit; on a CPU a process that asks for too much is killed.
     """
     if device_of(config.device).startswith("cuda"):
-        taken = changed(config, token_budget=SMALLEST, checkpoint_activations=True)
+        least = {"token_budget": SMALLEST, "checkpoint_activations": True}
+        taken = footprint(config.model_copy(update=least))
     return taken.memory - (taken.states - taken.states // processes if config.parallel == "fsdp" else 0)
 
 
@@ -57,11 +58,6 @@ def lighter(config: DistillConfig, free: int, processes: int = 1) -> str:
         if (config.lora is None or "lora" not in values) and needed(fewer, footprint(fewer), processes) <= free:
             return option
     return "a smaller --student, or a machine with more"
-
-
-def disk(config: DistillConfig, taken: Footprint) -> int:
-    """Bytes that a run writes: the student, and its checkpoints, of which one more is being written."""
-    return taken.saved + taken.checkpoint * (config.keep_checkpoints + 1 if config.checkpoint_every else 0)
 
 
 def free_disk(out: Path) -> int:

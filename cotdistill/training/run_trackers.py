@@ -7,28 +7,29 @@ that fails later stops nothing: what it was to be told is in metrics.jsonl.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 
-from cotdistill.config import DistillConfig
 from cotdistill.console import warn
 from cotdistill.errors import CotdistillError, Unavailable
 from cotdistill.escaping import one_line
 
 
-def start_trackers(accelerator: Accelerator, config: DistillConfig) -> None:
-    """Raises `Unavailable` where a tracker does not start: its server, or an account, is missing."""
-    values = {name: str(value) for name, value in config.model_dump(mode="json").items()}
+def start_trackers(accelerator: Accelerator, named: Sequence[str], options: Mapping[str, Any]) -> None:
+    """`named`: by --track; `options`: of the run. Raises `Unavailable` where a tracker does not start: its server, or
+    an account, is missing."""
+    values = {name: str(value) for name, value in options.items()}
     try:
         with redirect_stdout(sys.stderr):
             accelerator.init_trackers("cotdistill", values)
     except CotdistillError:
         raise
     except Exception as error:  # whatever a tracker or its server raises
-        raise Unavailable(f"--track {','.join(config.track)}: {_said(error)}; training did not begin") from error
+        raise Unavailable(f"--track {','.join(named)}: {_said(error)}; training did not begin") from error
 
 
 def tell_trackers(accelerator: Accelerator, values: Mapping[str, float], step: int) -> None:

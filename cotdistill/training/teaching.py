@@ -27,7 +27,6 @@ from cotdistill.strategies.join import Sample
 from cotdistill.students.encode import EncodedSet, TokenTree
 from cotdistill.students.load import load_tokenizer
 from cotdistill.students.places import locate
-from cotdistill.students.student import Student
 from cotdistill.training.kd import Divergence, Signal, TeacherSignal
 
 
@@ -147,7 +146,7 @@ def _bare(draft: Draft) -> str:
 
 
 def taught(
-    config: DistillConfig, data: EncodedSet, samples: Sequence[Sample], student: Student, always: bool = True
+    config: DistillConfig, data: EncodedSet, samples: Sequence[Sample], always: bool = True
 ) -> tuple[EncodedSet, Teaching | None]:
     """The trees with the teacher's rows. Raises `DataError` where the file belongs to other rows.
 
@@ -170,7 +169,7 @@ def taught(
         by_kind: dict[str, list[slice]] = {form.kind: known.get((id_, form.kind), []) for form in data.forms}
         trees.append([_aligned(tree, data.forms, recorded.tokens, by_kind) for tree in each])
     if always:
-        _say(trees, config)
+        _say(trees, config.strategy)
     return replace(data, samples=trees), Teaching(
         recorded.ids, recorded.logprobs, Divergence.parse(config.kd, config.kd_temperature), config.kd_weight
     )
@@ -202,12 +201,12 @@ def _find(part: NDArray[np.int32], whole: NDArray[np.int32]) -> int | None:
     return int(places[0]) if len(places) else None
 
 
-def _say(trees: Sequence[Sequence[TokenTree]], config: DistillConfig) -> None:
+def _say(trees: Sequence[Sequence[TokenTree]], strategy: str) -> None:
     """How much the teacher says. Raises `UsageError` where that is nothing."""
     without = sum(not any((tree.recorded >= 0).any() for tree in each if tree.recorded is not None) for each in trees)
     if without == len(trees):
         raise UsageError(
-            f"--kd: {config.strategy} learns no rationale in the words and tokens that the teacher's distributions "
+            f"--kd: {strategy} learns no rationale in the words and tokens that the teacher's distributions "
             "are of; omit --kd, or choose a strategy that learns the rationale as it is"
         )
     if without:

@@ -37,7 +37,7 @@ from cotdistill.training.on_policy import Lesson, OnPolicy
 from cotdistill.training.optimizers import clip_in_step, learning_rate, optimizer_for
 from cotdistill.training.packed_attention import PACKED, using_attention
 from cotdistill.training.process_group import settle_group
-from cotdistill.training.recipes import EMBEDDED
+from cotdistill.training.recipes import total_steps
 from cotdistill.training.run_trackers import finish_trackers
 from cotdistill.training.sharding import assembled, outline, shard
 from cotdistill.training.stages import Stages, epochs_of
@@ -60,20 +60,10 @@ class Trained:
     dev_accuracy: float | None = None
 
 
-def train(
-    student: Student,
-    data: EncodedSet,
-    config: DistillConfig,
-    folder: Path,
-    reweight: Reweight | None = None,
-    dev_accuracy: DevAccuracy | None = None,
-    plain: bool = False,
-    key: str = "",
-    teaching: Teaching | None = None,
-    stages: Stages | None = None,
-    on_policy: OnPolicy | None = None,
-) -> Trained:
-    """Train `student` in place on `data`; write metrics.jsonl, timings.jsonl and checkpoints under `folder`.
+class Loop:
+    """Trains `student` in place on `data`; writes metrics.jsonl, timings.jsonl and checkpoints under `folder`.
+
+    `run` makes all of a run's steps, `advance` some (benchmarks take turns).
 
     `reweight`: (coef, nll) -> coef. `dev_accuracy` chooses the weights that are kept and may stop early.
     `plain`: padded rows and the model's own logits, the reference that every fast path is tested against.
@@ -81,18 +71,6 @@ def train(
     `data` in later passes over the rows. `on_policy`: the examples of each step that the student writes itself.
     `key`: the run's; checkpoints carry it, and those of another run are refused with `UsageError`.
     """
-    return Loop(student, data, config, folder, reweight, dev_accuracy, plain, key, teaching, stages, on_policy).run()
-
-
-def total_steps(config: DistillConfig, examples: int) -> int:
-    """`--steps`, or the optimizer steps of `--epochs`."""
-    if config.steps is not None:
-        return config.steps
-    return max(1, ceil((config.epochs or EMBEDDED["epochs"]) * examples / config.batch_size))
-
-
-class Loop:
-    """A run's moving parts; `run` is a whole run, `advance` some of its steps (benchmarks take turns)."""
 
     def __init__(
         self,

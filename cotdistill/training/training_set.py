@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from cotdistill.config import DistillConfig
 from cotdistill.console import warn
@@ -33,73 +34,74 @@ class TrainingSet:
     stages: Stages | None
 
 
-def training_set(config: DistillConfig, strategy: Strategy, items: list[Item], student: Student) -> TrainingSet:
-    """Rows as a student learns them. Raises `DataError` where too much is dropped, or unknown to it."""
-    chosen = selected(items, strategy, config, config.data_seed, student)
-    samples, left_out = join(chosen, strategy)
-    if config.select is not None:
-        left_out = not_chosen(items, chosen, strategy, config.select)
-    data = encoded(config, strategy, items, samples, student)
-    _check_dropped(data, len(samples), config)
-    _check_unknown(data, samples, student, config)
-    data, teaching = taught(config, data, samples, student, always=not strategy.progressive)
+@dataclass(frozen=True)
+class TrainingRows:
+    """A run's rows, filled into its strategy's forms and tokenised for its student."""
 
-    def stage(epoch: int, progress: float) -> EncodedSet:
-        later = encoded(config, strategy, items, samples, student, epoch, progress)
-        return taught(config, later, samples, student, always=False)[0]
+    config: DistillConfig
+    strategy: Strategy
+    items: list[Item]
+    student: Student
 
-    stages = Stages(stage, strategy.resets_optimizer) if strategy.progressive else None
-    return TrainingSet(data, teaching, samples, left_out, stages)
+    def training_set(self) -> TrainingSet:
+        """What is learned of them. Raises `DataError` where too much is dropped, or unknown to the student."""
+        config, strategy = self.config, self.strategy
+        chosen = selected(self.items, strategy, config, config.data_seed, self.student)
+        samples, left_out = join(chosen, strategy)
+        if config.select is not None:
+            left_out = not_chosen(self.items, chosen, strategy, config.select)
+        data = self.encoded(samples)
+        _check_dropped(data, len(samples), config.max_dropped)
+        _check_unknown(data, samples, self.student, config.max_unknown)
+        data, teaching = taught(config, data, samples, always=not strategy.progressive)
+
+        def stage(epoch: int, progress: float) -> EncodedSet:
+            return taught(config, self.encoded(samples, epoch, progress), samples, always=False)[0]
+
+        stages = Stages(stage, strategy.resets_optimizer) if strategy.progressive else None
+        return TrainingSet(data, teaching, samples, left_out, stages)
+
+    def encoded(self, samples: list[Sample], epoch: int = 0, progress: float = 0.0) -> EncodedSet:
+        """Samples of these rows as token trees, as they are in one pass over the rows."""
+        encoder = training_encoder(self.student, self.config.answers, self.config.max_length)
+        context = replace(self._context, epoch=epoch, progress=progress)
+        return encode_cached(encoder, samples, self.strategy, context)
+
+    def slots(self, learned: TrainingSet) -> list[dict[RationaleKind, tuple[Example, Slots]]]:
+        """Of each sample that is trained on, by kind of rationale: its example, and its slots as the rows fill them."""
+        encoder = self.student.encoder(self.config.answers)
+        samples = iter(learned.samples)
+        found = []
+        for id_ in learned.data.ids:  # the samples in order, without those that were dropped
+            sample = next(sample for sample in samples if sample.id == id_)
+            found.append(
+                {
+                    kind: (draft.example, encoder.fill(self.strategy, draft, self._context))
+                    for kind, draft in sample.drafts.items()
+                }
+            )
+        return found
+
+    @cached_property
+    def _context(self) -> FillContext:
+        scores = word_scores(self.strategy, self.items, self.config.scores)
+        return FillContext(self.config.data_seed, self.student.tokens.segment, scores)
 
 
-def encoded(
-    config: DistillConfig,
-    strategy: Strategy,
-    items: list[Item],
-    samples: list[Sample],
-    student: Student,
-    epoch: int = 0,
-    progress: float = 0.0,
-) -> EncodedSet:
-    """A strategy's training examples as one student's tokens, as they are in one pass over the rows."""
-    encoder = training_encoder(student, config.answers, config.max_length)
-    context = replace(_context(config, strategy, items, student), epoch=epoch, progress=progress)
-    return encode_cached(encoder, samples, strategy, context)
-
-
-def slots_of(
-    config: DistillConfig, strategy: Strategy, items: list[Item], learned: TrainingSet, student: Student
-) -> list[dict[RationaleKind, tuple[Example, Slots]]]:
-    """Of each sample that is trained on, by kind of rationale: its example, and its slots as the rows fill them."""
-    encoder, context = (student.encoder(config.answers), _context(config, strategy, items, student))
-    samples = iter(learned.samples)
-    found = []
-    for id_ in learned.data.ids:  # the samples in order, without those that were dropped
-        sample = next(sample for sample in samples if sample.id == id_)
-        found.append(
-            {kind: (draft.example, encoder.fill(strategy, draft, context)) for kind, draft in sample.drafts.items()}
-        )
-    return found
-
-
-def _context(config: DistillConfig, strategy: Strategy, items: list[Item], student: Student) -> FillContext:
-    return FillContext(config.data_seed, student.tokens.segment, word_scores(strategy, items, config.scores))
-
-
-def _check_dropped(data: EncodedSet, samples: int, config: DistillConfig) -> None:
+def _check_dropped(data: EncodedSet, samples: int, most: float) -> None:
     dropped = sum(data.dropped.values())
     if not dropped:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
-    if not data.samples or dropped / samples > config.max_dropped:
+    if not data.samples or dropped / samples > most:
         raise DataError(
             f"rows: {dropped} of {samples} samples would be dropped ({reasons}), more than "
-            f"{config.max_dropped:.0%}; raise --max-length or --max-dropped"
+            f"{most:.0%}; raise --max-length or --max-dropped"
         )
     warn(f"dropped {dropped} of {samples} samples: {reasons}")
 
 
-def _check_unknown(data: EncodedSet, samples: list[Sample], student: Student, config: DistillConfig) -> None:
+def _check_unknown(data: EncodedSet, samples: list[Sample], student: Student, most: float) -> None:
     unknown, total = unknown_tokens(data, student.tokens)
     if not unknown:
         return
@@ -107,9 +109,9 @@ def _check_unknown(data: EncodedSet, samples: list[Sample], student: Student, co
     texts = (text for draft in drafts for text in (draft.example.text(), draft.rationale, draft.answer) if text)
     said = f"{unknown} of {total} tokens ({unknown / total:.1%}) are unknown to the student's tokenizer"
     characters = unknown_characters(texts, student.tokens)
-    if unknown / total > config.max_unknown:
+    if unknown / total > most:
         raise DataError(
-            f"rows: {said}, more than {config.max_unknown:.0%}: {characters}; use a student whose "
+            f"rows: {said}, more than {most:.0%}: {characters}; use a student whose "
             "tokenizer has them, or raise --max-unknown"
         )
     warn(f"{said}: {characters}")

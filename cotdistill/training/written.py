@@ -7,17 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import DistillConfig
 from cotdistill.data.logs import whole_lines
-from cotdistill.training.footprint import teacher_parameters
+from cotdistill.training.on_policy import OnPolicy
 
 
-def written(config: DistillConfig, run: Path) -> dict[str, Any]:
-    """`on_policy` of the steps in metrics.jsonl, summed up, and the size of the model that read it; empty where the
-    student wrote nothing."""
-    if config.on_policy is None:
-        return {}
+def written(policy: OnPolicy, run: Path) -> dict[str, Any]:
+    """`on_policy` of the steps in a run's metrics.jsonl, summed up, and the size of the model that read it."""
     total: Counter[str] = Counter()
     for line in whole_lines(run / "metrics.jsonl"):
         total.update(json.loads(line).get("on_policy", {}))
-    return {"on_policy": {**total, "teacher_parameters": teacher_parameters(config)}}
+    read = 0 if policy.teacher is None else policy.teacher.model.num_parameters()
+    return {"on_policy": {**total, "teacher_parameters": read}}

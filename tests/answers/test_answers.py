@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from cotdistill.answers.answers import (
     answer_kind,
     extract,
-    extract_last,
     judge,
+    last_mention,
     letter,
     read_answer,
     render_answer,
@@ -379,12 +379,11 @@ def test_a_choice_may_be_the_word_answer():
 def test_the_alternative_extractor_takes_the_last_mention():
     text = "The answer is (a) fish. It lives in the deep sea, not in the sea."
     assert extract(text, SEA, "choice").answer == "fish"
-    assert extract_last(text, SEA, "choice").answer == "sea"
-    assert extract_last(text, SEA, "choice").rationale == extract(text, SEA, "choice").rationale
-    assert extract_last("So the answer is B", SEA, "choice").answer == "deep sea fish"
-    assert extract_last("The answer is 7 (of 10).", None, "number").answer == "10"
-    assert extract_last("Yes. Or no?", ["yes", "no"], "yesno").answer == "no"
-    assert extract_last("nothing here", SEA, "choice").answer is None
+    assert last_mention(text, SEA, "choice") == "sea"
+    assert last_mention("So the answer is B", SEA, "choice") == "deep sea fish"
+    assert last_mention("The answer is 7 (of 10).", None, "number") == "10"
+    assert last_mention("Yes. Or no?", ["yes", "no"], "yesno") == "no"
+    assert last_mention("nothing here", SEA, "choice") is None
 
 
 # ---------------------------------------------------------------------------------------------- properties
@@ -453,11 +452,11 @@ def test_extraction_undoes_writing_of_numbers(rationale, connector, number, writ
 def test_no_text_breaks_the_extractors(text, choices):
     kinds = ["yesno", "truefalse", "number", "text", "choice"]
     for kind in kinds:
-        for extractor in (extract, extract_last):
-            found = extractor(text, choices, kind)
-            assert 0 <= found.start <= len(text)
-            if kind == "choice" and choices and found.answer is not None:
-                assert found.answer in choices
+        found = extract(text, choices, kind)
+        assert 0 <= found.start <= len(text)
+        for answer in (found.answer, last_mention(text, choices, kind)):
+            if kind == "choice" and choices and answer is not None:
+                assert answer in choices
 
 
 @pytest.mark.parametrize(
@@ -492,7 +491,11 @@ def test_a_student_caught_in_a_loop_costs_no_more_than_a_moment(loop):
 
 
 @cache
-def verdicts(questions: str, teacher: str, extractor) -> dict[str, Counter]:
+def answered(text, choices, kind) -> str | None:
+    return extract(text, choices, kind).answer
+
+
+def verdicts(questions: str, teacher: str, read) -> dict[str, Counter]:
     """Verdicts on every chain of a teacher, by task ("all" is their sum)."""
     by_id = {row["id"]: row for row in real.rows(f"normalised/{questions}.jsonl")}
     counts: dict[str, Counter] = {"all": Counter()}
@@ -501,8 +504,7 @@ def verdicts(questions: str, teacher: str, extractor) -> dict[str, Counter]:
         choices, gold = question["choices"], question["answer"]
         kind = answer_kind(choices, gold)
         for sample in row["samples"]:
-            found = extractor(sample["text"], choices, kind)
-            verdict = judge(found.answer, gold, choices, kind)
+            verdict = judge(read(sample["text"], choices, kind), gold, choices, kind)
             for task in ("all", row["id"].rsplit("-", 1)[0]):
                 counts.setdefault(task, Counter())[verdict] += 1
     return counts
@@ -540,7 +542,7 @@ def test_every_real_choice_reads_back_in_every_style(style):
     ],
 )
 def test_real_chains(questions, teacher, right, wrong, unparsed):
-    counts = verdicts(questions, teacher, extract)["all"]
+    counts = verdicts(questions, teacher, answered)["all"]
     assert dict(counts) == {
         k: n for k, n in zip(("right", "wrong", "unparsed"), (right, wrong, unparsed), strict=True) if n
     }
@@ -563,7 +565,7 @@ def test_real_chains(questions, teacher, right, wrong, unparsed):
     ],
 )
 def test_big_bench_hard_as_published(task, published):
-    counts = verdicts("bbh_shared.test", "code-davinci-002", extract)[f"bbh-{task}"]
+    counts = verdicts("bbh_shared.test", "code-davinci-002", answered)[f"bbh-{task}"]
     assert round(100 * counts["right"] / counts.total(), 1) == published
 
 
@@ -585,8 +587,8 @@ def test_palm_figure_with_undecided_answers_read_as_recorded():
 
 def test_two_extractors_differ_where_chains_talk_on():
     """Sensitivity is real: over the same chains the last mention gives other figures."""
-    first = verdicts("openbookqa.train", "gpt-4o-0shot-nogold", extract)["all"]
-    last = verdicts("openbookqa.train", "gpt-4o-0shot-nogold", extract_last)["all"]
+    first = verdicts("openbookqa.train", "gpt-4o-0shot-nogold", answered)["all"]
+    last = verdicts("openbookqa.train", "gpt-4o-0shot-nogold", last_mention)["all"]
     assert (last["right"], last["wrong"], last["unparsed"]) == (4651, 300, 4)
     assert first.total() == last.total() == 4955
 

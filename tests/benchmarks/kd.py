@@ -53,7 +53,7 @@ def training(kd: str | None) -> peers.Advance:
     if kd is not None:
         distributions(student, rows, folder / "kd.safetensors")
         config = config.model_copy(update={"kd_file": folder / "kd.safetensors"})
-        data, teaching = taught(config, data, join(rows, create("cot"))[0], student)
+        data, teaching = taught(config, data, join(rows, create("cot"))[0])
     return Loop(student, data, config, folder, teaching=teaching).advance
 
 

@@ -25,7 +25,7 @@ from cotdistill.training.objective import can_pack, collate, head_is_linear, los
 from cotdistill.training.on_policy import OnPolicy
 from cotdistill.training.packed_attention import PACKED, using_attention
 from cotdistill.training.train import Loop
-from cotdistill.training.training_set import TrainingSet, training_set
+from cotdistill.training.training_set import TrainingRows, TrainingSet
 from tests.benchmarks import peers
 from tests.benchmarks.rounds import RESULTS, Variant, compare, interleaved, serve
 from tests.benchmarks.workload import items, llama
@@ -50,9 +50,9 @@ def settings(teacher: Path, **given: object) -> DistillConfig:
 
 def prepared(config: DistillConfig, student: Student) -> tuple[TrainingSet, OnPolicy]:
     """What `distill` prepares before its loop."""
-    strategy, rows = create("cot"), items(ROWS)
-    learned = training_set(config, strategy, rows, student)
-    policy = on_policy(config, strategy, rows, learned, student)
+    rows = TrainingRows(config, create("cot"), items(ROWS), student)
+    learned = rows.training_set()
+    policy = on_policy(rows, learned)
     assert policy is not None
     return learned, policy
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotdistill.config import TrainingOptions
 from cotdistill.data.mixture import draw, mixed, parse_mix
 from cotdistill.data.records import Item
 from cotdistill.errors import CotdistillError
@@ -62,20 +61,20 @@ def test_shares_hold_and_no_question_comes_twice(long: int, short: int, common: 
 def test_files_teachers_and_tags(tmp_path: Path) -> None:
     long, short = by("long", items(8)), by("short", items(8))
     files = (write(tmp_path / "long.jsonl", long), write(tmp_path / "short.jsonl", short))
-    from_files = mixed([], TrainingOptions(mix=(f"{files[0]}:0.25", f"{files[1]}:0.75")), 0)
+    from_files = mixed([], (f"{files[0]}:0.25", f"{files[1]}:0.75"), 0)
     assert Counter(row.rationales[0].teacher for row in from_files) == {"long": 2, "short": 6}
     assert len({row.id for row in from_files}) == 8
     together = [
         one.model_copy(update={"rationales": (*one.rationales, *other.rationales)})
         for one, other in zip(long, short, strict=True)
     ]
-    by_teacher = mixed(together, TrainingOptions(mix=("long:0.25", "short:0.75")), 0)
+    by_teacher = mixed(together, ("long:0.25", "short:0.75"), 0)
     assert Counter(row.rationales[0].teacher for row in by_teacher) == {"long": 2, "short": 6}
     assert all(len({one.teacher for one in row.rationales}) == 1 for row in by_teacher)
     tagged = [row.model_copy(update={"extra": {"tag": "ab"[at % 2]}}) for at, row in enumerate(items(8))]
-    by_tag = mixed(tagged, TrainingOptions(mix=("a:0.5", "b:0.5")), 0)
+    by_tag = mixed(tagged, ("a:0.5", "b:0.5"), 0)
     assert Counter((row.extra or {})["tag"] for row in by_tag) == {"a": 4, "b": 4}
-    own = mixed(items(8), TrainingOptions(mix=("rows:0.5", f"{files[0]}:0.5")), 1)
+    own = mixed(items(8), ("rows:0.5", f"{files[0]}:0.5"), 1)
     assert Counter(row.rationales[0].teacher == "long" for row in own) == {True: 4, False: 4}
 
 
@@ -91,7 +90,7 @@ def test_files_teachers_and_tags(tmp_path: Path) -> None:
 )
 def test_wrong_mixtures_are_one_line(mix: tuple[str, ...], message: str) -> None:
     with pytest.raises(CotdistillError, match=message):
-        mixed(items(4), TrainingOptions(mix=mix), 0)
+        mixed(items(4), mix, 0)
     assert parse_mix(("C:/a:b.jsonl:0.5", "rows:0.5")) == {"C:/a:b.jsonl": 0.5, "rows": 0.5}
 
 
@@ -99,7 +98,7 @@ def test_one_id_is_one_question(tmp_path: Path) -> None:
     other = [row.model_copy(update={"question": "Something else?"}) for row in items(4)]
     path = write(tmp_path / "other.jsonl", other)
     with pytest.raises(CotdistillError, match="'row-0' is another question in"):
-        mixed(items(4), TrainingOptions(mix=("rows:0.5", f"{path}:0.5")), 0)
+        mixed(items(4), ("rows:0.5", f"{path}:0.5"), 0)
 
 
 def test_a_changed_file_is_another_run_and_mixtures_are_arms_of_a_grid(tmp_path: Path) -> None:

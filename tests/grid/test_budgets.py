@@ -19,8 +19,8 @@ LOADS = {WHOLE.label: Load(10, 50, 1000), TWICE.label: Load(12, 100, 1000), HALF
 
 def steps(budget: str, **options: object) -> list[int]:
     config = AblateConfig.build(budget=budget, batch_size=10, **options)
-    loads = LOADS if needs_loads(config) else {}
-    found = budget_steps({arm.label: config for arm in ARMS}, WHOLE.label, TAUGHT, loads)
+    loads = LOADS if needs_loads(budget) else {}
+    found = budget_steps(budget, {arm.label: config for arm in ARMS}, WHOLE.label, TAUGHT, loads)
     return [found[arm.label] for arm in ARMS]
 
 
@@ -35,7 +35,7 @@ def test_several_chains_per_question_do_not_make_examples_unequal(base: int) -> 
     taught = {chains.label: Taught(400, 700), answers.label: Taught(400, 400)}
     arms = [chains, answers]
     configs = {arm.label: AblateConfig(batch_size=16) for arm in arms}
-    found = budget_steps(configs, arms[base].label, taught, {})
+    found = budget_steps("examples", configs, arms[base].label, taught, {})
     assert set(found.values()) == {ceil(10 * 700 / 16)}
 
 
@@ -60,7 +60,7 @@ def test_what_a_student_writes_and_its_teacher_reads_is_paid_for() -> None:
     loads = {"plain": plain, "alone": alone, "asked": asked}
     for budget, steps in (("flops", [70, 60, 42]), ("learned-tokens", [70, 70, 70]), ("steps", [70, 70, 70])):
         config = AblateConfig.build(budget=budget, steps=70, batch_size=10)
-        assert list(budget_steps(dict.fromkeys(arms, config), "plain", arms, loads).values()) == steps
+        assert list(budget_steps(budget, dict.fromkeys(arms, config), "plain", arms, loads).values()) == steps
 
 
 def test_ten_passes_without_any_option() -> None:
@@ -72,9 +72,9 @@ def test_other_batches_show_as_many_examples(budget: str) -> None:
     small, large = (AblateConfig.build(budget=budget, batch_size=size, steps=40) for size in (8, 16))
     taught = {"small": Taught(100, 100), "large": Taught(100, 100)}
     loads = {"small": Load(10, 50, 1000), "large": Load(10, 50, 1000)} if budget == "flops" else {}
-    assert budget_steps({"small": small, "large": large}, "small", taught, loads) == {"small": 40, "large": 20}
+    assert budget_steps(budget, {"small": small, "large": large}, "small", taught, loads) == {"small": 40, "large": 20}
     passes = {
         name: one.model_copy(update={"steps": None, "epochs": 2.0})
         for name, one in (("small", small), ("large", large))
     }
-    assert budget_steps(passes, "small", taught, loads) == {"small": 25, "large": 13}
+    assert budget_steps(budget, passes, "small", taught, loads) == {"small": 25, "large": 13}

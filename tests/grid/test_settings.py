@@ -159,13 +159,13 @@ def test_what_cannot_vary_is_said(vary: str, said: str, base: dict[str, Any]) ->
 )
 def test_what_cannot_be_swept_is_said(sweep: str, said: str, base: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
-        candidates(AblateConfig.build(None, **{**base, "sweep": [sweep]}))
+        candidates(AblateConfig.build(None, **{**base, "sweep": [sweep]}).sweep)
 
 
 def test_a_sweep_takes_every_combination_the_smallest_first(base: dict[str, Any]) -> None:
     config = AblateConfig.build(None, **{**base, "sweep": ["lr=0.2,0.1", "batch-size=4"]})
-    assert candidates(config) == [(("lr", 0.1), ("batch_size", 4.0)), (("lr", 0.2), ("batch_size", 4.0))]
-    made = plan(config).distilled(arms(config)[0], 0, 3, candidates(config)[1])
+    assert candidates(config.sweep) == [(("lr", 0.1), ("batch_size", 4.0)), (("lr", 0.2), ("batch_size", 4.0))]
+    made = plan(config).distilled(arms(config)[0], 0, 3, candidates(config.sweep)[1])
     assert (made.lr, made.batch_size) == (0.2, 4)
 
 

@@ -92,6 +92,7 @@ def test_a_source_alone_is_given_as_many_tokens_whatever_the_budget() -> None:
     for budget, steps in (("examples", 40), ("steps", 40), ("learned-tokens", 40), ("flops", 40)):
         config = AblateConfig.build(budget=budget, steps=40, batch_size=10)
         found = budget_steps(
+            budget,
             dict.fromkeys(learned, config),
             mixture.label,
             dict.fromkeys(learned, Taught(100, 100)),

@@ -90,7 +90,7 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match=r"--baseline cots: unknown arm"):
         baseline(config, arms(config))
     with pytest.raises(UsageError, match="--sweep epochs"):
-        candidates(AblateConfig.build(sweep={"epochs": [1.0]}))
+        candidates(AblateConfig.build(sweep={"epochs": [1.0]}).sweep)
 
 
 def test_subjects_and_doses() -> None:

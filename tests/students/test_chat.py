@@ -19,7 +19,7 @@ from cotdistill.strategies.registry import create
 from cotdistill.students.encode import Encoder
 from cotdistill.students.student import Student
 from cotdistill.training.objective import training_encoder
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from tests.models import items, student
 from tests.training.test_training_options import config
 
@@ -104,7 +104,7 @@ def test_no_template_and_templates_that_change_the_text_are_refused() -> None:
 def test_a_chat_student_learns_and_walks_back_its_answers(name: str, tmp_path: Any) -> None:
     pupil, rows = chat_student(CHATML), items(8)
     encoder, data = encoded(pupil, name, rows)
-    train(pupil, data, config(steps=150, batch_size=8, lr=3e-3, weight_decay=0.0), tmp_path)
+    Loop(pupil, data, config(steps=150, batch_size=8, lr=3e-3, weight_decay=0.0), tmp_path).run()
     walked = walk(Decoder(pupil), encoder, create(name), [row.example() for row in rows])
     assert [found.answer for found in walked] == [row.answer for row in rows]
     assert all(found.finished for found in walked)

@@ -17,7 +17,7 @@ from cotdistill.strategies.registry import create, entries
 from cotdistill.students.load import load_student
 from cotdistill.students.student import Student
 from cotdistill.training.objective import can_pack
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from tests.models import items
 from tests.students.family_models import FAMILIES, make
 from tests.training.learning import distance, encode, step_gradient
@@ -44,7 +44,7 @@ def test_trained_saved_loaded_and_walked(family: str, tmp_path: Path) -> None:
     pupil, strategy = make(family), create("cascod")
     config = DistillConfig(steps=3, batch_size=4, lr=1e-3, device="cpu")
     before, _ = step_gradient(pupil, encode(pupil, strategy))
-    assert train(pupil, encode(pupil, strategy), config, tmp_path).steps == 3
+    assert Loop(pupil, encode(pupil, strategy), config, tmp_path).run().steps == 3
     after, _ = step_gradient(pupil, encode(pupil, strategy))
     assert after < before
     pupil.save(tmp_path / "student")

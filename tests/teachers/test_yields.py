@@ -47,7 +47,7 @@ def test_leakage_is_the_answers_own_words(answer: str, text: str, named: bool) -
 
 def test_the_tables_and_the_bill(capsys: pytest.CaptureFixture[str]) -> None:
     config = ElicitConfig.build(None, price_in=0.5, price_out=2.0)
-    bill = Bill.of([(100, 10), (300, 40)], config)
+    bill = Bill.of([(100, 10), (300, 40)], config.price_in, config.price_out)
     found = Yield()
     assert len([*found.counted([an_item(load_examples("demo", limit=1)[0].answer)])]) == 1
     found.show(2, bill)

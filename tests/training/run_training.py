@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from cotdistill.config import DistillConfig
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from tests.models import student
 from tests.training.learning import encode
 
@@ -35,7 +35,7 @@ def main(folder: Path, optimizer: str) -> None:
             "token_budget": 150,
         }
     )
-    train(pupil, encode(pupil, "cascod", count=8), config, folder)
+    Loop(pupil, encode(pupil, "cascod", count=8), config, folder).run()
 
 
 if __name__ == "__main__":

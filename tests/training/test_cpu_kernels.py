@@ -10,10 +10,10 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from cotdistill.config import DistillConfig
+from cotdistill.students.forwards import replaced
 from cotdistill.training import cpu_kernels
 from cotdistill.training.cpu_kernels import CpuProducts
-from cotdistill.training.forwards import replaced
-from cotdistill.training.train import Loop, train
+from cotdistill.training.train import Loop
 from tests.models import student
 from tests.training.learning import encode
 
@@ -138,5 +138,5 @@ def test_a_run_without_the_kernels_learns_the_same(family, monkeypatch, tmp_path
         monkeypatch.setenv(cpu_kernels.SWITCH, said)
         pupil = student(family)
         config = DistillConfig(steps=4, batch_size=4, lr=1e-3, device="cpu")
-        losses[said] = train(pupil, encode(pupil, "scott"), config, tmp_path / said).loss
+        losses[said] = Loop(pupil, encode(pupil, "scott"), config, tmp_path / said).run().loss
     assert losses["on"] == pytest.approx(losses["off"], rel=1e-5)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cotdistill.config import DistillConfig
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from tests.models import student
 from tests.training.learning import encode
 
@@ -35,7 +35,7 @@ def trained(folder: Path, steps: int = STEPS, dev: bool = False) -> Any:
         schedule="constant",
         dev_every=3,
     )
-    train(pupil, encode(pupil, "cot", count=6), config, folder, dev_accuracy=(lambda _: 0.5) if dev else None)
+    Loop(pupil, encode(pupil, "cot", count=6), config, folder, dev_accuracy=(lambda _: 0.5) if dev else None).run()
     return pupil
 
 

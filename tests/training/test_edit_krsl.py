@@ -10,7 +10,7 @@ import torch
 
 from cotdistill.strategies.edit_krsl import edited
 from cotdistill.strategies.registry import create
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from tests.models import items, student
 from tests.training.learning import distance, encode, flat_gradient, step_gradient, target_nll
 from tests.training.test_training_options import config
@@ -96,7 +96,7 @@ def test_a_gate_shifted_by_one_is_another_loss() -> None:
 
 def test_as_a_second_stage_it_unlearns_the_wrong_chains(tmp_path: Path) -> None:
     pupil = student("gpt2", width=64)
-    train(pupil, encode(pupil, "cot"), config(steps=80, lr=3e-3), tmp_path / "cot")
+    Loop(pupil, encode(pupil, "cot"), config(steps=80, lr=3e-3), tmp_path / "cot").run()
 
     def wrong_chains() -> float:
         with torch.no_grad():
@@ -108,6 +108,6 @@ def test_as_a_second_stage_it_unlearns_the_wrong_chains(tmp_path: Path) -> None:
             )
 
     before, right = wrong_chains(), step_gradient(pupil, encode(pupil, "cot"))[0]
-    train(pupil, encode(pupil, "edit-krsl"), config(steps=10, lr=1e-3), tmp_path / "krsl")
+    Loop(pupil, encode(pupil, "edit-krsl"), config(steps=10, lr=1e-3), tmp_path / "krsl").run()
     assert wrong_chains() > before
     assert step_gradient(pupil, encode(pupil, "cot"))[0] < right + 0.1

@@ -19,8 +19,8 @@ from cotdistill.students.student import Student
 from cotdistill.training import objective
 from cotdistill.training.on_policy import Lesson, OnPolicy, of_another_row
 from cotdistill.training.packed_attention import PACKED, using_attention
-from cotdistill.training.train import Loop, train
-from cotdistill.training.training_set import slots_of, training_set
+from cotdistill.training.train import Loop
+from cotdistill.training.training_set import TrainingRows
 from tests import models
 from tests.models import items
 from tests.training.learning import distance, flat_gradient
@@ -43,12 +43,13 @@ def settings(**given: Any) -> DistillConfig:
 
 def on_policy(pupil: Student, teacher: Student | None, config: DistillConfig, strategy: str) -> tuple[OnPolicy, Any]:
     made = create(strategy)
-    learned = training_set(config, made, ROWS, pupil)
+    rows = TrainingRows(config, made, ROWS, pupil)
+    learned = rows.training_set()
     write = OwnWords(
         pupil.encoder("text", None, "chain"),
         made,
         learned.data.ids,
-        slots_of(config, made, ROWS, learned, pupil),
+        rows.slots(learned),
         config.seed,
         config.on_policy_tokens,
         config.on_policy_signal == "constant",
@@ -207,7 +208,7 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
         if stop is not None:
             Loop(pupil, data, config, folder, on_policy=policy).advance(stop)
         else:
-            train(pupil, data, config, folder, on_policy=policy)
+            Loop(pupil, data, config, folder, on_policy=policy).run()
         return pupil
 
     whole = trained(tmp_path / "whole", None)

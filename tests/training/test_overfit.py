@@ -13,7 +13,7 @@ from cotdistill.strategies.forms import FillContext
 from cotdistill.strategies.join import join
 from cotdistill.strategies.registry import create, entries
 from cotdistill.training.objective import training_encoder
-from cotdistill.training.train import train
+from cotdistill.training.train import Loop
 from tests.models import items, student
 
 # edit-krsl scores only what differs between two chains: a second stage, tested in test_edit_krsl.
@@ -42,7 +42,7 @@ def test_overfits_eight_rows_and_walks_back_every_answer(name: str, family: str,
     config = DistillConfig(
         **pace, batch_size=8, betas=(0.9, 0.98), device="cpu", token_budget=4096, schedule="linear", weight_decay=0.0
     )
-    trained = train(pupil, data, config, tmp_path)
+    trained = Loop(pupil, data, config, tmp_path).run()
     assert trained.loss < 0.1
     walked = walk(Decoder(pupil), encoder, strategy, [row.example() for row in rows])
     assert [found.answer for found in walked] == [row.answer for row in rows]

@@ -19,7 +19,7 @@ from cotdistill.students.encode import EncodedSet
 from cotdistill.students.student import Student
 from cotdistill.training.stages import Stages, epochs_of
 from cotdistill.training.train import Loop
-from cotdistill.training.training_set import training_set
+from cotdistill.training.training_set import TrainingRows
 from tests.in_process import run
 from tests.models import items, student
 
@@ -35,7 +35,7 @@ def config(**options: Any) -> DistillConfig:
 def loop(strategy: Strategy, folder: Path, reset: bool | None = None) -> Loop:
     """A run as `distill` sets it up. 6 rows, 2 a step: a pass takes 3 steps, 9 steps are 3 passes."""
     pupil = student("llama")
-    learned = training_set(config(), strategy, ROWS, pupil)
+    learned = TrainingRows(config(), strategy, ROWS, pupil).training_set()
     assert learned.stages is not None
     stages = learned.stages if reset is None else Stages(learned.stages.encode, reset)
     return Loop(pupil, learned.data, config(), folder, stages=stages)
@@ -100,7 +100,7 @@ def test_each_pass_learns_its_own_trees(name: str, tmp_path: Path) -> None:
         running.advance(1)
         seen.append(running.data)
     pupil = student("llama")
-    encode = training_set(config(), strategy, ROWS, pupil).stages
+    encode = TrainingRows(config(), strategy, ROWS, pupil).training_set().stages
     assert encode is not None
     for step, data in enumerate(seen):
         wanted = encode.encode(step // 3, (step // 3) / 3)
@@ -139,8 +139,8 @@ def test_the_optimizer_begins_anew_in_each_pass(tmp_path: Path) -> None:
 
 
 def test_samples_may_not_come_and_go() -> None:
-    whole = training_set(config(), create("icot-si"), ROWS, student("llama"))
-    fewer = training_set(config(), create("icot-si"), ROWS[:5], student("llama"))
+    whole = TrainingRows(config(), create("icot-si"), ROWS, student("llama")).training_set()
+    fewer = TrainingRows(config(), create("icot-si"), ROWS[:5], student("llama")).training_set()
     with pytest.raises(DataError, match="5 samples can be encoded in epoch 2 and 6 in the first"):
         Stages(lambda epoch, progress: fewer.data).data(1, 3, whole.data)
     assert [epochs_of(9, 2, 6), epochs_of(10, 2, 6), epochs_of(1, 2, 6)] == [3, 4, 1]

@@ -22,7 +22,7 @@ from cotdistill.training.lora import Lora, attach, merge, parse_lora
 from cotdistill.training.memory import release_memory
 from cotdistill.training.optimizers import clip_in_step, learning_rate, optimizer_for
 from cotdistill.training.recipes import RECIPES, resolve_training
-from cotdistill.training.train import GIB, train
+from cotdistill.training.train import GIB, Loop
 from tests.in_process import run
 from tests.models import items, student
 from tests.training.learning import distance, encode, step_gradient
@@ -42,7 +42,7 @@ def test_lora_trains_adapters_only_and_merges_into_a_plain_model(family: str, tm
     assert all("lora_" in name for name in trained)
     _, plain = step_gradient(pupil, encode(pupil, "cascod", sharing="none"), budget=1, plain=True)
     assert distance(step_gradient(pupil, encode(pupil, "cascod"))[1], plain) < 1e-4
-    train(pupil, encode(pupil, "cascod"), config(checkpoint_every=3), tmp_path)
+    Loop(pupil, encode(pupil, "cascod"), config(checkpoint_every=3), tmp_path).run()
     frozen = {
         name.replace("base_model.model.", "").replace(".base_layer", ""): value
         for name, value in pupil.model.state_dict().items()
@@ -193,18 +193,18 @@ def test_a_large_student_gets_a_smaller_rate(tmp_path: Path, monkeypatch: pytest
 def test_training_that_makes_the_loss_worse_is_stopped(tmp_path: Path) -> None:
     pupil = student("llama")
     data = encode(pupil, "cot", count=8)
-    train(pupil, data, config(steps=60), tmp_path / "good")  # now a rate of 1 can only do harm
+    Loop(pupil, data, config(steps=60), tmp_path / "good").run()  # now a rate of 1 can only do harm
     harmful = config(lr=1.0, steps=60, schedule="constant")
     with pytest.raises(
         Diverged,
         match=r"training diverged: at step \d+ the loss of the first examples is .*"
         r"use a lower --lr",
     ):
-        train(pupil, data, harmful, tmp_path / "bad")
+        Loop(pupil, data, harmful, tmp_path / "bad").run()
     lines = [json.loads(line) for line in (tmp_path / "bad" / "metrics.jsonl").read_text().splitlines()]
     assert 8 <= len(lines) < 60
     assert all(line["loss"] > lines[0]["loss"] for line in lines[-7:])
-    train(pupil, data, harmful.model_copy(update={"allow_divergence": True, "steps": 20}), tmp_path / "ugly")
+    Loop(pupil, data, harmful.model_copy(update={"allow_divergence": True, "steps": 20}), tmp_path / "ugly").run()
 
 
 def test_a_noisy_loss_is_no_divergence() -> None:
@@ -260,7 +260,7 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     pupil = student("gpt2")
-    train(pupil, encode(pupil, "cascod"), config(track=("tensorboard",)), tmp_path)
+    Loop(pupil, encode(pupil, "cascod"), config(track=("tensorboard",)), tmp_path).run()
     folder = next((tmp_path / "track").rglob("events.out.*")).parent
     events = EventAccumulator(str(folder))
     events.Reload()
@@ -280,7 +280,7 @@ def test_mlflow_gets_the_curves_in_any_of_its_stores(
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri(store.format(tmp_path))
     pupil = student("gpt2")
-    train(pupil, encode(pupil, "cascod"), config(track=("mlflow",)), tmp_path / "run")
+    Loop(pupil, encode(pupil, "cascod"), config(track=("mlflow",)), tmp_path / "run").run()
     logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     (told,) = mlflow.MlflowClient().search_runs([mlflow.get_experiment_by_name("cotdistill").experiment_id])
     for name, last in {"loss": logged[-1]["loss"], "losses/answer": logged[-1]["losses"]["answer"]}.items():
@@ -291,7 +291,7 @@ def test_mlflow_gets_the_curves_in_any_of_its_stores(
 def test_a_tracker_that_is_not_installed_is_unavailable(tmp_path: Path) -> None:
     pupil = student("gpt2")
     with pytest.raises(Unavailable, match="wandb"):
-        train(pupil, encode(pupil, "cot"), config(track=("wandb",)), tmp_path)
+        Loop(pupil, encode(pupil, "cot"), config(track=("wandb",)), tmp_path).run()
 
 
 def test_dev_accuracy_chooses_the_weights_and_stops_early(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_dev_accuracy_chooses_the_weights_and_stops_early(tmp_path: Path) -> Non
         return next(accuracies)
 
     made = config(steps=20, dev_every=2, patience=2, checkpoint_every=50)
-    done = train(pupil, encode(pupil, "cot"), made, tmp_path, dev_accuracy=accuracy)
+    done = Loop(pupil, encode(pupil, "cot"), made, tmp_path, dev_accuracy=accuracy).run()
     assert (done.steps, done.best_step, done.dev_accuracy) == (8, 4, 0.6)  # an equal one is not a better one
     assert torch.equal(next(iter(pupil.model.parameters())), weights[1])
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -316,7 +316,7 @@ def test_stopped_early_stays_stopped(tmp_path: Path) -> None:
     made = config(steps=20, dev_every=2, patience=1, checkpoint_every=1)
     for _ in range(2):
         pupil = student("gpt2")
-        done = train(pupil, encode(pupil, "cot"), made, tmp_path, dev_accuracy=lambda _: 0.5)
+        done = Loop(pupil, encode(pupil, "cot"), made, tmp_path, dev_accuracy=lambda _: 0.5).run()
         assert (done.steps, done.best_step) == (4, 2)
 
 
@@ -325,12 +325,12 @@ def test_too_little_memory_halves_the_micro_batches_and_gives_the_same_loss(
 ) -> None:
     def run(name: str, **changes: Any) -> list[str]:
         pupil = student("gpt2", width=256, layers=4)
-        train(
+        Loop(
             pupil,
             encode(pupil, "cot", count=24),
             config(steps=2, batch_size=24, token_budget=8192, **changes),
             tmp_path / name,
-        )
+        ).run()
         return (tmp_path / name / "metrics.jsonl").read_text().splitlines()
 
     whole = [json.loads(line) for line in run("whole")]
@@ -346,7 +346,7 @@ def test_too_little_memory_halves_the_micro_batches_and_gives_the_same_loss(
 def test_no_memory_at_all_is_said_with_a_remedy(tmp_path: Path) -> None:
     pupil = student("gpt2")
     with pytest.raises(Unavailable, match="max-length"):
-        train(pupil, encode(pupil, "cot"), config(max_memory=0.001), tmp_path)
+        Loop(pupil, encode(pupil, "cot"), config(max_memory=0.001), tmp_path).run()
 
 
 def test_checkpointed_activations_give_the_same_gradient() -> None:
@@ -362,11 +362,11 @@ def test_checkpointed_activations_give_the_same_gradient() -> None:
 def test_half_precision_is_refused_for_t5_and_bfloat16_trains(tmp_path: Path) -> None:
     pupil = student("t5")
     with pytest.raises(UsageError, match="bfloat16"):
-        train(pupil, encode(pupil, "cot"), config(dtype="float16"), tmp_path)
+        Loop(pupil, encode(pupil, "cot"), config(dtype="float16"), tmp_path).run()
     for family in ("t5", "llama"):
         pupil = student(family)
         before, _ = step_gradient(pupil, encode(pupil, "cot"))
-        train(pupil, encode(pupil, "cot"), config(dtype="bfloat16", steps=20), tmp_path / family)
+        Loop(pupil, encode(pupil, "cot"), config(dtype="bfloat16", steps=20), tmp_path / family).run()
         assert step_gradient(pupil, encode(pupil, "cot"))[0] < before
         assert next(pupil.model.parameters()).dtype == torch.float32
 
@@ -390,10 +390,10 @@ def test_the_precision_of_accelerate_launch_is_never_ignored(
     pupil = student("gpt2")
     data, asked = encode(pupil, "cot"), config(steps=1, dtype=dtype)
     if remedy is None:
-        assert train(pupil, data, asked, tmp_path).steps == 1
+        assert Loop(pupil, data, asked, tmp_path).run().steps == 1
         return
     with pytest.raises(UsageError) as refused:
-        train(pupil, data, asked, tmp_path)
+        Loop(pupil, data, asked, tmp_path).run()
     assert str(refused.value) == (
         f"accelerate launch requests mixed precision {launched}, the run for --dtype "
         f"{dtype}, which is part of its key; {remedy}"

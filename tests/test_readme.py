@@ -18,7 +18,6 @@ import yaml
 from cotdistill.config import AblateConfig
 from cotdistill.errors import Exit
 from cotdistill.strategies.registry import entries
-from tests import warm
 from tests.in_process import run
 from tests.models import items, student
 
@@ -65,7 +64,7 @@ def shell(command: str, folder: Path, timeout: int = 280) -> subprocess.Complete
         with contextlib.chdir(folder):
             done = run(*words[1:])
         return subprocess.CompletedProcess(words, done.code, done.out, done.err)
-    command = re.sub(r"\bcotdistill (?=[a-z])", lambda _: shlex.join(warm.command()) + " ", command)
+    command = re.sub(r"\bcotdistill (?=[a-z])", f"{sys.executable} -m cotdistill ", command)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],

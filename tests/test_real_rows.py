@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,6 @@ from cotdistill.distilling import distill_items
 from cotdistill.evaluating import examine
 from cotdistill.evaluation.inputs import Subject
 from cotdistill.strategies.registry import create, entries
-from tests.in_process import run
 from tests.real import data
 
 NAMES = [entry.name for entry in entries() if entry.value is not None]
@@ -33,10 +35,25 @@ ROWS = 40
 def rationales(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CommonsenseQA with PaLM's chains, elicited by the command line; wrong ones stand in for counterfactuals."""
     out = tmp_path_factory.mktemp("real") / "rationales.jsonl"
-    questions = str(data("normalised/commonsenseqa.train.jsonl"))
-    recording = f"recorded:{data('teacher/commonsenseqa.train.palm-540b.jsonl')}"
-    done = run("elicit", "--data", questions, "--teacher", recording, "-o", str(out))
-    assert done.code == 0, done.err
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "cotdistill",
+            "elicit",
+            "--data",
+            str(data("normalised/commonsenseqa.train.jsonl")),
+            "--teacher",
+            f"recorded:{data('teacher/commonsenseqa.train.palm-540b.jsonl')}",
+            "-o",
+            str(out),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
     return out
 
 

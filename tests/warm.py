@@ -3,7 +3,7 @@
 One process per worker of the suite has imported them; it forks for each call and gives the child its caller's streams,
 folder and environment. `command()` is what a test puts in place of `[sys.executable, "-m", "cotdistill"]`, in a list or
 joined in a script of the shell. What a start itself does is tested without it (`test_start_up.py`), and so is what
-signals do: they would reach the caller, which only waits. `Begun` is one that can be killed.
+signals do: they would reach the caller, which only waits.
 """
 
 from __future__ import annotations
@@ -74,25 +74,6 @@ def together(*arguments: str, count: int = 2) -> subprocess.CompletedProcess[str
     said = [process.communicate(timeout=300) for process in processes]
     code = max(process.returncode for process in processes)
     return subprocess.CompletedProcess(arguments, code, "".join(out for out, _ in said), "".join(e for _, e in said))
-
-
-class Begun:
-    """A command that says nothing; `pid`, its process, leads a group with its workers."""
-
-    def __init__(self, *arguments: str) -> None:
-        command()
-        self.call = socket.socket(socket.AF_UNIX)
-        self.call.connect(os.environ[PLACE])
-        said = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
-        with open(os.devnull, "r+b") as nothing:
-            socket.send_fds(self.call, [len(said).to_bytes(8, "big")], [nothing.fileno()] * STREAMS)
-        self.call.sendall(said)
-        self.pid = int.from_bytes(self.call.recv(4), "big")
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Its exit code, minus the signal that ended it; raises `TimeoutError` after so many seconds."""
-        self.call.settimeout(timeout)
-        return int.from_bytes(self.call.recv(4), "big", signed=True)
 
 
 _answering: list[subprocess.Popen[bytes]] = []

@@ -2,7 +2,7 @@
 
 Grids are drawn from a latent model whose expected accuracies are known exactly: an answer is right where
 level + seed + difficulty + (strategy x item) + noise > 0, all of them normal, so that a strategy's accuracy
-over seeds and items is Phi(level / sd of the sum). Each scenario draws 1,000 grids of 5 seeds; the
+over seeds and items is Phi(level / sd of the sum). Each scenario draws 2,000 grids of 5 seeds; the
 generator's own seed is fixed, so a figure at the edge of a limit does not come and go.
 """
 
@@ -22,7 +22,7 @@ from cotdistill.statistics.effect import Effect, average, difference
 
 pytestmark = pytest.mark.slow
 
-GRIDS = 1_000
+GRIDS = 2_000
 SEEDS = 5
 FAMILY = 6
 

@@ -30,8 +30,7 @@ from cotdistill.export.outputs import check_export, check_outputs, write_outputs
 from cotdistill.run_key import student_digest
 from cotdistill.served_student import check_served, served, served_key, served_name
 from cotdistill.strategies.description import load_strategy
-from cotdistill.students.devices import device_of
-from cotdistill.students.load import load_student
+from cotdistill.students.load import load_configured
 from cotdistill.students.places import at_revision
 from cotdistill.students.student import Student
 
@@ -107,7 +106,7 @@ def examine(
     Predictions are appended as they come, and a second call only does what is missing. `items`: a teacher's rationales
     for the questions. `student` gives a run's student, called when it is first asked, where it is not to be loaded.
     """
-    load = partial(load_asked, config)
+    load = partial(load_configured, config=config)
     if subject.model is None:
         predictions, sampled = read_elsewhere(subject.name, examples, config.extractor)
         return add_metrics(Examined(config, subject, name, examples, predictions), sampled, load)
@@ -141,19 +140,7 @@ def _walker(config: EvaluateConfig, subject: Subject, student: Callable[[], Stud
         return walker
     strategy, answers = load_strategy(subject.card.strategy, subject.name), subject.card.config["answers"]
     chat = bool(subject.card.config.get("chat", False))
-    return Walker(student or (lambda: load_asked(config, str(subject.model), chat)), strategy, answers, config)
-
-
-def load_asked(config: EvaluateConfig, model: str, chat: bool) -> Student:
-    """A model as it is evaluated."""
-    return load_student(
-        model,
-        config.dtype,
-        device_of(config.device),
-        config.trust_remote_code,
-        chat=chat,
-        partial_weights=config.partial_weights,
-    )
+    return Walker(student or (lambda: load_configured(str(subject.model), config, chat)), strategy, answers, config)
 
 
 def _store(config: EvaluateConfig, subject: Subject, name: str, examples: Sequence[Example]) -> Store[Prediction]:

@@ -221,6 +221,12 @@ class DistillConfig(TrainingOptions, BadRows, Config):
     )
 
     @property
+    def scored_by(self) -> str | None:
+        """The teacher that scores what the student writes; None where a null control asks none."""
+        asked = self.on_policy is not None and self.on_policy_signal in ("teacher", "other-row")
+        return self.teacher if asked else None
+
+    @property
     def saved_dtype(self) -> Dtype:
         """The precision in which weights are saved: by default the one they were trained in."""
         return self.dtype if self.save_dtype == "auto" else self.save_dtype

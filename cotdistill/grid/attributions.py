@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cotdistill.config import AblateConfig, DistillConfig, ElicitConfig
+from cotdistill.config import DistillConfig
 from cotdistill.console import is_main_process
 from cotdistill.data.files import file_digest, json_digest, write_text
 from cotdistill.data.records import Item
@@ -147,19 +147,11 @@ def _asked(
     state: WorkerState, scoring: Scoring, items: list[Item], settings: DistillConfig, teacher: str | None
 ) -> tuple[Student | None, Any]:
     """The model to attribute, and the form; of processes that train together only the first does so."""
-    config: AblateConfig = state.config
+    config = state.config
     if teacher is not None:
         if not is_main_process():
             return None, None
-        model, _ = load_teacher(
-            ElicitConfig(
-                teacher=teacher,
-                device=config.device,
-                dtype=config.dtype,
-                trust_remote_code=config.trust_remote_code,
-                partial_weights=config.partial_weights,
-            )
-        )
+        model, _ = load_teacher(teacher, config)
         return model, TEACHER_FORM
     arm = scoring.trains
     student = state.fresh_student(settings)

@@ -32,7 +32,7 @@ from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard, read_card
 from cotdistill.distilling import distill_items, fresh_student
 from cotdistill.eliciting import elicit
-from cotdistill.evaluating import by_budget, examine, load_asked
+from cotdistill.evaluating import by_budget, examine
 from cotdistill.evaluation.inputs import Subject
 from cotdistill.evaluation.stored import predictions_name, set_metrics
 from cotdistill.grid.arms import Arm
@@ -47,9 +47,8 @@ from cotdistill.grid.sets import QuestionSet
 from cotdistill.plugins.files import load_plugin
 from cotdistill.strategies.grids import UNTRAINED
 from cotdistill.strategies.join import join
-from cotdistill.students.devices import device_of
 from cotdistill.students.encode import EncodedSet
-from cotdistill.students.load import Bits, load_student
+from cotdistill.students.load import Bits, load_configured
 from cotdistill.students.student import Student
 from cotdistill.training.footprint import teacher_parameters
 from cotdistill.training.memory import release_memory
@@ -129,15 +128,7 @@ class WorkerState:
         """An untrained student in the precision in which students are evaluated."""
         if settings.dtype == "float32":
             return self.student(settings)
-        return load_student(
-            settings.student,
-            settings.dtype,
-            device_of(settings.device),
-            settings.trust_remote_code,
-            settings.quantize,
-            settings.chat,
-            settings.partial_weights,
-        )
+        return load_configured(settings.student, settings, settings.chat, settings.quantize)
 
     def items(self, arm: Arm) -> list[Item]:
         """What an arm trains on."""
@@ -288,7 +279,7 @@ def _pupil(state: WorkerState, cell: Cell, run: Path, trained: Student | None) -
     @cache
     def load() -> Student:
         state.restore(run, cell.settings, cell.arm, cell.start)
-        return load_asked(state.asked_in(cell.settings.dtype), str(run / "student"), cell.settings.chat)
+        return load_configured(str(run / "student"), state.asked_in(cell.settings.dtype), cell.settings.chat)
 
     return load
 
@@ -355,7 +346,7 @@ def load_of(settings: DistillConfig, data: EncodedSet, samples: int, student: St
         data.input_tokens() / samples,
         student.model.num_parameters(),
         settings.on_policy or 0.0,
-        teacher_parameters(settings),
+        teacher_parameters(settings.scored_by, settings.trust_remote_code),
     )
 
 

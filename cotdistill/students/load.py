@@ -14,9 +14,11 @@ import transformers
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+from cotdistill.config import Config
 from cotdistill.console import console, warn_once
 from cotdistill.errors import Unavailable, UsageError, missing_extra
 from cotdistill.seeds import derive
+from cotdistill.students.devices import device_of
 from cotdistill.students.gguf_file import ends_of, header
 from cotdistill.students.places import Place, locate
 from cotdistill.students.student import Student
@@ -53,6 +55,13 @@ def load_student(
     if quantize is None:
         model = model.to(torch.device(device))
     return Student(model.eval(), tokenizer, chat)
+
+
+def load_configured(name: str, config: Config, chat: bool = False, quantize: Bits | None = None) -> Student:
+    """A model in the precision and on the device that a command's options ask for."""
+    return load_student(
+        name, config.dtype, device_of(config.device), config.trust_remote_code, quantize, chat, config.partial_weights
+    )
 
 
 def outline_student(name: str, trust_remote_code: bool = False) -> Student:

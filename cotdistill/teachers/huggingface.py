@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from cotdistill.config import DEMO, ElicitConfig
+from cotdistill.config import DEMO, Config, ElicitConfig
 from cotdistill.console import console
 from cotdistill.data.distributions import Recorded, vocabulary_digest
 from cotdistill.data.journal import FinishedCall
@@ -23,9 +23,9 @@ from cotdistill.decoding.decode import Choice, Prompt, Rule, greedy
 from cotdistill.decoding.sampling import Sampling
 from cotdistill.errors import UsageError
 from cotdistill.seeds import rng
-from cotdistill.students.devices import device_of, in_float64
-from cotdistill.students.load import load_student, outline_student
-from cotdistill.students.places import Place, demo_model, locate
+from cotdistill.students.devices import in_float64
+from cotdistill.students.load import load_configured, outline_student
+from cotdistill.students.places import Place, locate, teacher_model
 from cotdistill.students.student import Student
 from cotdistill.students.tokens import render_chat
 from cotdistill.teachers.blank_line import has_blank_line
@@ -49,7 +49,7 @@ class HuggingFaceTeacher:
 
     def __init__(self, config: ElicitConfig, weights: bool = True) -> None:
         self.config = config
-        self.model, self.name = load_teacher(config, weights)
+        self.model, self.name = load_teacher(config.teacher, config, weights)
         template = self.model.tokenizer.chat_template
         if config.chat == "on" and not template:
             raise UsageError(f"--chat on: {config.teacher} has no chat template; omit --chat")
@@ -266,26 +266,17 @@ def log_probabilities(model: Student, start: list[int], sequences: Sequence[list
     return [float(total) for total in in_float64(steps.masked_fill(~mask[:, common:], 0.0)).sum(-1)]
 
 
-def load_teacher(config: ElicitConfig, weights: bool = True) -> tuple[Student, str]:
-    """The model, and the name that goes into every row: with the revision of its weights.
+def load_teacher(teacher: str, config: Config, weights: bool = True) -> tuple[Student, str]:
+    """The model that `--teacher` names, and the name that goes into every row: with the revision of its weights.
 
     Without weights (a dry run) the model is on the meta device: its tokenizer and its limits are real.
     """
     if not console.is_terminal:
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    name = str(demo_model("teacher")) if config.teacher == DEMO else config.teacher
-    if weights:
-        model = load_student(
-            name,
-            config.dtype,
-            device_of(config.device),
-            config.trust_remote_code,
-            partial_weights=config.partial_weights,
-        )
-    else:
-        model = outline_student(name, config.trust_remote_code)
+    name = teacher_model(teacher)
+    model = load_configured(name, config) if weights else outline_student(name, config.trust_remote_code)
     place = locate(name)
-    shown = DEMO if config.teacher == DEMO else place.where if place.commit else Path(name).name
+    shown = DEMO if teacher == DEMO else place.where if place.commit else Path(name).name
     return model, f"{shown}@{_revision(place)}"
 
 

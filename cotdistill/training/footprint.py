@@ -22,7 +22,6 @@ from cotdistill.training.activations import kept_by_token
 from cotdistill.training.lora import attach, parse_lora
 from cotdistill.training.loss import CHUNK_BYTES
 from cotdistill.training.memory import default_budget, layers_of
-from cotdistill.training.on_policy import asks_teacher
 
 FLOAT, HALF = 4, 2  # bytes; training keeps float32 weights and computes in --dtype
 QUANTISED = {"8bit": 1.0, "4bit": 0.55}  # bytes per weight, scales included
@@ -90,7 +89,9 @@ def footprint(config: DistillConfig) -> Footprint:
     return Footprint(
         parameters,
         trainable,
-        int(each * parameters) + FLOAT * added + SAVED[config.dtype] * teacher_parameters(config),
+        int(each * parameters)
+        + FLOAT * added
+        + SAVED[config.dtype] * teacher_parameters(config.scored_by, config.trust_remote_code),
         FLOAT * trainable,
         state,
         _activations(model, config),
@@ -99,13 +100,11 @@ def footprint(config: DistillConfig) -> Footprint:
     )
 
 
-def teacher_parameters(config: DistillConfig) -> int:
+def teacher_parameters(scored_by: str | None, trust_remote_code: bool) -> int:
     """Of the model that scores what the student writes, without gradients; 0 where none does. No weight is loaded."""
-    if not asks_teacher(config):
+    if scored_by is None:
         return 0
-    assert config.teacher is not None
-    outlined = outline_student(teacher_model(config.teacher), config.trust_remote_code)
-    return int(outlined.model.num_parameters())
+    return int(outline_student(teacher_model(scored_by), trust_remote_code).model.num_parameters())
 
 
 def _factored(weight: Any) -> int:

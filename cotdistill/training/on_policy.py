@@ -36,10 +36,9 @@ from cotdistill.data.distributions import vocabulary_digest
 from cotdistill.errors import UsageError
 from cotdistill.seeds import rng
 from cotdistill.strategies.forms import Form, Strategy
-from cotdistill.students.devices import device_of
 from cotdistill.students.encode import TokenTree
 from cotdistill.students.forwards import replaced
-from cotdistill.students.load import config_of, load_student, load_tokenizer
+from cotdistill.students.load import config_of, load_configured, load_tokenizer
 from cotdistill.students.places import locate, teacher_model
 from cotdistill.students.student import Student
 from cotdistill.training import objective
@@ -48,7 +47,6 @@ from cotdistill.training.kd import Divergence, WholeSignal
 from cotdistill.training.memory import default_budget
 from cotdistill.training.packed_attention import PACKED, using_attention
 
-ASKED = ("teacher", "other-row")  # the signals that are a model's
 ELSEWHERE = ("openai:", "recorded:")  # teachers that are no model in this process
 
 
@@ -225,22 +223,11 @@ def target_states(teacher: Student, trees: list[TokenTree], count: int) -> tuple
     return (states, head.weight, head.bias) if linear else (states, None, None)
 
 
-def asks_teacher(config: DistillConfig) -> bool:
-    """Whether a run has a model score what its student writes: two of the controls need none."""
-    return config.teacher is not None and config.on_policy is not None and config.on_policy_signal in ASKED
-
-
 def teacher_of(config: DistillConfig) -> Student | None:
     """The teacher's model; None where a control asks none."""
-    if config.teacher is None or not asks_teacher(config):
+    if config.scored_by is None:
         return None
-    teacher = load_student(
-        teacher_model(config.teacher),
-        config.dtype,
-        device_of(config.device),
-        config.trust_remote_code,
-        partial_weights=config.partial_weights,
-    )
+    teacher = load_configured(teacher_model(config.scored_by), config)
     teacher.model.requires_grad_(False)
     return teacher
 

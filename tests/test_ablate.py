@@ -52,6 +52,7 @@ def test_teacher_untrained_student_and_controls_stand_in_every_table(grid: Path)
     ]
     page = (grid / "grid" / "report.md").read_text()
     assert all(f"| {markdown(str(arm))} |" in page for arm, _ in arms)
+    assert "\n## Verdict on id, in domain\n\n- post-cot is" in page  # and not on the other set
 
 
 def test_without_controls_the_report_says_so(grid: Path) -> None:

@@ -99,11 +99,15 @@ class Section:
 
 @dataclass(frozen=True)
 class First:
-    """What a page answers on its first screen. `verdicts`: a sentence each. `cannot`: what the numbers do not show."""
+    """What a page answers on its first screen. `verdicts`: a sentence each. `cannot`: what the numbers do not show.
+
+    `asked`: which questions the verdicts are about, where others were asked too.
+    """
 
     verdicts: Sequence[str]
     cannot: Sequence[str]
     figure: Figure | None = None
+    asked: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,20 +18,26 @@ def first_screen(
     figures: Sequence[Figure],
 ) -> First:
     """Of an ablation: every strategy against the baseline, in domain."""
+    asked = judged_on(results, description)
     verdicts = [
-        record for record in in_domain(results, description, comparisons) if not _is_control(results, record["name"])
+        record for record in on_set(asked, description, comparisons) if not _is_control(results, record["name"])
     ]
     figure = next((drawn for drawn in figures if drawn.name == "forest"), None)
     return First(
         [record["sentence"] for record in verdicts] or ["No arm could be compared with the baseline."],
         [*missing(results, description, records), *too_small(verdicts)],
         figure,
+        f"{asked}, {'in' if asked == description.in_domain else 'out of'} domain" if len(results.sets) > 1 else "",
     )
 
 
-def in_domain(results: Results, description: Description, comparisons: Sequence[JsonObject]) -> list[JsonObject]:
-    """The comparisons with the baseline on the first set of the training domain."""
-    name = description.in_domain if description.in_domain in results.sets else next(iter(results.sets), "")
+def judged_on(results: Results, description: Description) -> str:
+    """The first set of the training domain, or the first of all."""
+    return description.in_domain if description.in_domain in results.sets else next(iter(results.sets), "")
+
+
+def on_set(name: str, description: Description, comparisons: Sequence[JsonObject]) -> list[JsonObject]:
+    """The comparisons with the baseline on one set."""
     return [record for record in comparisons if record["sets"] == [name] and record["baseline"] == description.baseline]
 
 

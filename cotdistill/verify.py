@@ -57,7 +57,7 @@ class Questions:
         self.by_id = {example.id: example for example in examples}
 
 
-class Taught:
+class TaughtRows:
     """What each arm was trained on, made again once for all its cells: the digest of its rows, words per rationale."""
 
     def __init__(self, rows: GridRows, data_seed: int) -> None:
@@ -113,7 +113,7 @@ def differences(out: Path, counts: dict[str, int]) -> Iterator[str]:
     yield from changed_sweep(out, description, counts)
     yield from other_starts(out, records)
     walking = WalkingOptions.model_validate(description.config["evaluate"])
-    taught = Taught(rows, int(description.config["data_seed"]))
+    taught = TaughtRows(rows, int(description.config["data_seed"]))
     for record in records:
         counts["cells"] += 1
         if "error" in record:
@@ -268,7 +268,7 @@ def changed_metrics(
             yield (f"cells.jsonl: {where}: {figure} is {value} by {stored['predictions']}, not {stored.get(figure)}")
 
 
-def changed_run(out: Path, record: JsonObject, taught: Taught, counts: dict[str, int]) -> Iterator[str]:
+def changed_run(out: Path, record: JsonObject, taught: TaughtRows, counts: dict[str, int]) -> Iterator[str]:
     """A run that was not trained on the rows it should have been, or whose card is not that of its cell."""
     run = run_of(out, record)
     card, name = read_card(run), str(run.relative_to(out))

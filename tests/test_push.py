@@ -81,7 +81,7 @@ def test_a_run_is_sent_as_one_commit_that_is_again_a_run(trained: Path, hub: Stu
     assert here.out
     card = ModelCard((down / "README.md").read_text())
     assert [result.dataset_name for result in card.data.eval_results] == ["gold"]
-    for line in ('MODEL, STOPS = "me/cascod-student"', "vllm serve me/cascod-student --served-model-name student"):
+    for line in ('from_pretrained("me/cascod-student")', "vllm serve me/cascod-student --served-model-name student"):
         assert line in card.content
         assert line not in (trained / "plain/README.md").read_text()
     assert "convert_hf_to_gguf.py --remote me/cascod-student " in card.content

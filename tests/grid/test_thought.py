@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cotdistill.evaluation.stored import read_predictions
 from cotdistill.report.ablation import read_json_lines
 from cotdistill.report.comparison import Results, judge_claims
 from cotdistill.report.thought import thought_figures
@@ -52,8 +53,9 @@ def test_figures_under_a_budget_are_verified(grid: tuple[Path, list[dict[str, An
     figures = record["budgets"]["2"]["id"]
     file, accuracy = figures["predictions"], figures["accuracy"]
     figures["accuracy"] = 2.0
-    assert [*changed_metrics(out, record, counts)] == [
-        f"cells.jsonl: cot/seed-0 on id at 2 tokens of thought: accuracy is {accuracy} by {file}, not 2.0"
+    where = "cot/seed-0 on id at 2 tokens of thought"
+    assert [*changed_metrics(read_predictions(out / file), figures, where, counts)] == [
+        f"cells.jsonl: {where}: accuracy is {accuracy} by {file}, not 2.0"
     ]
 
 

@@ -52,7 +52,7 @@ class Copies:
     def __init__(self) -> None:
         from cotdistill.grid import tasks
 
-        self.distill, self.evaluate = tasks.distill_items, tasks.evaluate_set
+        self.distill, self.evaluate = tasks.distill_items, tasks.examine
         self.first: dict[str, Path] = {}
         self.load = tasks.WorkerState.fresh_student
 
@@ -83,16 +83,17 @@ class Copies:
         card.model_copy(update=changed).write(run)
         return {"run": str(run)}
 
-    def evaluate_set(self, config: Any, run: Path, card: Any, name: str, examples: Any, *more: Any) -> None:
-        """`evaluate_set`, where a copy answers every question right with the chance that its key draws."""
+    def examine(self, config: Any, subject: Any, name: str, examples: Any, *more: Any) -> None:
+        """`examine`, where a copy answers every question right with the chance that its key draws."""
         from cotdistill.answers.judging import judge_by
         from cotdistill.evaluation.metrics import Prediction
         from cotdistill.evaluation.store import Store
         from cotdistill.evaluation.stored import read_predictions, settings_digest
 
+        run, card = subject.folder, subject.card
         model = self.first.get(card.strategy["name"], run)
         if run == model or run.parent.name != "runs":  # or the untrained student
-            self.evaluate(config, run, card, name, examples, *more)
+            self.evaluate(config, subject, name, examples, *more)
             return
         draw, questions, judged = random.Random(card.key + name), _digest(examples), judge_by("answers")
         level, answers = draw.uniform(0.4, 0.8), []
@@ -123,7 +124,7 @@ def make(folder: Path, cells: int) -> None:
     assert run("elicit", "--limit", "120", "--quiet", "-o", str(folder / "rows.jsonl")).code == 0
     copies = Copies()
     with ExitStack() as stack:
-        for name in ("distill_items", "evaluate_set"):
+        for name in ("distill_items", "examine"):
             stack.enter_context(patch.object(tasks, name, getattr(copies, name)))
         loads = lambda state, settings: copies.fresh_student(state, settings)  # noqa: E731 (becomes a method)
         stack.enter_context(patch.object(tasks.WorkerState, "fresh_student", loads))

@@ -144,7 +144,7 @@ def test_a_dry_run_loads_no_weights_and_asks_nothing(
     def refused(*_: Any) -> None:
         raise AssertionError("no weights in a dry run")
 
-    monkeypatch.setattr("cotdistill.teachers.huggingface.load_student", refused)
+    monkeypatch.setattr("cotdistill.teachers.huggingface.load_configured", refused)
     elicit(config(folder, counterfactual=True, price_in=1.0, price_out=1000.0), dry_run=True)
     said = capsys.readouterr()
     dry = json.loads(said.out)["dry_run"]

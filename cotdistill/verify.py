@@ -186,7 +186,7 @@ def _dev_accuracy(out: Path, record: JsonObject) -> float | None:
 def changed_record(
     out: Path, record: JsonObject, asked: Asked, walking: WalkingOptions, counts: dict[str, int]
 ) -> Iterator[str]:
-    """What a cell's record, its definition and its predictions say of one another; each file is read once."""
+    """What a cell's record, its definition and its predictions say of one another; answers are parsed once."""
     for name, weight in record["files"].items():
         if not (out / name).is_file() or file_digest(out / name) != weight:
             yield f"{name}: digest differs from the one in the record of {record['cell']}"

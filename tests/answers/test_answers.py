@@ -490,11 +490,11 @@ def test_a_student_caught_in_a_loop_costs_no_more_than_a_moment(loop):
 # --------------------------------------------------------------------------------------------- real chains
 
 
-@cache
 def answered(text, choices, kind) -> str | None:
     return extract(text, choices, kind).answer
 
 
+@cache
 def verdicts(questions: str, teacher: str, read) -> dict[str, Counter]:
     """Verdicts on every chain of a teacher, by task ("all" is their sum)."""
     by_id = {row["id"]: row for row in real.rows(f"normalised/{questions}.jsonl")}

@@ -30,10 +30,12 @@ from tests.students.test_chat import CHATML, chat_student
 
 ROWS = items(8)
 ASKED = ROWS[:3]
-STEPS = {"short": 5, "long": 80}  # the first leaves a student that ends nothing by itself, and writes what is no word
+# After five steps a student ends nothing by itself, and writes what is no word. Only what is not read again may be
+# such: the card's code gives a rationale back as text, whose tokens need not be those the student wrote.
+STEPS = {"short": 5, "long": 80}
 RUNS = [
     ("gpt2", "cot", "text", "long"),
-    ("gpt2", "cot", "letter", "short"),
+    ("gpt2", "cot", "letter", "long"),
     ("gpt2", "cascod", "letter", "long"),
     ("gpt2", "post-cot", "text", "long"),
     ("gpt2", "answer-only", "letter", "short"),
@@ -42,11 +44,11 @@ RUNS = [
     ("chat", "cascod", "text", "long"),
     ("chat", "post-cot", "letter", "short"),
     ("chat", "answer-only", "text", "long"),
-    ("chat", "scott", "text", "short"),
+    ("chat", "scott", "text", "long"),
     ("llama", "cascod", "text", "long"),
-    ("llama", "scott", "letter", "short"),
-    ("t5", "cot", "text", "short"),
-    ("t5", "cascod", "text", "short"),
+    ("llama", "scott", "letter", "long"),
+    ("t5", "cot", "text", "long"),
+    ("t5", "cascod", "text", "long"),
 ]
 
 
@@ -102,7 +104,7 @@ def test_the_card_s_own_code_gives_what_predict_gives(
             exec(code.replace(repr(EXAMPLE.text()), repr(row.example().text())), {})
         found = ast.literal_eval(printed.getvalue())
         assert (found.get("rationale"), found["answer"]) == (line["rationale"], line["output"])
-    if length == "long":
+    if length == "long" and family != "t5":  # which has learned to end by then, not yet to answer
         assert all(line["answer"] for line in predicted(made, folder / "asked.jsonl"))
 
 

@@ -30,7 +30,10 @@ class AblateConfig(TrainingOptions, ForeignRows, BadRows, Config):
     own_sections: ClassVar[tuple[str, ...]] = ("distill",)
 
     study: (
-        Literal["scott", "mysteries", "cascod", "rewrites", "distributions", "on-policy", "budget", "selection"] | None
+        Literal[
+            "scott", "mysteries", "cascod", "rewrites", "distributions", "on-policy", "budget", "schedules", "selection"
+        ]
+        | None
     ) = option(None, "Preset grid with a paper's claims", COMPARED)
     strategies: tuple[str, ...] = option((), "Comma-separated names (see cotdistill strategies)", COMPARED)
     param: dict[str, tuple[str, ...]] = option(

@@ -239,15 +239,39 @@ STUDIES = {
             ),
         ),
         Study(
+            "schedules",
+            "From Explicit CoT to Implicit CoT, arXiv 2405.14838; KPOD, arXiv 2405.16064; EDIT, arXiv 2405.19737",
+            "Does it help to change what a rationale teaches as training goes on?",
+            {
+                "strategies": ("cot", "icot-si", "backward-cot", "edit-krsl", "answer-only"),
+                "param": {"edit-krsl.after": ("cot",)},
+                "controls": False,
+                "baseline": "cot",
+                "seeds": SEEDS,
+            },
+            (
+                Claim(
+                    "a rationale that vanished step by step leaves its skill behind", "icot-si", "answer-only", "higher"
+                ),
+                Claim("a rationale that vanished is not missed", "icot-si", "cot", "as good"),
+                Claim("steps learned from the last one on beat all at once", "backward-cot", "cot", "higher"),
+                Claim(
+                    "what differs between right and wrong chains adds to cot", "edit-krsl(after=cot)", "cot", "higher"
+                ),
+            ),
+        ),
+        Study(
             "selection",
             "Which Reasoning Trajectories Teach Students to Reason Better? A Simple Metric of Informative Alignment, "
             "arXiv 2601.14249",
             "Do the rows that surprise a student little for how improbable their tokens are teach it more than others?",
             {
                 "strategies": ("cot",),
-                "vary": {"select": ("none", "right", "rsr", "nll", "length", "random")},
+                # No "right": the embedded teacher's greedy answers all are, and it would be "none" again.
+                "vary": {"select": ("none", "rsr", "nll", "length", "random")},
+                "controls": False,
                 "baseline": "cot [select none]",
-                "seeds": (0, 1, 2, 3, 4),
+                "seeds": SEEDS,
             },
             (
                 Claim(
@@ -260,7 +284,6 @@ STUDIES = {
                     "the ratio chooses better than likelihood alone", "cot [select rsr]", "cot [select nll]", "higher"
                 ),
             ),
-            ("cot",),
         ),
     )
 }

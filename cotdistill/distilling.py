@@ -30,6 +30,7 @@ from cotdistill.export.base_model import base_facts
 from cotdistill.export.model_card import model_card
 from cotdistill.plugins.kinds import checker_of
 from cotdistill.run_key import also_read, definition, student_digest
+from cotdistill.strategies.candidates import candidates
 from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.registry import create
@@ -42,7 +43,6 @@ from cotdistill.training.footprint import footprint, trained_outline
 from cotdistill.training.on_policy import OnPolicy, check_on_policy
 from cotdistill.training.recipes import resolve_training, total_steps
 from cotdistill.training.room import check_fits, free_disk, free_memory, gib
-from cotdistill.training.selection import candidates
 from cotdistill.training.sharding import check_parallel
 from cotdistill.training.teaching import with_distributions
 from cotdistill.training.train import Loop, Trained

@@ -35,10 +35,10 @@ from cotdistill.errors import DataError, Difference
 from cotdistill.evaluation.metrics import Prediction, judged_again
 from cotdistill.evaluation.stored import read_predictions, recomputed, set_metrics, settings_digest
 from cotdistill.grid.cells import CellStore, answered
+from cotdistill.grid.costs import costs
 from cotdistill.grid.digests import read_digests, row_digests, run_of, unlisted
 from cotdistill.grid.references import teacher_prediction
 from cotdistill.grid.rows import GridRows, mean_words, read_rows, rows_of
-from cotdistill.grid.tasks import costs
 from cotdistill.report.ablation import read_json_lines, write_report
 from cotdistill.report.ablation_sections import NOT_RECOMPUTED
 from cotdistill.report.description import DESCRIPTION, Description, read_description

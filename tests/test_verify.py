@@ -22,6 +22,7 @@ from cotdistill.report.ablation import read_json_lines
 from cotdistill.verify import verify
 from tests.grids import Drawn, question_files, run
 from tests.in_process import run as call
+from tests.test_start_up import loaded
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,13 @@ def test_what_was_left_alone_passes_and_what_cannot_be_recomputed_is_named(out: 
     assert found["cells"] == 12
     assert found["numbers"] > 100
     assert "losses" in found["not_recomputed"]
+
+
+def test_nothing_is_loaded_that_trains_or_asks_a_student(out: Path, tmp_path: Path) -> None:
+    """A grid of a cluster is verified on a laptop, whose torch takes longer to import than all it has to read."""
+    said, modules = loaded(tmp_path, "verify", str(out))
+    assert json.loads(said)["cells"] == 12
+    assert not modules & {"torch", "transformers"}
 
 
 def test_the_rows_of_an_arm_are_made_and_the_answers_of_a_cell_read_once(

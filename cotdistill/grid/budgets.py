@@ -24,10 +24,10 @@ from cotdistill.config import TrainingOptions
 from cotdistill.data.records import Item
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.rows import GridRows, learned_rows
+from cotdistill.strategies.candidates import candidates, kept_count
 from cotdistill.strategies.forms import Strategy
 from cotdistill.strategies.join import join
 from cotdistill.training.recipes import total_steps
-from cotdistill.training.selection import candidates, kept_count
 
 FLOPS_TRAINED = 6  # per token and parameter: forward 2, backward 4 (Kaplan et al. 2020, arXiv 2001.08361)
 FLOPS_FORWARD = 2

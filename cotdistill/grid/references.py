@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cotdistill.answers.judging import judge_slot
 from cotdistill.config import DistillConfig, ElicitConfig
@@ -22,9 +23,11 @@ from cotdistill.evaluation.metrics import Prediction
 from cotdistill.run_key import student_digest
 from cotdistill.strategies.description import dump_strategy
 from cotdistill.strategies.forms import Strategy
-from cotdistill.students.student import Student
 from cotdistill.teachers.planning import Planner
 from cotdistill.teachers.recorded import replays
+
+if TYPE_CHECKING:  # `verify` reads what a teacher answered without torch
+    from cotdistill.students.student import Student
 
 ANSWERS = "{rationale} So the answer is {answer}."  # how a teacher that is not told the answer ends
 

@@ -16,6 +16,7 @@ from cotdistill.grid.plan import Plan
 from cotdistill.grid.preparation import given_rows, used_rows
 from cotdistill.grid.rows import rows_file
 from cotdistill.grid.starts import check_starts
+from cotdistill.strategies.candidates import candidates
 from cotdistill.strategies.join import join
 from cotdistill.students.devices import device_of
 from cotdistill.students.load import check_student
@@ -23,7 +24,6 @@ from cotdistill.training.accelerators import check_trackers
 from cotdistill.training.attribution import check_method
 from cotdistill.training.lora import check_kept
 from cotdistill.training.on_policy import check_on_policy
-from cotdistill.training.selection import candidates
 from cotdistill.training.sharding import check_parallel
 
 

@@ -29,7 +29,7 @@ from cotdistill.data.files import JsonObject, file_digest, remove, writing
 from cotdistill.data.mixture import mixed
 from cotdistill.data.records import Item
 from cotdistill.data.rows import read_items
-from cotdistill.data.runcard import RunCard, read_card
+from cotdistill.data.runcard import read_card
 from cotdistill.distilling import distill_items, fresh_student
 from cotdistill.eliciting import elicit
 from cotdistill.evaluating import by_budget, examine
@@ -37,8 +37,9 @@ from cotdistill.evaluation.inputs import Subject
 from cotdistill.evaluation.stored import predictions_name, set_metrics
 from cotdistill.grid.arms import Arm
 from cotdistill.grid.axes import Setting
-from cotdistill.grid.budgets import FLOPS_FORWARD, FLOPS_TRAINED, Load
+from cotdistill.grid.budgets import Load
 from cotdistill.grid.cells import Cell
+from cotdistill.grid.costs import costs
 from cotdistill.grid.digests import weigh
 from cotdistill.grid.keeping import drop_student
 from cotdistill.grid.references import teacher_predictions, untrained_card, write_predictions
@@ -354,26 +355,3 @@ def evaluation_settings(config: AblateConfig) -> EvaluateConfig:
     """How every cell is evaluated."""
     given = {**given_options(config, Config), **given_options(config.evaluate, WalkingOptions)}
     return EvaluateConfig(**{**given, "limit": None}, answers=config.answers)
-
-
-def costs(card: RunCard, words: float) -> dict[str, Any]:
-    """What a run was shown and what it cost, counted rather than measured."""
-    steps, batch = card.trained["steps"], card.config["batch_size"]
-    passes = steps * batch / card.data["trained_on"]
-    own = card.trained.get("on_policy")  # in place of as many of the rows' examples
-    passes *= 1.0 if own is None else 1 - own["examples"] / (steps * batch)
-    written = {"positions": 0, "learned": 0, "teacher_parameters": 0, **(own or {})}
-    inputs = round(passes * card.counts["input_tokens"]) + written["positions"]
-    forwarded = written["positions"] * (card.student["parameters"] + written["teacher_parameters"])
-    return {
-        "steps": steps,
-        "rows": card.data["rows"],
-        "examples": steps * batch,
-        "learned_tokens": round(passes * sum(card.counts["learned_tokens"].values())) + written["learned"],
-        "input_tokens": inputs,
-        **({} if own is None else {"sampled_tokens": own["tokens"]}),
-        "train_flops": FLOPS_TRAINED * card.student["parameters"] * inputs + FLOPS_FORWARD * forwarded,
-        "rationale_words": words,
-        "parameters": card.student["parameters"],
-        "run_key": card.key,
-    }

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from cotdistill.config import TrainingOptions
 from cotdistill.data.mixture import parse_mix
 from cotdistill.grid.axes import Setting, in_effect, settings, varied
-from cotdistill.training.selection import RANDOM, RANKED
+from cotdistill.strategies.candidates import RANDOM, RANKED
 
 CHOICE = ("select", "select_share")
 

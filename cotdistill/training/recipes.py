@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from cotdistill.config import DEMO, Config, TrainingOptions
 from cotdistill.console import say
 from cotdistill.students.devices import bfloat16_on_gpu
-from cotdistill.students.load import outline_student
 
 C = TypeVar("C", bound=TrainingOptions)
 BILLION = 10**9
@@ -153,6 +152,8 @@ def _defaults(config: TrainingOptions, student: str) -> tuple[str, dict[str, Any
     values: dict[str, Any] = {"lr": 2e-4, "epochs": 3.0}
     why = "defaults for LoRA"
     if config.lora is None:
+        from cotdistill.students.load import outline_student  # the embedded student's settings are known without torch
+
         count = outline_student(student, config.trust_remote_code).model.num_parameters()
         values["lr"] = 5e-5 if count < BILLION else 2e-5
         why = f"defaults for full fine-tuning of {count / 1e6:,.0f} M parameters"

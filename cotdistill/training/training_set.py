@@ -10,6 +10,7 @@ from cotdistill.config import DistillConfig
 from cotdistill.console import warn
 from cotdistill.data.records import Example, Item, RationaleKind
 from cotdistill.errors import DataError
+from cotdistill.strategies.candidates import not_chosen
 from cotdistill.strategies.forms import FillContext, Slots, Strategy
 from cotdistill.strategies.join import Sample, join
 from cotdistill.strategies.scores import word_scores
@@ -18,7 +19,7 @@ from cotdistill.students.encoded_cache import encode_cached
 from cotdistill.students.student import Student
 from cotdistill.students.unknown import unknown_characters, unknown_tokens
 from cotdistill.training.objective import training_encoder
-from cotdistill.training.selection import not_chosen, selected
+from cotdistill.training.selection import selected
 from cotdistill.training.stages import Stages
 from cotdistill.training.teaching import Teaching, taught
 

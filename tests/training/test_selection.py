@@ -13,8 +13,9 @@ from cotdistill.config import TrainingOptions
 from cotdistill.data.files import write_text
 from cotdistill.data.records import Item
 from cotdistill.errors import NothingLeft
+from cotdistill.strategies.candidates import candidates
 from cotdistill.strategies.registry import create
-from cotdistill.training.selection import RANKING, candidates, rank_surprisal_ratio, selected, token_scores
+from cotdistill.training.selection import RANKING, rank_surprisal_ratio, selected, token_scores
 from tests import grids
 from tests.in_process import run
 from tests.models import items, student

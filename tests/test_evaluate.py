@@ -86,6 +86,17 @@ def test_probes_of_a_trained_student(runs: Path) -> None:
     assert stored[0]["probes"]["counterfactual"]["given"] == ROWS[0].rationales[1].text
 
 
+def test_a_transformer_foresees_the_answers_for_las(runs: Path) -> None:
+    """It starts from the student's own base model, which is loaded for it."""
+    again = [row.example().model_copy(update={"id": f"{row.id}-{time}"}) for row in ROWS for time in range(5)]
+    data = str(write(runs / "again.jsonl", again))
+    (found,) = asked(runs, "cot", data=[data], probe=["las"], simulator=["transformer"])
+    las = found["probes"]["las-transformer"]
+    assert las["simulator"] == "transformer"
+    assert las["n"] == 40
+    assert -1 <= las["las"]["estimate"] <= 1
+
+
 def test_a_probe_of_a_walk_equals_the_walk_alone(runs: Path) -> None:
     """Sharing a question's computation between its probes changes no answer."""
     (together,) = asked(runs, "scott", probe=["all"], rationales=str(runs / "rows.jsonl"))

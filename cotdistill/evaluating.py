@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cotdistill.answers.judging import judge_by
 from cotdistill.config import DEMO, EvaluateConfig
@@ -16,7 +16,7 @@ from cotdistill.data.rows import read_items
 from cotdistill.data.runcard import RunCard
 from cotdistill.data.tasks import load_examples
 from cotdistill.errors import DataError, UsageError, did_you_mean
-from cotdistill.evaluation.asking import Walker
+from cotdistill.evaluation.asked_server import check_served, served_key, served_name
 from cotdistill.evaluation.domains import domains
 from cotdistill.evaluation.examination import Examination
 from cotdistill.evaluation.inputs import Subject, read_elsewhere, subject_of
@@ -28,11 +28,12 @@ from cotdistill.evaluation.store import Store
 from cotdistill.evaluation.stored import predictions_name, settings_digest
 from cotdistill.export.outputs import check_export, check_outputs, write_outputs
 from cotdistill.run_key import student_digest
-from cotdistill.served_student import check_served, served, served_key, served_name
 from cotdistill.strategies.description import load_strategy
-from cotdistill.students.load import load_configured
 from cotdistill.students.places import at_revision
-from cotdistill.students.student import Student
+
+if TYPE_CHECKING:  # predictions are evaluated without torch
+    from cotdistill.evaluation.asking import Walker
+    from cotdistill.students.student import Student
 
 
 def evaluate(config: EvaluateConfig, named: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -106,7 +107,7 @@ def examine(
     Predictions are appended as they come, and a second call only does what is missing. `items`: a teacher's rationales
     for the questions. `student` gives a run's student, called when it is first asked, where it is not to be loaded.
     """
-    load = partial(load_configured, config=config)
+    load = partial(_loaded, config)
     if subject.model is None:
         predictions, sampled = read_elsewhere(subject.name, examples, config.extractor)
         return add_metrics(Examined(config, subject, name, examples, predictions), sampled, load)
@@ -133,14 +134,24 @@ def one_served(model: str, named: Sequence[str]) -> Sequence[str]:
     return named or [model]
 
 
+def _loaded(config: EvaluateConfig, name: str, chat: bool = False) -> Student:
+    from cotdistill.students.load import load_configured
+
+    return load_configured(name, config, chat)
+
+
 def _walker(config: EvaluateConfig, subject: Subject, student: Callable[[], Student] | None) -> Walker:
+    from cotdistill.evaluation.asking import Walker
+
     if config.model is not None:
+        from cotdistill.served_student import served
+
         walker = served(config, subject)
         assert isinstance(walker, Walker)
         return walker
     strategy, answers = load_strategy(subject.card.strategy, subject.name), subject.card.config["answers"]
     chat = bool(subject.card.config.get("chat", False))
-    return Walker(student or (lambda: load_configured(str(subject.model), config, chat)), strategy, answers, config)
+    return Walker(student or (lambda: _loaded(config, str(subject.model), chat)), strategy, answers, config)
 
 
 def _store(config: EvaluateConfig, subject: Subject, name: str, examples: Sequence[Example]) -> Store[Prediction]:

@@ -14,11 +14,12 @@ from cotdistill.data.records import Question
 from cotdistill.data.tasks import load_questions
 from cotdistill.decoding.text_walk import steps_of
 from cotdistill.errors import UsageError
+from cotdistill.evaluation.asked_server import check_served, served_key
 from cotdistill.evaluation.asked_student import AskedStudent
 from cotdistill.evaluation.inputs import Subject, kept_student, subject_of
 from cotdistill.evaluation.responses import Response, ResponseFile, response, voted
 from cotdistill.run_key import student_digest
-from cotdistill.served_student import check_served, served, served_key
+from cotdistill.served_student import served
 from cotdistill.strategies.description import load_strategy
 from cotdistill.students.devices import device_of
 from cotdistill.students.load import config_of, load_student, load_tokenizer

@@ -314,5 +314,5 @@ def test_lm_eval_gives_the_same_accuracy(runs: Path, tmp_path: Path, name: str) 
 
 def test_the_model_is_not_loaded_when_nothing_is_missing(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked(runs, "cot", probe=["all"])
-    monkeypatch.setattr(evaluating, "load_configured", lambda *_: pytest.fail("the student was loaded"))
+    monkeypatch.setattr(evaluating, "_loaded", lambda *_: pytest.fail("the student was loaded"))
     asked(runs, "cot", probe=["all"])

@@ -54,6 +54,16 @@ def test_recorded_rationales_are_read_without_what_asks_a_model(tmp_path: Path) 
     assert not modules & {*HEAVY, "cotdistill.teachers.server", "cotdistill.teachers.huggingface"}
 
 
+def test_predictions_are_evaluated_without_torch(tmp_path: Path) -> None:
+    question = {"id": "q-0", "question": "2+2?", "choices": None, "answer": "4"}
+    (tmp_path / "questions.jsonl").write_text(json.dumps(question) + "\n")
+    (tmp_path / "said.jsonl").write_text(json.dumps({"id": "q-0", "text": "Two and two. The answer is 4."}) + "\n")
+    paths = (str(tmp_path / "said.jsonl"), "--data", str(tmp_path / "questions.jsonl"))
+    said, modules = loaded(tmp_path, "evaluate", *paths)
+    assert json.loads(said)["accuracy"] == 1.0
+    assert not modules & {"torch", "transformers"}
+
+
 @pytest.mark.parametrize("words", [("--help",), ("ablate", "--help"), ("preview", "--help")])
 def test_sparing_the_options_of_other_commands_changes_no_help(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cotdistill.answers.judging import judge_by
 from cotdistill.data.files import json_digest
 from cotdistill.data.records import Example, Item, digest
-from cotdistill.evaluation.asking import Walker
 from cotdistill.evaluation.faithfulness import Explained, ProbeAnswer, ProbedQuestion, read_again
 from cotdistill.evaluation.metrics import Prediction, judged_again
 from cotdistill.evaluation.probes import chosen, code_of, donors, probes, read_sources, sources
 from cotdistill.evaluation.samples import Sampled
 from cotdistill.evaluation.store import R, Store
 from cotdistill.statistics.intervals import wilson
+
+if TYPE_CHECKING:  # stored predictions are read without torch
+    from cotdistill.evaluation.asking import Walker
 
 CHUNK = 8  # batches per chunk: answers are written after each
 

@@ -247,7 +247,7 @@ def _trained(
     return Loop(
         student,
         learned.data,
-        run.config,
+        run.config.model_copy(update={"lr": run.config.lr * strategy.pace}),
         folder,
         strategy.reweight,
         None if run.dev is None else dev_accuracy(run.config.answers, strategy, run.dev),

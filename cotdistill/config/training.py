@@ -193,7 +193,10 @@ class DistillConfig(TrainingOptions, BadRows, Config):
         None, "Write rationales inside thinking markers: own (<think>+</think>), or OPEN+CLOSE", STRATEGY, key=False
     )
     after: str | None = option(
-        None, "Train with this strategy first, then go on from its weights (edit-krsl: cot)", STRATEGY, key=False
+        None,
+        "Train with this strategy first, then go on from its weights (cot:0.025: at that share of --lr)",
+        STRATEGY,
+        key=False,
     )
     teacher: str | None = option(
         None,

@@ -22,7 +22,8 @@ def edit_krsl(right: float = 1.0, wrong: float = -0.025, threshold: float | None
     Differs: one mean per step, over weighted tokens (the code: a mean of each sequence's mean over all tokens).
     `threshold` gates the wrong side: a token the student already finds unlikely (nll >= threshold) is let be.
     The code compares a token's threshold with the nll read one position too late, and its value could not be
-    had, so there is none by default. In EDIT this is the second stage: `--after cot`.
+    had, so there is none by default. In EDIT this is the second stage, at a fortieth of the first one's learning rate:
+    `--after cot:0.025`.
     """
     target = (learn(" {rationale}"), given(CONNECTOR), learn(" {answer}"))
     forms = tuple(

@@ -188,7 +188,8 @@ class Strategy:
     `progressive`: `fill` reads the context's epoch or progress, so that rows are encoded anew in each pass over them.
     `resets_optimizer`: its moments begin anew in each pass, too. `fills_tokens`: `fill` gives rationales as token
     ids.
-    `after`: the strategy that the student is trained with first, from whose weights this one goes on.
+    `after`: the strategy that the student is trained with first, from whose weights this one goes on, at the share
+    `pace` of the learning rate.
     `code`: digest of a plug-in's code, which defines a result as parameters do; None for this package's strategies.
     """
 
@@ -205,6 +206,7 @@ class Strategy:
     resets_optimizer: bool = False
     fills_tokens: bool = False
     after: str | None = None
+    pace: float = 1.0
     code: str | None = None
 
     def __post_init__(self) -> None:

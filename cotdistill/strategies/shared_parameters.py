@@ -1,6 +1,7 @@
 """Parameters that every strategy has beside its own, `--param NAME=VALUE` like them, recorded where they are given.
 
-after           the strategy that the student is trained with first: two stages are one run, one arm of a grid
+after           the strategy that the student is trained with first: two stages are one run, one arm of a grid;
+                `cot:0.025` goes on at that share of --lr
 rewrite         the rationales are rewritten (`rewrites`)
 think           rationales stand between thinking markers (`thinking`)
 weigh, shares   what the parts count (`parts`)
@@ -22,7 +23,7 @@ SHARED: dict[str, Callable[[Strategy, str], Strategy]] = {
     "think": thinking,
     "weigh": weighed,
     "shares": shared,
-    "after": lambda strategy, text: replace(strategy, after=text),
+    "after": lambda strategy, text: _behind(strategy, text),
 }
 
 
@@ -46,3 +47,18 @@ def honours(strategy: Strategy, name: str, value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _behind(strategy: Strategy, text: str) -> Strategy:
+    """`cot`, or `cot:0.025`. What a student has learned is lost at the rate that it was learned at: EDIT's second
+    stage has a fortieth of it (5e-6 after 2e-4)."""
+    first, given, share = text.partition(":")
+    try:
+        pace = float(share) if given else 1.0
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace <= 1:
+        raise ValueError(
+            f"after={text}: its share of the learning rate must be above 0 and at most 1, as in {first}:0.1"
+        )
+    return replace(strategy, after=first, pace=pace)

@@ -244,7 +244,7 @@ STUDIES = {
             "Does it help to change what a rationale teaches as training goes on?",
             {
                 "strategies": ("cot", "icot-si", "backward-cot", "edit-krsl", "answer-only"),
-                "param": {"edit-krsl.after": ("cot",)},
+                "param": {"edit-krsl.after": ("cot:0.025",)},
                 "controls": False,
                 "baseline": "cot",
                 "seeds": SEEDS,
@@ -256,7 +256,10 @@ STUDIES = {
                 Claim("a rationale that vanished is not missed", "icot-si", "cot", "as good"),
                 Claim("steps learned from the last one on beat all at once", "backward-cot", "cot", "higher"),
                 Claim(
-                    "what differs between right and wrong chains adds to cot", "edit-krsl(after=cot)", "cot", "higher"
+                    "what differs between right and wrong chains adds to cot",
+                    "edit-krsl(after=cot:0.025)",
+                    "cot",
+                    "higher",
                 ),
             ),
         ),

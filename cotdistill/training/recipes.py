@@ -87,7 +87,8 @@ RECIPES = {
             "batch_size": 256,
             "max_length": 1024,
         },
-        apart="it starts from a student trained with cot, so give that run's student as --student",
+        apart="it starts from a student trained with cot at 2e-4: give that run as --start, or --lr 2e-4 "
+        "--after cot:0.025",
     ),
     "step-by-step": Recipe(  # google-research/distilling-step-by-step @ef94426, run.py, and HF Trainer's defaults then
         "Distilling Step-by-Step, arXiv 2305.02301",

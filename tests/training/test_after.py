@@ -90,6 +90,17 @@ def test_killed_in_either_stage_and_resumed(
     assert same(distilled(tmp_path, "parts", "edit-krsl", base, after="cot"), whole)
 
 
+def test_the_second_stage_goes_on_at_its_share_of_the_rate(tmp_path: Path, base: Path) -> None:
+    chained = distilled(tmp_path, "chained", "edit-krsl", base, after="cot:0.1")
+    rates = [json.loads(line)["lr"] for line in (chained / "metrics.jsonl").read_text().splitlines()]
+    before = [json.loads(line)["lr"] for line in (chained / "first" / "metrics.jsonl").read_text().splitlines()]
+    assert rates == pytest.approx([0.1 * rate for rate in before])
+    assert max(before) == pytest.approx(1e-3)
+    for share in ("0", "2", "-1", "nan", "much"):
+        with pytest.raises(UsageError, match="above 0 and at most 1"):
+            create("edit-krsl", {"after": f"cot:{share}"})
+
+
 def test_unknown_first_stages_are_refused() -> None:
     with pytest.raises(UsageError, match=r"unknown strategy 'cott' \(did you mean"):
         create("edit-krsl", {"after": "cott"})

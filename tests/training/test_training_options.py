@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,15 @@ def test_a_noisy_loss_is_no_divergence() -> None:
     assert len(again) == 2
     with pytest.raises(Diverged, match="the loss is inf at step 20"):
         watch.check(20, float("inf"), first_again)
+
+
+@pytest.mark.parametrize(("now", "diverged"), [(-0.1, False), (0.05, True)])
+def test_what_had_been_learned_already_may_wobble(now: float, diverged: bool) -> None:
+    """A second stage begins near the end of what there is to learn: its first loss is no bar for a student."""
+    watch = LossWatch(warm=0)
+    with pytest.raises(Diverged) if diverged else nullcontext():
+        for step, loss in enumerate([-0.108, *[-0.02] * 20], 1):
+            watch.check(step, loss, lambda: now)
 
 
 def test_schedules_and_optimizers() -> None:

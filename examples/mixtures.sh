@@ -5,6 +5,7 @@
 #
 # The long chains are the embedded teacher's; a short one is the last step of a long one. Two teachers' rationales for
 # the same questions, each in a file of its own, are mixed in the same way. The same command goes on where it stopped.
+# DATA=FILE asks these questions in place of the embedded world's.
 set -euo pipefail
 out=$1 rows=${2:-1000}
 shift $(($# < 2 ? $# : 2))
@@ -24,6 +25,6 @@ PYTHON
 
 # The same number of learned tokens for each arm: a mixture with short chains, too, is seen more often than long ones.
 cd "$out"
-cotdistill ablate long.jsonl --data demo --strategies cot --budget learned-tokens --no-controls \
+cotdistill ablate long.jsonl --data "${DATA:-demo}" --strategies cot --budget learned-tokens --no-controls \
   --vary "mix=long.jsonl:1;long.jsonl:0.5+short.jsonl:0.5;short.jsonl:1" \
   --baseline "cot [mix long.jsonl:1]" --out grid "$@"

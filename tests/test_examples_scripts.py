@@ -13,7 +13,7 @@ import pytest
 
 from cotdistill.errors import Exit
 from tests import warm
-from tests.models import student
+from tests.models import items, student
 from tests.teachers.servers import Server, serving
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -51,6 +51,26 @@ def test_the_pipeline_trains_two_strategies_on_one_teachers_rows(tmp_path: Path)
         (run, name) for run in ("cascod", "cot") for name in ("demo-id", "demo-shift", "demo-hard")
     ]
     assert "</html>" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_chains_of_both_lengths_are_mixed_on_as_many_learned_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("".join(row.example().line() + "\n" for row in items(4)))
+    monkeypatch.setenv("DATA", str(asked))
+    done = script(tmp_path, "mixtures", "out", "40", "--seeds", "0", "--steps", "6", "--batch-size", "4", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    long, short = (lines(tmp_path / "out" / f"{name}.jsonl") for name in ("long", "short"))
+    texts = [
+        (one["rationales"][0]["text"], other["rationales"][0]["text"]) for one, other in zip(long, short, strict=True)
+    ]
+    assert all(whole.endswith(last) for whole, last in texts)
+    assert sum(len(whole) > len(last) for whole, last in texts) > 20  # the others have one step
+    cells = [cell for cell in lines(tmp_path / "out" / "grid" / "cells.jsonl") if "learned_tokens" in cell]
+    alone, mixed, brief = (cell["learned_tokens"] for cell in cells)
+    assert mixed == pytest.approx(alone, rel=0.2)
+    assert brief == pytest.approx(alone, rel=0.2)
 
 
 def test_questions_from_a_spreadsheet_are_learned_by_their_own_explanations(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
+from math import e, exp, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +72,22 @@ def test_the_rationale_vanishes_from_its_beginning() -> None:
 
 
 def test_smoothing_removes_more_with_the_published_probability() -> None:
-    """P(o) = (1 - exp(-lambda)) exp(-lambda o), lambda = 1 here."""
-    made, more = rewrite_of("vanish:1:1"), 0
-    for epoch in range(1, 3001):
-        value = made(draft().__class__(draft().example, "a " * 9000, "x"), at(epoch, 0))
-        assert isinstance(value, Tokens)
-        more += len(at(0, 0).tokenize(" " + ("a " * 9000).strip())) - epoch - len(value.ids)
-    assert more / 3000 == pytest.approx(1 / (2.718281828 - 1), rel=0.1)
+    """P(o) = (1 - exp(-lambda)) exp(-lambda o), lambda = 1 here; drawn anew for each row in each pass."""
+    made, given, context = rewrite_of("vanish:1:1"), draft(), at(0, 0)
+    text = " ".join("a" for _ in range(100))
+    whole, more = len(context.tokenize(" " + text)), Counter[int]()
+    rows = [given.example.model_copy(update={"id": f"row {number}"}) for number in range(150)]
+    for epoch in range(1, 21):
+        passing = replace(context, epoch=epoch)
+        for row in rows:
+            value = made(Draft(row, text, "x"), passing)
+            assert isinstance(value, Tokens)
+            more[whole - epoch - len(value.ids)] += 1
+    share, drawn = exp(-1), more.total()
+    for removed in range(4):
+        expected = (1 - share) * share**removed
+        assert more[removed] / drawn == pytest.approx(expected, abs=4 * sqrt(expected * (1 - expected) / drawn))
+    assert sum(removed * count for removed, count in more.items()) / drawn == pytest.approx(1 / (e - 1), rel=0.1)
 
 
 def test_the_last_steps_are_learned_first() -> None:

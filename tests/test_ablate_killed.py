@@ -4,81 +4,60 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cotdistill.verify import verify
+from tests import warm
 from tests.grids import printed, question_files
 
-KILLS = 6
+# Processes at once, and what the signal reaches: all of them, or the first one alone, after which its workers must
+# notice by themselves.
+KILLS: list[tuple[int, Callable[[int, int], None]]]
+KILLS = [(2, os.kill), (1, os.kill), (2, os.killpg), (1, os.killpg), (2, os.kill), (1, os.kill)]
 
 
-def command(folder: Path, out: Path, jobs: int) -> list[str]:
+def started(folder: Path, out: Path, jobs: int) -> warm.Started:
+    options = "--strategies cot,scott --seeds 0,1 --limit 8 --steps 6 --batch-size 4 --eval-max-new-tokens 8"
     data = [f"--data={path}" for path in question_files(folder)]
-    return [
-        sys.executable,
-        "-m",
-        "cotdistill",
-        "ablate",
-        "--strategies",
-        "cot,scott",
-        "--seeds",
-        "0,1",
-        "--limit",
-        "8",
-        "--steps",
-        "6",
-        "--batch-size",
-        "4",
-        "--device",
-        "cpu",
-        *data,
-        "--jobs",
-        str(jobs),
-        "--out",
-        str(out),
-    ]
+    return warm.start("ablate", *options.split(), "--device=cpu", *data, f"--jobs={jobs}", f"--out={out}")
+
+
+def cells(out: Path) -> list[Path]:
+    return [*(out / "cells").glob("*.json")]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_six_random_moments_the_report_is_the_same(tmp_path: Path) -> None:
-    """A process group is killed as a whole half of the time; otherwise its workers must notice by themselves."""
-    draw = random.Random(7)
+    """Each time up to three cells further, and a while later: in a start, a cell or the report."""
+    draw, out = random.Random(7), tmp_path / "killed"
     began = time.perf_counter()
-    subprocess.run(command(tmp_path, tmp_path / "whole", 2), check=True, capture_output=True)
-    whole = printed(tmp_path / "whole")
-    lasts = time.perf_counter() - began
-    kills = 0
-    for attempt in range(40):
-        running = subprocess.Popen(
-            command(tmp_path, tmp_path / "killed", 2),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            running.wait(draw.uniform(0.2, 0.9) * lasts if kills < KILLS else 300)
-        except subprocess.TimeoutExpired:
-            kills += 1
-            if attempt % 2:
-                os.killpg(running.pid, signal.SIGKILL)
-            else:
-                running.kill()
-            running.wait()
-            continue
-        assert running.returncode == 0
-        if kills >= KILLS:
-            break
-        # It came through before it was killed: what is finished would stay so. Begin again.
-        for path in (tmp_path / "killed" / "cells").glob("*.json"):
-            path.unlink()
-    assert kills == KILLS
-    found = printed(tmp_path / "killed")
+    assert started(tmp_path, tmp_path / "whole", 1).wait(300) == 0
+    whole, count = printed(tmp_path / "whole"), len(cells(tmp_path / "whole"))
+    pace = (time.perf_counter() - began) / count
+    kills = list(KILLS)
+    while kills:
+        jobs, kill = kills[0]
+        running, wanted = started(tmp_path, out, jobs), min(count, len(cells(out)) + draw.randint(0, 3))
+        code = None
+        while code is None and len(cells(out)) < wanted:
+            code = running.wait(0.02)
+        if code is None:
+            code = running.wait(draw.uniform(0, 2) * pace)
+        if code is None:
+            kill(running.pid, signal.SIGKILL)
+            assert running.wait(60) == -signal.SIGKILL
+            kills.pop(0)
+        else:
+            assert code == 0
+            shutil.rmtree(out)  # it came through before it was killed: begin again
+    assert started(tmp_path, out, 1).wait(300) == 0
+    found = printed(out)
     assert {name: found[name] == whole[name] for name in whole} == dict.fromkeys(whole, True)
-    verify(tmp_path / "killed")
+    verify(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,9 +32,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def said(done: subprocess.CompletedProcess[str]) -> list[str]:
+def said(stderr: str) -> list[str]:
     """The line of every part."""
-    return [line for line in done.stderr.splitlines() if line.split(":")[0] in PARTS]
+    return [line for line in stderr.splitlines() if line.split(":")[0] in PARTS]
 
 
 PARTS = ("tests", "training-tiny", "contrastive", "greedy")
@@ -41,9 +42,11 @@ PARTS = ("tests", "training-tiny", "contrastive", "greedy")
 
 @on_cpu
 @pytest.mark.slow
-def test_every_part_runs_on_the_cpu_and_what_is_done_is_not_run_again(tmp_path: Path) -> None:
+def test_every_part_runs_on_the_cpu_and_what_is_done_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     done = command(str(tmp_path / "out"), "--tiny")
-    assert said(done) == [f"{name}: done" for name in PARTS], done.stderr
+    assert said(done.stderr) == [f"{name}: done" for name in PARTS], done.stderr
     tables = {name: next((tmp_path / "out").glob(f"{name}-20*.md")).read_text() for name in PARTS}
     assert "skipped" in tables["tests"]
     for name, peer in (("training-tiny", "HF Trainer"), ("contrastive", "published loop"), ("greedy", "generate()")):
@@ -51,8 +54,13 @@ def test_every_part_runs_on_the_cpu_and_what_is_done_is_not_run_again(tmp_path: 
     for name in ("contrastive", "greedy"):  # in float32 our decoder says what the peer says
         equal, asked = tables[name].rsplit(": ", 1)[1].split(" of ")
         assert int(equal) == int(asked) > 0
-    again = command(str(tmp_path / "out"), "--tiny")
-    assert (again.returncode, said(again)) == (0, [f"{name}: done before" for name in PARTS])
+    monkeypatch.setattr(sys, "argv", ["gpu", str(tmp_path / "out"), "--tiny"])
+    ending = signal.getsignal(signal.SIGTERM)
+    try:
+        assert gpu.main() == 0
+    finally:
+        signal.signal(signal.SIGTERM, ending)
+    assert said(capsys.readouterr().err) == [f"{name}: done before" for name in PARTS]
 
 
 def test_a_part_that_fails_or_takes_too_long_leaves_no_table_and_says_why(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import yaml
 from cotdistill.config import AblateConfig
 from cotdistill.errors import Exit
 from cotdistill.strategies.registry import entries
+from tests import warm
 from tests.in_process import run
 from tests.models import items, student
 
@@ -64,7 +65,8 @@ def shell(command: str, folder: Path, timeout: int = 280) -> subprocess.Complete
         with contextlib.chdir(folder):
             done = run(*words[1:])
         return subprocess.CompletedProcess(words, done.code, done.out, done.err)
-    command = re.sub(r"\bcotdistill (?=[a-z])", f"{sys.executable} -m cotdistill ", command)
+    called = f"{shlex.join(warm.command())} "
+    command = re.sub(r"\bcotdistill (?=[a-z])", lambda _: called, command)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
@@ -101,8 +103,9 @@ GRIDS = [line for line in commands() if " --seeds " in line]
 
 def test_the_one_line_study_runs_on_the_embedded_world(tmp_path: Path) -> None:
     line = next(line for line in commands() if line.count("|") == 2)
-    short = line.replace("elicit", "elicit --limit 40").replace("evaluate", "evaluate --limit 10")
-    done = shell(short, tmp_path)
+    for name, few in (("elicit", "--limit 40"), ("distill", "--steps 30"), ("evaluate", "--limit 10")):
+        line = line.replace(f"cotdistill {name}", f"cotdistill {name} {few}")
+    done = shell(line, tmp_path)
     assert done.returncode == 0, done.stderr
     assert [json.loads(out)["set"] for out in done.stdout.splitlines()] == ["demo-id", "demo-shift", "demo-hard"]
 
@@ -110,7 +113,7 @@ def test_the_one_line_study_runs_on_the_embedded_world(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", GRIDS)
 def test_every_grid_runs(line: str, workplace: Path) -> None:
-    small = "--limit 8 --steps 2 --seeds 0 --no-controls --jobs 1 --data heldout.jsonl"
+    small = "--limit 8 --steps 2 --seeds 0 --no-controls --jobs 1 --data heldout.jsonl --eval-max-new-tokens 8"
     done = shell(f"{line} {small}", workplace)
     assert done.returncode == 0, done.stderr
     folder = workplace / line.split("--out ")[1].strip()
@@ -125,7 +128,7 @@ def test_the_demos_runs_are_probed(workplace: Path) -> None:
     made = shell("cotdistill distill rationales.jsonl --student ./student --steps 2 -o demo-runs/runs/cot", workplace)
     assert made.returncode == 0, made.stderr
     (line,) = [line for line in commands() if "demo-runs" in line]
-    done = shell(f"{line} --data heldout.jsonl", workplace)
+    done = shell(f"{line} --data heldout.jsonl --max-new-tokens 16", workplace)
     assert done.returncode == 0, done.stderr
     assert "Faithfulness" in (workplace / "demo-probes.html").read_text()
 
@@ -140,7 +143,9 @@ def test_every_other_command_runs(workplace: Path, monkeypatch: pytest.MonkeyPat
         if "--teacher rows" not in line:
             line = line.replace("elicit --data", "elicit --hint gold --keep all --max-new-tokens 8 --shots 0 --data")
         line = line.replace("distill rationales.jsonl", "distill rationales.jsonl --steps 2")
-        small = "ablate rationales.jsonl --steps 2 --seeds 0 --student ./student"
+        line = line.replace("--probe all", "--probe all --max-new-tokens 16")
+        few = "--steps 2 --seeds 0 --jobs 1 --eval-max-new-tokens 8"
+        small = f"ablate rationales.jsonl {few} --student ./student"
         line = line.replace("ablate rationales.jsonl", small).replace("-o rationales.jsonl", "-o elicited.jsonl")
         before = (workplace / "rationales.jsonl").read_text()
         code, stderr = called(line, workplace)
@@ -160,16 +165,16 @@ def called(line: str, folder: Path) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = README.split("## Python")[1].split("```python\n")[1].split("```")[0]
     for number, small in (("limit=128", "limit=8"), ("steps=300", "steps=2"), ("limit=100", "limit=4")):
         assert number in code
         code = code.replace(number, small)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=280)
-    assert done.returncode == 0, done.stderr
-    assert "cascod" in done.stdout
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert "cascod" in capsys.readouterr().out
 
 
 def test_the_kit_passes_the_plugins_of_the_readme(workplace: Path) -> None:

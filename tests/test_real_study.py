@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cotdistill.verify import verify
+from tests import warm
 from tests.gguf_files import tiny_llama, write_gguf
 from tests.models import items, student
 from tests.real import smollm2
@@ -24,7 +25,7 @@ def command(folder: Path) -> Path:
     """A folder with `cotdistill`, the one that is tested."""
     shim = folder / "bin" / "cotdistill"
     shim.parent.mkdir(exist_ok=True)
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cotdistill "$@"\n')
+    shim.write_text(f'#!/bin/sh\nexec {shlex.join(warm.command())} "$@"\n')
     shim.chmod(0o755)
     return shim.parent
 

@@ -3,12 +3,13 @@
 One process per worker of the suite has imported them; it forks for each call and gives the child its caller's streams,
 folder and environment. `command()` is what a test puts in place of `[sys.executable, "-m", "cotdistill"]`, in a list or
 joined in a script of the shell. What a start itself does is tested without it (`test_start_up.py`), and so is what
-signals do: they would reach the caller, which only waits.
+signals do: they would reach the caller, which only waits. `start()` gives the process that a signal can be sent to.
 """
 
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import select
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -52,6 +54,36 @@ def command() -> tuple[str, ...]:
     assert answering.stdout is not None
     assert answering.stdout.readline() == b"listening\n"
     return (sys.executable, "-I", "-S", "-c", CALLER)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that runs, its streams closed; `pid` is its process's, and its group's with all its workers."""
+
+    pid: int
+    call: socket.socket
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code, below 0 for a signal's; None if it has not ended in time."""
+        self.call.settimeout(seconds)
+        try:
+            said = self.call.recv(4)
+        except TimeoutError:
+            return None
+        self.call.close()
+        return int.from_bytes(said, "big", signed=True)
+
+
+def start(*arguments: str) -> Started:
+    """The command in a process of its own that is not waited for."""
+    command()
+    call = socket.socket(socket.AF_UNIX)
+    call.connect(os.environ[PLACE])
+    said = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
+    with Path(os.devnull).open("r+") as nothing:
+        socket.send_fds(call, [len(said).to_bytes(8, "big")], [nothing.fileno()] * STREAMS)
+    call.sendall(said)
+    return Started(int.from_bytes(call.recv(4), "big"), call)
 
 
 def together(*arguments: str, count: int = 2) -> subprocess.CompletedProcess[str]:
@@ -163,6 +195,7 @@ def main() -> None:
     import cotdistill.pushing
     import cotdistill.verify  # noqa: F401
 
+    gc.freeze()  # for good; a collection in a child would go through it, and copy it
     place = Path(os.environ[PLACE])
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place))

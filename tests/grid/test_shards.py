@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from cotdistill.config import AblateConfig
 from cotdistill.data.lock import locked_folder
 from cotdistill.grid.shards import Claims, Shard
 from cotdistill.verify import verify
-from tests import in_process
+from tests import in_process, warm
 from tests.grids import options, printed
 from tests.models import items, student
 
@@ -82,16 +81,7 @@ def test_shards_at_once_are_the_whole_grid(grid: dict[str, Any], whole: dict[str
     )
     shards = [
         subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "cotdistill",
-                "ablate",
-                "--config",
-                str(tmp_path / "grid.yaml"),
-                "--shard",
-                f"{at}/2",
-            ],
+            [*warm.command(), "ablate", "--config", str(tmp_path / "grid.yaml"), "--shard", f"{at}/2"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

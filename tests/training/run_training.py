@@ -1,10 +1,7 @@
-"""`python -m tests.training.run_training FOLDER OPTIMIZER`: a small run with dropout, to be killed and
-resumed.
-"""
+"""A small run with dropout, to be killed and resumed."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
@@ -36,7 +33,3 @@ def main(folder: Path, optimizer: str) -> None:
         }
     )
     Loop(pupil, encode(pupil, "cascod", count=8), config, folder).run()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
+import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from tests.training.run_training import STEPS
+from tests.training.run_training import STEPS, main
 
 FINAL = Path("checkpoints") / f"step-{STEPS}"
 
 
-def start(folder: Path, optimizer: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.training.run_training", str(folder), optimizer]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+FORKED = multiprocessing.get_context("forkserver")  # which imports torch once for all of them
+FORKED.set_forkserver_preload(["tests.training.run_training"])
+
+
+def start(folder: Path, optimizer: str) -> BaseProcess:
+    process = FORKED.Process(target=main, args=(folder, optimizer))
+    process.start()
+    return process
+
+
+def ended(process: BaseProcess) -> int | None:
+    process.join()
+    return process.exitcode
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
@@ -29,23 +38,23 @@ def test_killed_and_resumed_equals_uninterrupted(optimizer: str, tmp_path: Path)
     reference = start(whole, optimizer)
     moment = random.randrange(1, STEPS - 5)
     victim = start(broken, optimizer)
-    while victim.poll() is None:
+    while victim.is_alive():
         if (broken / "metrics.jsonl").exists() and (broken / "metrics.jsonl").read_text().count("\n") >= moment:
-            victim.send_signal(signal.SIGKILL)
+            victim.kill()
             break
         time.sleep(0.001)
-    assert victim.wait() == -signal.SIGKILL, f"finished before step {moment}"
+    assert ended(victim) == -signal.SIGKILL, f"finished before step {moment}"
     assert not (broken / FINAL).exists()
     saved = max([0, *(int(p.name[5:]) for p in (broken / "checkpoints").glob("step-*"))])
-    assert start(broken, optimizer).wait() == 0
-    assert reference.wait() == 0
+    assert ended(start(broken, optimizer)) == 0
+    assert ended(reference) == 0
     assert (broken / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     for name in ("model.safetensors", "optimizer.safetensors", "progress.json"):
         assert (broken / FINAL / name).read_bytes() == (whole / FINAL / name).read_bytes(), (moment, saved, name)
 
 
 def test_only_the_last_checkpoints_are_kept_and_none_is_half_written(tmp_path: Path) -> None:
-    assert start(tmp_path, "adamw").wait() == 0
+    assert ended(start(tmp_path, "adamw")) == 0
     folders = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert folders == [f"step-{STEPS - 1}", f"step-{STEPS}"]
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

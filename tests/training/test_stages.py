@@ -204,7 +204,18 @@ def test_a_grid_with_a_schedule_verifies(tmp_path: Path) -> None:
     asked.write_text("".join(row.example().line().replace('"row-', '"asked-') + "\n" for row in ROWS))
     options = ("--student", str(tmp_path / "base"), "--steps", "6", "--seeds", "0", "--device", "cpu", "--jobs", "1")
     grid = ("ablate", rows_file(tmp_path), "--strategies", "cot,icot-si", "--rewrite", "backward", "--no-controls")
-    done = run(*grid, "--data", str(asked), *options, "--max-unknown", "1", "--out", str(tmp_path / "grid"))
+    done = run(
+        *grid,
+        "--data",
+        str(asked),
+        *options,
+        "--max-unknown",
+        "1",
+        "--eval-max-new-tokens",
+        "8",
+        "--out",
+        str(tmp_path / "grid"),
+    )
     assert done.code == 0, done.err
     arms = [json.loads(line)["arm"] for line in done.out.splitlines()]
     assert arms == ["untrained student", "cot", "icot-si", "cot(rewrite=backward)"]

@@ -18,12 +18,28 @@ from cotdistill.strategies.parts import shared, weighed
 from cotdistill.strategies.rewriting import code_of, rewrite_of, rewritten
 from cotdistill.strategies.thinking import thinking
 
+
+def _behind(strategy: Strategy, text: str) -> Strategy:
+    """`cot`, or `cot:0.025`. What a student has learned is lost at the rate that it was learned at: EDIT's second
+    stage has a fortieth of it (5e-6 after 2e-4)."""
+    first, given, share = text.partition(":")
+    try:
+        pace = float(share) if given else 1.0
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace <= 1:
+        raise ValueError(
+            f"after={text}: its share of the learning rate must be above 0 and at most 1, as in {first}:0.1"
+        )
+    return replace(strategy, after=first, pace=pace)
+
+
 SHARED: dict[str, Callable[[Strategy, str], Strategy]] = {
     "rewrite": lambda strategy, text: rewritten(strategy, rewrite_of(text), code_of(text)),
     "think": thinking,
     "weigh": weighed,
     "shares": shared,
-    "after": lambda strategy, text: _behind(strategy, text),
+    "after": _behind,
 }
 
 
@@ -47,18 +63,3 @@ def honours(strategy: Strategy, name: str, value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _behind(strategy: Strategy, text: str) -> Strategy:
-    """`cot`, or `cot:0.025`. What a student has learned is lost at the rate that it was learned at: EDIT's second
-    stage has a fortieth of it (5e-6 after 2e-4)."""
-    first, given, share = text.partition(":")
-    try:
-        pace = float(share) if given else 1.0
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace <= 1:
-        raise ValueError(
-            f"after={text}: its share of the learning rate must be above 0 and at most 1, as in {first}:0.1"
-        )
-    return replace(strategy, after=first, pace=pace)
